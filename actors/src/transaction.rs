@@ -1,0 +1,217 @@
+//! What one batch becomes for one database: a fence, statements with their rows, and the dead letters it passes.
+//!
+//! Mapping makes [`Cell`]s, folding makes [`Change`]s, [`crate::delivery`] groups them into a [`Transaction`], and a
+//! driver writes it: the watermark first, the rows after, all or nothing.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    message::{Generation, StreamId},
+    schema::TableSchema,
+};
+
+/// Names a lane: what one watermark row stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LaneId {
+    /// The installation's random id.
+    pub installation: Arc<str>,
+    /// The destination's random id.
+    pub destination: Arc<str>,
+    /// The stream: the application's name.
+    pub stream: Arc<str>,
+    /// `main`, or the table of a side row.
+    pub part: Arc<str>,
+}
+
+impl LaneId {
+    /// What all lanes of a destination begin with. Ids are letters and digits, so it is safe in a LIKE.
+    #[must_use]
+    pub fn prefix(installation: &str, destination: &str) -> String {
+        format!("{installation}/{destination}/")
+    }
+}
+
+/// `installation/destination/stream/part`, the text in the `lane` column.
+impl fmt::Display for LaneId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}/{}", self.installation, self.destination, self.stream, self.part)
+    }
+}
+
+/// One value for one column.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Cell {
+    /// The record does not speak of this column: untouched, or the column's default on insert.
+    Absent,
+    /// NULL.
+    Null,
+    /// The value's canonical text, whatever the column's type: digits for numbers; `true` or `false`; `2025-06-01`;
+    /// `08:00:00.5` (with `+07:00` where the column keeps an offset); `2025-06-01 08:00:00.5`, always in UTC, with
+    /// `+00:00` where the column is an instant; lower-case hyphenated UUIDs; JSON text.
+    Text(Box<str>),
+    /// Bytes, for columns of [`crate::schema::ColumnType::Bytes`].
+    Bytes(Box<[u8]>),
+}
+
+/// One route compiled against its table: which columns it writes, and which of them are the key.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TablePlan {
+    /// The route's id.
+    pub route: Arc<str>,
+    /// The table as it was found.
+    pub table: Arc<TableSchema>,
+    /// Places in `table.columns`, in the order of the cells of every row of this plan.
+    pub columns: Vec<usize>,
+    /// Places in `columns` of the key; empty for a route that inserts only.
+    pub key: Vec<usize>,
+    /// Whether the key is the table's only unique key.
+    pub only_unique_key: bool,
+}
+
+/// How a row is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Op {
+    /// INSERT; a duplicate key is a rejection.
+    Insert,
+    /// INSERT, or UPDATE of the present cells where the key exists. It never matches another unique key than the route's.
+    Upsert,
+    /// UPDATE of the present cells by key.
+    Update,
+    /// DELETE by key.
+    Delete,
+    /// DELETE by key, then INSERT: what a delete followed by an insert of the same key folds into.
+    Replace,
+}
+
+/// Rows of one plan that are written alike.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// Where they go.
+    pub plan: Arc<TablePlan>,
+    /// How.
+    pub op: Op,
+    /// Whether a row that touches nothing makes the whole transaction a rejection (`Update`, and `Delete` that stands
+    /// for an update too). Where it is false, untouched rows are reported in [`Committed::untouched`].
+    pub must_touch: bool,
+    /// Places in `plan.columns` that are present in every row; for `Delete` the key alone.
+    pub columns: Vec<usize>,
+    /// A row is as long as `columns`, cell by cell in their order, and has no `Cell::Absent`.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+impl Statement {
+    /// The places in `self.columns` (and so in each row) of the key's columns, in the key's order.
+    #[must_use]
+    pub fn key_cells(&self) -> Vec<usize> {
+        let place = |key: &usize| self.columns.iter().position(|column| column == key);
+        self.plan.key.iter().filter_map(place).collect()
+    }
+
+    /// The table's columns that the rows' cells are for, in order.
+    pub fn written(&self) -> impl Iterator<Item = &crate::schema::ColumnSchema> {
+        self.columns.iter().map(|&place| &self.plan.table.columns[self.plan.columns[place]])
+    }
+}
+
+/// Who may write a lane, and from where to where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The lane.
+    pub lane: LaneId,
+    /// The generation its ids count in.
+    pub generation: Generation,
+    /// The random token of this acquisition.
+    pub owner: Arc<str>,
+    /// Where the row must stand.
+    pub previous: StreamId,
+    /// Where it stands afterwards (the same for a redrive, which locks the row and moves nothing).
+    pub new: StreamId,
+}
+
+/// Names one dead letter: a message that one route could not write.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DeadId {
+    /// The generation of `id`.
+    pub generation: Generation,
+    /// The message.
+    pub id: StreamId,
+    /// The route's id.
+    pub route: Arc<str>,
+}
+
+/// A row of `tidegate_dead`: the truth that a message was passed without being written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadRow {
+    /// Which message and route.
+    pub dead: DeadId,
+    /// The table it was meant for.
+    pub table: Box<str>,
+    /// The key's cells as text, where the route has a key and it could be told.
+    pub key: Option<Box<str>>,
+    /// A later record of that key that was written: the dead one must not be written over it.
+    pub superseded_by: Option<StreamId>,
+}
+
+/// A later record of a dead key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Supersede {
+    /// The table.
+    pub table: Box<str>,
+    /// The key, as in [`DeadRow::key`].
+    pub key: Box<str>,
+    /// The later record.
+    pub by: StreamId,
+}
+
+/// One transaction of one lane. Written in this order: fence, `exhume`, statements, `bury`, `supersede`.
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    /// `UPDATE tidegate_watermark SET last_id = new … WHERE lane, generation, owner = mine AND last_id = previous`.
+    pub fence: Fence,
+    /// The rows.
+    pub statements: Vec<Statement>,
+    /// Dead letters that this transaction passes.
+    pub bury: Vec<DeadRow>,
+    /// Dead letters that this transaction's records make obsolete (only rows not superseded yet).
+    pub supersede: Vec<Supersede>,
+    /// The dead row that a redrive or a discard takes back. Not there: nothing is written at all.
+    pub exhume: Option<DeadId>,
+}
+
+/// What a commit came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// (statement, row) of updates and deletes that touched no row and need not have.
+    pub untouched: Vec<(usize, usize)>,
+    /// False where `exhume` found no row: nothing was written.
+    pub exhumed: bool,
+}
+
+/// A row of `tidegate_watermark`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatermarkRow {
+    /// The lane's text.
+    pub lane: String,
+    /// The generation.
+    pub generation: Generation,
+    /// Counts take-overs.
+    pub epoch: u64,
+    /// The token of the last one.
+    pub owner: String,
+    /// Everything up to here is in the database.
+    pub last_id: StreamId,
+}
+
+/// What a take-over found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TakenOver {
+    /// The destination's rows, now all mine.
+    pub rows: Vec<WatermarkRow>,
+    /// Dead letters of the destination with their lanes.
+    pub dead: Vec<(String, DeadRow)>,
+    /// The bind token of this database for this destination; made on first use.
+    pub bind: String,
+}

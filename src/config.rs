@@ -1,0 +1,1 @@
+//! Settings of a node: flags, then the environment, then `tidegate.toml`.

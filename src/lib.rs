@@ -1,0 +1,11 @@
+//! Tidegate: takes a record once over HTTP and sees to it that every database that wants it has it.
+//!
+//! This crate holds the adapters and the edges; the rules of delivery live in `tidegate_actors`.
+
+pub mod cli;
+pub mod config;
+pub mod databases;
+pub mod http;
+pub mod redis;
+pub mod registry;
+pub mod resources;

@@ -1,0 +1,129 @@
+//! The installation's resources: applications with their keys, destinations, routes; one versioned document.
+//!
+//! The registry keeps it in Redis, nodes watch it, `apply` and `export` translate between it and TOML.
+
+use serde::{Deserialize, Serialize};
+use tidegate_actors::route::RouteSpec;
+
+/// Everything an operator has set up, at one version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// Raised by every change.
+    pub version: u64,
+    /// A random id of this installation, made once (12 lower-case letters and digits).
+    pub installation: String,
+    /// Producers.
+    #[serde(default)]
+    pub applications: Vec<Application>,
+    /// Databases.
+    #[serde(default)]
+    pub destinations: Vec<Destination>,
+    /// Ways from topics to tables; `application` and `destination` are names in here.
+    #[serde(default)]
+    pub routes: Vec<RouteSpec>,
+}
+
+/// A producer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Application {
+    /// Its name, also the name of its stream.
+    pub name: String,
+    /// Topics listed for it; a topic with a route exists too.
+    #[serde(default)]
+    pub topics: Vec<String>,
+    /// When it was created, in milliseconds since the Unix epoch.
+    pub created_at_ms: u64,
+    /// Its keys, revoked ones included until they are pruned.
+    #[serde(default)]
+    pub keys: Vec<ApiKey>,
+}
+
+/// An API key: what is kept of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// The part of the key that names it (`tg_live_<id>…`), shown in lists.
+    pub id: String,
+    /// SHA-256 of the whole key, lower-case hex.
+    pub digest: String,
+    /// When it was created, in milliseconds since the Unix epoch.
+    pub created_at_ms: u64,
+    /// When it stops working, in milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub expires_at_ms: Option<u64>,
+    /// When it was revoked, in milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub revoked_at_ms: Option<u64>,
+}
+
+/// A database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination {
+    /// Random, survives renaming (12 lower-case letters and digits).
+    pub id: String,
+    /// Its name, unique in the installation.
+    pub name: String,
+    /// `postgres`, `mysql`, `sqlite` …
+    pub kind: String,
+    /// Its address, without a password.
+    pub url: String,
+    /// The password, sealed with the master key; the destination's id is its associated data.
+    #[serde(default)]
+    pub password: Option<Sealed>,
+    /// Ordered or parallel.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// How the connection is secured; by default verified beyond loopback and off on it.
+    #[serde(default)]
+    pub tls: Option<Tls>,
+    /// The node that owns a SQLite file.
+    #[serde(default)]
+    pub node: Option<String>,
+    /// Counts changes of the connection settings.
+    #[serde(default)]
+    pub revision: u64,
+}
+
+/// A secret at rest: XChaCha20-Poly1305.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// Which master key it was sealed with (first 8 hex digits of that key's SHA-256).
+    pub key: String,
+    /// 24 random bytes, base64.
+    pub nonce: String,
+    /// Cipher text with its tag, base64.
+    pub text: String,
+}
+
+/// How entries are claimed (design: ordered is exactly once, parallel at least once).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Delivery {
+    /// One writer at a time, in order, exactly once.
+    #[default]
+    Ordered,
+    /// Any number of writers, no order, at least once.
+    Parallel,
+}
+
+/// TLS settings of a destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// How much is asked of the server.
+    pub mode: TlsMode,
+    /// A PEM file with the certificate authority to trust.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+}
+
+/// How much is asked of a database server's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsMode {
+    /// Encrypted, certificate and name checked.
+    Verify,
+    /// Encrypted, nothing checked.
+    Require,
+    /// Plain text.
+    Off,
+}
