@@ -6,7 +6,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
 
 use std::{
-    future::Future,
     io,
     net::TcpListener,
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -55,11 +54,7 @@ pub(crate) fn run(command: &mut Command) -> Result<String, String> {
 }
 
 /// Waits until the question is answered with a value; panics with `what` after `limit`.
-pub(crate) async fn wait_for<T, F: Future<Output = Option<T>>>(
-    what: &str,
-    limit: Duration,
-    mut question: impl FnMut() -> F,
-) -> T {
+pub(crate) async fn wait_for<T>(what: &str, limit: Duration, mut question: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(answer) = question().await {
