@@ -2,6 +2,7 @@
 //! kind must do stands in the contract suite.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bookkeeping;
 mod faults;
 mod rows;
 mod setup;
