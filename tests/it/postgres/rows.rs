@@ -116,6 +116,20 @@ async fn a_value_that_is_too_long_is_refused_and_never_cut() {
 }
 
 #[tokio::test]
+async fn a_json_array_goes_into_an_array_column() {
+    let mut writer = Writer::with("CREATE TABLE t (id int PRIMARY KEY, labels text[], sizes numeric(30,2)[])").await;
+    let rows: [&[&str]; 3] =
+        [&["1", r#"["a, b", null, "{\"c\"}"]"#, "[12345678901234567890.25]"], &["2", "[]", "{1,2}"], &["3", "∅", "∅"]];
+    writer.write(Op::Upsert, "t", &["id", "labels", "sizes"], &rows).await.unwrap();
+    assert_eq!(
+        writer.text("SELECT string_agg(concat_ws('|', id, labels, sizes), ' ' ORDER BY id) FROM t").await.unwrap(),
+        r#"1|{"a, b",NULL,"{\"c\"}"}|{12345678901234567890.25} 2|{}|{1.00,2.00} 3"#
+    );
+    let rejection = writer.rejected(Op::Insert, "t", &["id", "sizes"], &["4", r#"["big"]"#]).await;
+    assert_eq!((rejection.code.as_str(), rejection.message.contains("big")), ("type", false), "{rejection}");
+}
+
+#[tokio::test]
 async fn a_bad_row_is_named_with_its_column_and_without_its_values() {
     let mut writer = Writer::with(
         "CREATE TABLE branch (id int PRIMARY KEY);
