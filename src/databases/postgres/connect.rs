@@ -91,6 +91,8 @@ fn options(connection: &Connection) -> Result<PgConnectOptions, WriteError> {
         .port(url.port().unwrap_or(5432))
         .username(&decoded(url.username()))
         .database(&database(url))
+        // Never the one from this process's PGPASSWORD: an operator's host is not to see it.
+        .password(connection.password.as_ref().map_or("", |password| password.expose_secret()))
         .application_name(&format!("tidegate/{name}"))
         .ssl_mode(match mode(connection) {
             TlsMode::Verify => PgSslMode::VerifyFull,
@@ -110,9 +112,6 @@ fn options(connection: &Connection) -> Result<PgConnectOptions, WriteError> {
         .disable_statement_logging();
     if let Some((_, path)) = url.query_pairs().find(|(name, _)| name == "search_path") {
         options = options.options([("search_path", path)]);
-    }
-    if let Some(password) = &connection.password {
-        options = options.password(password.expose_secret());
     }
     if let Some(ca) = connection.tls.as_ref().and_then(|tls| tls.ca.as_ref()) {
         let pem = std::fs::read(ca).map_err(|error| {
