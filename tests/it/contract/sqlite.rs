@@ -56,16 +56,7 @@ impl Database for File {
     }
 
     fn can(&self, ability: Ability) -> bool {
-        !matches!(
-            ability,
-            Ability::Length
-                | Ability::Range
-                | Ability::Type
-                | Ability::Unsigned
-                | Ability::LongDecimal
-                | Ability::Enum
-                | Ability::Instant
-        )
+        !matches!(ability, Ability::Length | Ability::Range | Ability::Unsigned | Ability::LongDecimal | Ability::Enum)
     }
 
     async fn create(&self, table: &Table) {
@@ -107,7 +98,8 @@ impl Dialect for Sqlite {
             Type::Bytes => "BLOB".into(),
             Type::Date => "DATE".into(),
             Type::Time => "TIME".into(),
-            Type::Timestamp | Type::Instant => "DATETIME".into(),
+            Type::Timestamp => "DATETIME".into(),
+            Type::Instant => "TIMESTAMPTZ".into(),
             Type::Uuid => "UUID".into(),
             Type::Json => "JSON".into(),
         }
@@ -115,7 +107,8 @@ impl Dialect for Sqlite {
 
     fn text_of(&self, of: Type, quoted: &str) -> String {
         match of {
-            Type::Bytes => format!("hex({quoted})"),
+            Type::Bytes => format!("CASE WHEN {quoted} IS NOT NULL THEN hex({quoted}) END"),
+            Type::Double => format!("printf('%!.17g', {quoted})"),
             _ => format!("CAST({quoted} AS TEXT)"),
         }
     }
