@@ -21,7 +21,8 @@ const SIZES: [u32; 4] = [1, 2, 500, 3_000];
 
 fn wide() -> Table {
     let columns = WIDE.iter().enumerate();
-    let columns = columns.map(|(at, name)| column(name, if at % 2 == 0 { Type::Int } else { Type::Varchar(30) }));
+    let columns =
+        columns.map(|(at, name)| column(name, if at.is_multiple_of(2) { Type::Int } else { Type::Varchar(30) }));
     Table::new(
         "wide",
         &["id"],
@@ -38,7 +39,7 @@ fn rows(ids: impl Iterator<Item = u32>, mark: u32) -> Vec<Vec<Cell>> {
 fn value(id: u32, at: usize, mark: u32) -> String {
     match at {
         0 => id.to_string(),
-        _ if at % 2 == 0 => (id * 100 + mark).to_string(),
+        _ if at.is_multiple_of(2) => (id * 100 + mark).to_string(),
         _ => format!("{mark}: '{id}' ☃ {at}"),
     }
 }

@@ -81,10 +81,10 @@ pub(crate) async fn computed_columns_are_left_to_the_database(database: &dyn Dat
 pub(crate) async fn a_missing_table_is_named_with_the_nearest_there_is(database: &dyn Database) {
     database.create(&cars()).await;
     let mut destination = database.open();
-    let message = held(destination.as_mut(), "carss").await;
-    assert!(message.contains("`carss`") && message.contains("`cars`"), "{message}");
+    let message = held(destination.as_mut(), "crs").await;
+    assert!(message.contains("crs") && message.contains("cars"), "{message}");
     let message = held(destination.as_mut(), "zebra").await;
-    assert!(message.contains("`zebra`") && !message.contains("cars"), "{message}");
+    assert!(message.contains("zebra") && !message.contains("cars"), "{message}");
 }
 
 pub(crate) async fn a_table_dropped_behind_our_back_holds_and_goes_on_when_it_is_back(database: &dyn Database) {

@@ -10,7 +10,7 @@ mod dead_letters;
 mod fencing;
 mod operations;
 mod rejections;
-mod sqlite;
+pub(crate) mod sqlite;
 pub(crate) mod table;
 mod types;
 pub(crate) mod writer;
