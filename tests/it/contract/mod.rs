@@ -8,6 +8,7 @@ mod bulk;
 mod catalogue;
 mod dead_letters;
 mod fencing;
+pub(crate) mod mariadb;
 mod operations;
 mod rejections;
 pub(crate) mod sqlite;
@@ -194,4 +195,5 @@ macro_rules! contract_suite {
     };
 }
 
+contract_suite!(on_mariadb, crate::contract::mariadb::Mariadb);
 contract_suite!(on_sqlite, crate::contract::sqlite::Sqlite);

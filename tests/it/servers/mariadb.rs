@@ -32,8 +32,9 @@ impl MariadbServer {
 
     /// A server for one test, ended when it is dropped.
     pub(crate) fn private() -> Self {
-        let mut server = Self::create(temp_dir().keep());
+        let mut server = Self { port: free_port(), dir: temp_dir().keep(), guard: None };
         server.guard = Some(Guard::new(&server.stop_script()));
+        server.install();
         server.start();
         server
     }
@@ -49,7 +50,8 @@ impl MariadbServer {
         }
         let _ = std::fs::remove_dir_all(&dir); // left by a start that failed
         std::fs::create_dir(&dir).unwrap();
-        let server = Self::create(dir);
+        let server = Self { port: free_port(), dir, guard: None };
+        server.install();
         let script = server.dir.join("stop");
         std::fs::write(&script, format!("#!/bin/sh\n{}\n", server.stop_script())).unwrap();
         run(Command::new("chmod").arg("755").arg(script)).unwrap();
@@ -58,17 +60,16 @@ impl MariadbServer {
         server
     }
 
-    /// Makes the files of a server in an empty folder.
-    fn create(dir: PathBuf) -> Self {
-        let server = Self { port: free_port(), dir, guard: None };
+    /// Makes the server's files in its empty folder.
+    fn install(&self) {
         if is_root() {
-            run(Command::new("chown").arg("mysql").arg(&server.dir)).unwrap();
+            run(Command::new("chown").arg("mysql").arg(&self.dir)).unwrap();
         }
         let mut install = Command::new("mariadb-install-db");
         install.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
-        install.arg(format!("--datadir={}", server.data().display())).args(server.user());
+        // Two installations at once take each other's temporary tables away where they share a folder for them.
+        install.arg(format!("--datadir={}", self.data().display())).args(self.user()).env("TMPDIR", &self.dir);
         run(&mut install).unwrap();
-        server
     }
 
     fn data(&self) -> PathBuf {
@@ -122,6 +123,7 @@ impl MariadbServer {
             .args(self.user())
             .args(options)
             .current_dir(&self.dir)
+            .env("TMPDIR", &self.dir)
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
             .stderr(output);
