@@ -2,6 +2,8 @@
 //!
 //! No driver and no HTTP in here; what the core needs of the world stands in [`ports`].
 
+pub mod fold;
+pub mod lane;
 pub mod message;
 pub mod ports;
 pub mod route;

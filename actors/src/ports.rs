@@ -199,12 +199,21 @@ pub struct BatchRecord {
     pub took_us: u64,
     /// How often it was tried, this time included.
     pub attempts: u32,
-    /// Route id → route version and the digest under which [`EventLog::keep_plan`] keeps the table it was mapped for.
+    /// Route id, route version, and the digest under which [`EventLog::keep_plan`] keeps the route with its table.
     pub routes: Vec<(String, u64, String)>,
     /// Messages whose update or delete touched no row.
     pub untouched: Vec<StreamId>,
     /// Whether changes of one key were folded (a redrive or a piece of one message is not).
     pub folded: bool,
+}
+
+/// A route and the table it was compiled for, as they were at one time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanRecord {
+    /// The route.
+    pub route: crate::route::RouteSpec,
+    /// Its table.
+    pub table: TableSchema,
 }
 
 /// A dead letter's payload, as it is kept in Redis.
@@ -289,8 +298,8 @@ pub trait EventLog {
     /// Which payloads are kept for this lane.
     async fn dead_ids(&mut self, lane: &LaneId) -> Result<Vec<DeadId>, LogError>;
 
-    /// Keeps what is needed to tell later what a destination was sent: a table's schema under its digest.
-    async fn keep_plan(&mut self, lane: &LaneId, digest: &str, table: &TableSchema) -> Result<(), LogError>;
+    /// Keeps what is needed to tell later what a destination was sent: a route and its table under their digest.
+    async fn keep_plan(&mut self, lane: &LaneId, digest: &str, plan: &PlanRecord) -> Result<(), LogError>;
 
     /// The commands that wait, oldest first, at most 100.
     async fn commands(&mut self, lane: &LaneId) -> Result<Vec<Command>, LogError>;
