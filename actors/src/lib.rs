@@ -2,8 +2,10 @@
 //!
 //! No driver and no HTTP in here; what the core needs of the world stands in [`ports`].
 
+pub mod breaker;
 pub mod message;
 pub mod ports;
+pub mod retry;
 pub mod route;
 pub mod schema;
 pub mod transaction;
