@@ -5,6 +5,7 @@
 pub mod breaker;
 pub mod message;
 pub mod ports;
+pub mod progress;
 pub mod retry;
 pub mod route;
 pub mod schema;
