@@ -9,4 +9,5 @@ pub mod progress;
 pub mod retry;
 pub mod route;
 pub mod schema;
+pub mod status;
 pub mod transaction;
