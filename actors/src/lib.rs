@@ -10,4 +10,5 @@ pub mod retry;
 pub mod route;
 pub mod schema;
 pub mod status;
+pub mod supervisor_budget;
 pub mod transaction;
