@@ -12,7 +12,7 @@ use std::{
 use crate::{
     fold::{Change, Tables, fold},
     mapping::Mapping,
-    message::{Generation, Message, Position, StreamId},
+    message::{Action, Generation, Message, Position, StreamId},
     ports::Rejection,
     route::RouteSpec,
     transaction::{Cell, DeadId, DeadRow, Op, Statement, Supersede},
@@ -231,7 +231,7 @@ pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
                             route: plan.route.id.as_str().into(),
                         },
                         table: plan.route.table.as_str().into(),
-                        key: plan.mapping.key(message),
+                        key: key_of(&plan.mapping, message),
                         superseded_by: None,
                     });
                     composed.refused.push(Refused { message: place, plan: at, reason, by_mapping });
@@ -254,6 +254,12 @@ pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
     changes.sort_by_key(|change| change.wave);
     group(changes, plans, &mut composed);
     composed
+}
+
+/// The key of a record that can't be written: what a delete of it would look for.
+fn key_of(mapping: &Mapping, message: &Message) -> Option<Box<str>> {
+    let delete = Message { action: Action::Delete, ..message.clone() };
+    mapping.map(&delete).ok()?.key
 }
 
 /// Remembers that a key is written again, where a dead letter of that key may stand.

@@ -3,6 +3,8 @@
 //! No driver and no HTTP in here; what the core needs of the world stands in [`ports`].
 
 pub mod breaker;
+mod cast;
+mod clean;
 pub mod compose;
 pub mod delivery;
 pub mod destination;
@@ -10,6 +12,7 @@ pub mod fold;
 pub mod ingest;
 pub mod janitor;
 pub mod lane;
+pub mod mapping;
 pub mod message;
 pub mod ports;
 pub mod progress;
