@@ -2,6 +2,9 @@
 //!
 //! No driver and no HTTP in here; what the core needs of the world stands in [`ports`].
 
+mod cast;
+mod clean;
+pub mod mapping;
 pub mod message;
 pub mod ports;
 pub mod route;
