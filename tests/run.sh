@@ -60,13 +60,9 @@ TIDEGATE_TEST_DIR=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-tests.XXXXXX")
 export TIDEGATE_TEST_DIR
 chmod 755 "$TIDEGATE_TEST_DIR"
 stop_servers() {
-  local file pid
-  for file in "$TIDEGATE_TEST_DIR"/*/pid "$TIDEGATE_TEST_DIR"/*.pid; do
-    [ -e "$file" ] || continue
-    pid=$(head -n 1 "$file")
-    kill "$pid" 2>/dev/null || true
-    for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
-    kill -9 "$pid" 2>/dev/null || true
+  local stop
+  for stop in "$TIDEGATE_TEST_DIR"/*/stop; do
+    [ ! -x "$stop" ] || "$stop" >/dev/null 2>&1 || true
   done
   rm -rf "$TIDEGATE_TEST_DIR"
 }
