@@ -205,7 +205,8 @@ pub(crate) fn comparable<'a>(cell: &'a Cell, kind: &ColumnType) -> Cow<'a, str> 
 
 /// Whether two values, of columns not known here, can't be the same key whatever their column's type.
 pub(crate) fn certainly_different(left: &Value<'_>, right: &Value<'_>) -> bool {
-    if left == right {
+    let spelled_alike = |left: &Value<'_>, right: &Value<'_>| left.clone().into_text() == right.clone().into_text();
+    if spelled_alike(left, right) {
         return false;
     }
     let number = |value: &Value<'_>| match value {
@@ -218,13 +219,12 @@ pub(crate) fn certainly_different(left: &Value<'_>, right: &Value<'_>) -> bool {
     if let (Some(left), Some(right)) = (number(left), number(right)) {
         return left != right;
     }
-    let alike: [fn(&Value<'_>) -> Result<String, CastError>; 4] = [
-        binary::uuid,
-        |value| temporal::timestamp(value, true),
-        |value| temporal::time(value, false),
-        |value| binary::bytes(value, None).map(|bytes| encode_base64(&bytes)),
-    ];
-    if alike.iter().any(|normal| matches!((normal(left), normal(right)), (Ok(left), Ok(right)) if left == right)) {
+    let same = |normal: fn(&Value<'_>) -> Result<String, CastError>| matches!((normal(left), normal(right)), (Ok(left), Ok(right)) if left == right);
+    if same(binary::uuid)
+        || same(|value| temporal::timestamp(value, true))
+        || same(|value| temporal::time(value, false))
+        || same(|value| binary::bytes(value, None).map(|bytes| encode_base64(&bytes)))
+    {
         return false;
     }
     // `true` and `1` are the same in a boolean column.
@@ -239,4 +239,4 @@ const fn bool_text(truth: bool) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
