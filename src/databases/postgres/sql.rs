@@ -1,0 +1,265 @@
+//! The SQL of each way to write rows: one statement for any number of rows, one `text[]` parameter per column.
+//!
+//! `UNNEST` turns the arrays back into rows and each value is cast to its column's type. The cast goes to the type
+//! *without* its length: an explicit cast to `varchar(3)` or `bit(3)` cuts a longer value silently, the assignment to
+//! the column refuses it.
+
+use std::borrow::Cow;
+
+use tidegate_actors::{
+    schema::{ColumnSchema, ColumnType, TableSchema},
+    transaction::{Cell, Statement},
+};
+
+/// One column's values for a `text[]` parameter.
+pub(super) type Values<'a> = Vec<Option<Cow<'a, str>>>;
+
+/// An identifier, quoted.
+pub(super) fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn table(table: &TableSchema) -> String {
+    format!("{}.{}", quote(&table.schema), quote(&table.name))
+}
+
+/// A type without its modifier: `numeric(14,2)` is `numeric`, `timestamp(3) with time zone` is `timestamp with time zone`.
+pub(super) fn bare_type(declared: &str) -> String {
+    let mut bare = String::with_capacity(declared.len());
+    let (mut quoted, mut depth) = (false, 0_u32);
+    for char in declared.chars() {
+        match char {
+            '"' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => {
+                depth = depth.saturating_sub(1);
+                continue;
+            }
+            _ => {}
+        }
+        if depth == 0 {
+            bare.push(char);
+        }
+    }
+    bare
+}
+
+/// The type to cast to. The bare words `character` and `bit` would mean a length of 1.
+fn cast(declared: &str) -> String {
+    let bare = bare_type(declared);
+    let (element, array) = bare.find("[]").map_or((bare.as_str(), ""), |at| bare.split_at(at));
+    match element {
+        "character" => format!("bpchar{array}"),
+        "bit" => format!("\"bit\"{array}"),
+        _ => bare,
+    }
+}
+
+/// The `number`th parameter's value, of the column's type.
+fn value(number: usize, column: &ColumnSchema) -> String {
+    match column.kind {
+        ColumnType::Bytes { .. } => format!("decode(u.c{number}, 'hex')"),
+        _ => format!("u.c{number}::{}", cast(&column.declared)),
+    }
+}
+
+/// `UNNEST($1::text[], $2::text[])` … `AS u(c1, c2)`, with each row's number from 1 as `u.ord` where it is asked for.
+fn unnest(columns: usize, numbered: bool) -> String {
+    let list = |of: &dyn Fn(usize) -> String| (1..=columns).map(of).collect::<Vec<_>>().join(", ");
+    let parameters = list(&|number| format!("${number}::text[]"));
+    let names = list(&|number| format!("c{number}"));
+    if numbered {
+        format!("UNNEST({parameters}) WITH ORDINALITY AS u({names}, ord)")
+    } else {
+        format!("UNNEST({parameters}) AS u({names})")
+    }
+}
+
+/// The columns of a statement in the order of its parameters: (name quoted, value, whether it is of the key).
+fn assignments(statement: &Statement) -> Vec<(String, String, bool)> {
+    let key = statement.key_cells();
+    statement
+        .written()
+        .enumerate()
+        .map(|(index, column)| (quote(&column.name), value(index + 1, column), key.contains(&index)))
+        .collect()
+}
+
+fn matches(assignments: &[(String, String, bool)]) -> String {
+    let key = assignments.iter().filter(|(_, _, key)| *key);
+    key.map(|(name, value, _)| format!("t.{name} = {value}")).collect::<Vec<_>>().join(" AND ")
+}
+
+/// INSERT of all rows; `upsert` updates the present columns of a row whose key is there.
+pub(super) fn insert(statement: &Statement, upsert: bool) -> String {
+    let into = table(&statement.plan.table);
+    let columns = assignments(statement);
+    if columns.is_empty() {
+        return format!("INSERT INTO {into} DEFAULT VALUES"); // one row at a time
+    }
+    let join = |of: &dyn Fn(&(String, String, bool)) -> String| columns.iter().map(of).collect::<Vec<_>>().join(", ");
+    let names = join(&|(name, _, _)| name.clone());
+    let values = join(&|(_, value, _)| value.clone());
+    let mut sql = format!("INSERT INTO {into} ({names}) SELECT {values} FROM {}", unnest(columns.len(), false));
+    let key: Vec<_> = statement.key_cells().iter().map(|&index| columns[index].0.as_str()).collect();
+    if upsert && !key.is_empty() {
+        let set: Vec<_> =
+            columns.iter().filter(|(_, _, key)| !key).map(|(name, _, _)| format!("{name} = excluded.{name}")).collect();
+        let action = if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", set.join(", ")) };
+        sql += &format!(" ON CONFLICT ({}) DO {action}", key.join(", "));
+    }
+    sql
+}
+
+/// UPDATE of the present columns by key; answers with the numbers of the rows that touched something. Where there is
+/// nothing but the key, it only looks.
+pub(super) fn update(statement: &Statement) -> String {
+    let columns = assignments(statement);
+    let set: Vec<_> =
+        columns.iter().filter(|(_, _, key)| !key).map(|(name, value, _)| format!("{name} = {value}")).collect();
+    if set.is_empty() {
+        return present(statement);
+    }
+    format!(
+        "UPDATE {} AS t SET {} FROM {} WHERE {} RETURNING u.ord",
+        table(&statement.plan.table),
+        set.join(", "),
+        unnest(columns.len(), true),
+        matches(&columns)
+    )
+}
+
+/// Which rows' keys are there: their numbers.
+pub(super) fn present(statement: &Statement) -> String {
+    let columns = assignments(statement);
+    format!(
+        "SELECT u.ord FROM {} JOIN {} AS t ON {}",
+        unnest(columns.len(), true),
+        table(&statement.plan.table),
+        matches(&columns)
+    )
+}
+
+/// DELETE by key, with the key's columns in the key's order as the only parameters; answers with the numbers of the
+/// rows that touched something.
+pub(super) fn delete(statement: &Statement) -> String {
+    let columns: Vec<_> = statement.written().collect();
+    let key: Vec<_> = statement.key_cells().iter().map(|&index| columns[index]).collect();
+    let matches: Vec<_> = key
+        .iter()
+        .enumerate()
+        .map(|(index, column)| format!("t.{} = {}", quote(&column.name), value(index + 1, column)))
+        .collect();
+    format!(
+        "DELETE FROM {} AS t USING {} WHERE {} RETURNING u.ord",
+        table(&statement.plan.table),
+        unnest(key.len(), true),
+        matches.join(" AND ")
+    )
+}
+
+/// The parameters: for each of these places in the statement's columns, the values of these rows.
+pub(super) fn parameters<'a>(statement: &'a Statement, places: &[usize], rows: &[usize]) -> Vec<Values<'a>> {
+    let kinds: Vec<_> = statement.written().map(|column| &column.kind).collect();
+    places
+        .iter()
+        .map(|&place| rows.iter().map(|&row| parameter(&statement.rows[row][place], kinds[place])).collect())
+        .collect()
+}
+
+fn parameter<'a>(cell: &'a Cell, kind: &ColumnType) -> Option<Cow<'a, str>> {
+    match (cell, kind) {
+        (Cell::Absent | Cell::Null, _) => None,
+        (Cell::Text(text), ColumnType::Bytes { .. }) => Some(hex(text.as_bytes()).into()),
+        (Cell::Text(text), _) => Some(Cow::Borrowed(text)),
+        (Cell::Bytes(bytes), ColumnType::Bytes { .. }) => Some(hex(bytes).into()),
+        (Cell::Bytes(bytes), _) => Some(format!("\\x{}", hex(bytes)).into()),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|nibble| char::from(DIGITS[usize::from(nibble)])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
+
+    use insta::assert_snapshot;
+    use tidegate_actors::transaction::{Op, TablePlan};
+
+    use super::*;
+
+    /// A statement of these columns (name, type as declared) of `sales.Room "7"`, whose first `key` are the key.
+    fn statement(op: Op, columns: &[(&str, &str)], key: usize) -> Statement {
+        let column = |&(name, declared): &(&str, &str)| ColumnSchema {
+            name: name.into(),
+            declared: declared.into(),
+            kind: if declared == "bytea" { ColumnType::Bytes { max_bytes: None } } else { ColumnType::Other },
+            nullable: true,
+            has_default: false,
+            generated: false,
+        };
+        let table = TableSchema {
+            schema: "sales".into(),
+            name: "Room \"7\"".into(),
+            columns: columns.iter().map(column).collect(),
+            unique_keys: Vec::new(),
+        };
+        let plan = TablePlan {
+            route: "r".into(),
+            table: Arc::new(table),
+            columns: (0..columns.len()).collect(),
+            key: (0..key).collect(),
+            only_unique_key: true,
+        };
+        let columns = if op == Op::Delete { (0..key).collect() } else { (0..columns.len()).collect() };
+        Statement { plan: Arc::new(plan), op, must_touch: false, columns, rows: Vec::new() }
+    }
+
+    const CARS: [(&str, &str); 4] =
+        [("branch", "character(3)"), ("no", "integer"), ("price", "numeric(14,2)"), ("photo", "bytea")];
+
+    #[test]
+    fn insert_is_one_statement_for_all_rows() {
+        assert_snapshot!(insert(&statement(Op::Insert, &CARS, 2), false), @r#"INSERT INTO "sales"."Room ""7""" ("branch", "no", "price", "photo") SELECT u.c1::bpchar, u.c2::integer, u.c3::numeric, decode(u.c4, 'hex') FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[]) AS u(c1, c2, c3, c4)"#);
+        assert_snapshot!(insert(&statement(Op::Insert, &[], 0), false), @r#"INSERT INTO "sales"."Room ""7""" DEFAULT VALUES"#);
+    }
+
+    #[test]
+    fn upsert_updates_what_is_present_and_nothing_else() {
+        assert_snapshot!(insert(&statement(Op::Upsert, &CARS, 2), true), @r#"INSERT INTO "sales"."Room ""7""" ("branch", "no", "price", "photo") SELECT u.c1::bpchar, u.c2::integer, u.c3::numeric, decode(u.c4, 'hex') FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[]) AS u(c1, c2, c3, c4) ON CONFLICT ("branch", "no") DO UPDATE SET "price" = excluded."price", "photo" = excluded."photo""#);
+        assert_snapshot!(insert(&statement(Op::Upsert, &CARS[..2], 2), true), @r#"INSERT INTO "sales"."Room ""7""" ("branch", "no") SELECT u.c1::bpchar, u.c2::integer FROM UNNEST($1::text[], $2::text[]) AS u(c1, c2) ON CONFLICT ("branch", "no") DO NOTHING"#);
+    }
+
+    #[test]
+    fn update_tells_which_rows_it_touched() {
+        assert_snapshot!(update(&statement(Op::Update, &CARS, 2)), @r#"UPDATE "sales"."Room ""7""" AS t SET "price" = u.c3::numeric, "photo" = decode(u.c4, 'hex') FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS u(c1, c2, c3, c4, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer RETURNING u.ord"#);
+        assert_snapshot!(update(&statement(Op::Update, &CARS[..1], 1)), @r#"SELECT u.ord FROM UNNEST($1::text[]) WITH ORDINALITY AS u(c1, ord) JOIN "sales"."Room ""7""" AS t ON t."branch" = u.c1::bpchar"#);
+    }
+
+    #[test]
+    fn delete_goes_by_key() {
+        assert_snapshot!(delete(&statement(Op::Delete, &CARS, 2)), @r#"DELETE FROM "sales"."Room ""7""" AS t USING UNNEST($1::text[], $2::text[]) WITH ORDINALITY AS u(c1, c2, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer RETURNING u.ord"#);
+        assert_snapshot!(delete(&statement(Op::Replace, &CARS, 2)), @r#"DELETE FROM "sales"."Room ""7""" AS t USING UNNEST($1::text[], $2::text[]) WITH ORDINALITY AS u(c1, c2, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer RETURNING u.ord"#);
+    }
+
+    #[test]
+    fn casts_never_cut() {
+        for (declared, expected) in [
+            ("character varying(20)", "character varying"),
+            ("character(3)[]", "bpchar[]"),
+            ("bit(8)", "\"bit\""),
+            ("bit varying(8)", "bit varying"),
+            ("timestamp(3) with time zone", "timestamp with time zone"),
+            ("numeric(14,2)", "numeric"),
+            ("sales.\"Mood (odd)\"", "sales.\"Mood (odd)\""),
+            ("geometry(Point,4326)", "geometry"),
+        ] {
+            assert_eq!(cast(declared), expected);
+        }
+    }
+}

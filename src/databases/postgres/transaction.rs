@@ -1,0 +1,265 @@
+//! Writes one batch: the fence first, the rows after, all or nothing.
+
+use std::{cmp::Ordering, collections::HashSet};
+
+use sqlx::{AssertSqlSafe, PgConnection, Row};
+use tidegate_actors::{
+    ports::{Rejection, WriteError},
+    transaction::{Committed, Op, Statement, Transaction},
+};
+
+use super::{
+    bookkeeping, catalogue,
+    errors::{of_ours, of_rows},
+    sql,
+};
+
+/// How a transaction is to end.
+pub(super) enum Finish<T> {
+    /// With COMMIT.
+    Commit(T),
+    /// With ROLLBACK, although nothing failed.
+    Rollback(T),
+}
+
+/// Runs `work` between BEGIN and its end; any error rolls back. READ COMMITTED, so that a fence that waited for
+/// another writer sees what that one left.
+pub(super) async fn in_transaction<T>(
+    pg: &mut PgConnection,
+    name: &str,
+    work: impl AsyncFnOnce(&mut PgConnection) -> Result<Finish<T>, WriteError>,
+) -> Result<T, WriteError> {
+    let ours = |error: sqlx::Error| of_ours(name, &error);
+    sqlx::raw_sql("BEGIN ISOLATION LEVEL READ COMMITTED").execute(&mut *pg).await.map_err(ours)?;
+    match work(pg).await {
+        Ok(Finish::Commit(value)) => {
+            // A deferred constraint speaks up here; the server has then rolled back.
+            sqlx::raw_sql("COMMIT").execute(pg).await.map_err(|error| of_rows(name, &error, None))?;
+            Ok(value)
+        }
+        Ok(Finish::Rollback(value)) => {
+            sqlx::raw_sql("ROLLBACK").execute(pg).await.map_err(ours)?;
+            Ok(value)
+        }
+        Err(WriteError::Retry(fault)) if fault.connection_lost => Err(WriteError::Retry(fault)),
+        Err(error) => {
+            sqlx::raw_sql("ROLLBACK").execute(pg).await.map_err(ours)?;
+            Err(error)
+        }
+    }
+}
+
+/// How upserts are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Upserts {
+    /// INSERT … ON CONFLICT wherever the present columns could make a whole row.
+    InOne,
+    /// UPDATE what is there, then INSERT … ON CONFLICT the rest: an INSERT checks NOT NULL and CHECK on the new row even
+    /// where it then updates the old one.
+    UpdateFirst,
+}
+
+/// Writes one transaction.
+pub(super) async fn commit(
+    pg: &mut PgConnection,
+    name: &str,
+    transaction: &Transaction,
+) -> Result<Committed, WriteError> {
+    let outcome = match attempt(pg, name, transaction, Upserts::InOne).await {
+        Err(WriteError::Reject(rejection)) if is_of_partial_upsert(transaction, &rejection) => {
+            attempt(pg, name, transaction, Upserts::UpdateFirst).await
+        }
+        outcome => outcome,
+    };
+    match outcome {
+        Err(WriteError::Reject(mut rejection)) => {
+            locate(pg, transaction, &mut rejection).await;
+            Err(WriteError::Reject(rejection))
+        }
+        outcome => outcome,
+    }
+}
+
+async fn attempt(
+    pg: &mut PgConnection,
+    name: &str,
+    transaction: &Transaction,
+    upserts: Upserts,
+) -> Result<Committed, WriteError> {
+    let ours = |error: sqlx::Error| of_ours(name, &error);
+    in_transaction(pg, name, async |pg| {
+        if !bookkeeping::fence(pg, &transaction.fence).await.map_err(ours)? {
+            return Err(WriteError::Fenced);
+        }
+        let lane = &transaction.fence.lane;
+        if let Some(dead) = &transaction.exhume
+            && !bookkeeping::exhume(pg, lane, dead).await.map_err(ours)?
+        {
+            return Ok(Finish::Rollback(Committed { untouched: Vec::new(), exhumed: false }));
+        }
+        let mut untouched = Vec::new();
+        for (index, statement) in transaction.statements.iter().enumerate() {
+            let mut writer = Writer { pg, name, index, statement };
+            let rows = writer.write(upserts).await?;
+            untouched.extend(rows.into_iter().map(|row| (index, row)));
+        }
+        bookkeeping::bury(pg, lane, &transaction.bury).await.map_err(ours)?;
+        bookkeeping::supersede(pg, lane, &transaction.supersede).await.map_err(ours)?;
+        Ok(Finish::Commit(Committed { untouched, exhumed: true }))
+    })
+    .await
+}
+
+/// Whether writing upserts the other way could turn this rejection into a success.
+fn is_of_partial_upsert(transaction: &Transaction, rejection: &Rejection) -> bool {
+    let statement = rejection.statement.and_then(|index| transaction.statements.get(index));
+    statement.is_some_and(|statement| {
+        statement.op == Op::Upsert
+            && matches!(rejection.code.as_str(), "not_null" | "check")
+            && statement.columns.len() < statement.plan.table.columns.len()
+    })
+}
+
+/// Adds what the error alone did not tell, where there is only one row it can be about.
+async fn locate(pg: &mut PgConnection, transaction: &Transaction, rejection: &mut Rejection) {
+    if rejection.statement.is_none()
+        && let [statement] = transaction.statements.as_slice()
+        && statement.rows.len() == 1
+    {
+        (rejection.statement, rejection.row) = (Some(0), Some(0));
+    }
+    let statement = rejection.statement.and_then(|index| transaction.statements.get(index));
+    if let (None, Some(0), Some(statement)) = (&rejection.column, rejection.row, statement)
+        && let Some(constraint) = constraint_name(&rejection.message)
+    {
+        rejection.column = catalogue::constraint_column(pg, &statement.plan.table, constraint).await;
+    }
+}
+
+/// The constraint that the database's words end with in quotation marks.
+fn constraint_name(message: &str) -> Option<&str> {
+    message.rsplit('"').nth(1)
+}
+
+/// Writes one statement.
+struct Writer<'a> {
+    pg: &'a mut PgConnection,
+    name: &'a str,
+    index: usize,
+    statement: &'a Statement,
+}
+
+impl Writer<'_> {
+    /// Writes all rows; returns those that touched nothing and need not have.
+    async fn write(&mut self, upserts: Upserts) -> Result<Vec<usize>, WriteError> {
+        let all: Vec<usize> = (0..self.statement.rows.len()).collect();
+        if all.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.statement.op {
+            Op::Insert => self.insert(false, &all).await.map(|()| Vec::new()),
+            Op::Upsert if upserts == Upserts::InOne && self.makes_whole_rows() => {
+                self.insert(true, &all).await.map(|()| Vec::new())
+            }
+            Op::Upsert => {
+                let missing = self.untouched(&sql::update(self.statement), &self.every_place()).await?;
+                if !missing.is_empty() {
+                    self.insert(true, &missing).await?;
+                }
+                Ok(Vec::new())
+            }
+            Op::Update => {
+                let missing = self.untouched(&sql::update(self.statement), &self.every_place()).await?;
+                self.refuse_hidden_repetition(&missing).await?;
+                self.must_have_touched(missing)
+            }
+            Op::Delete => {
+                let missing = self.untouched(&sql::delete(self.statement), &self.statement.key_cells()).await?;
+                self.must_have_touched(missing)
+            }
+            Op::Replace => {
+                self.untouched(&sql::delete(self.statement), &self.statement.key_cells()).await?;
+                self.insert(false, &all).await.map(|()| Vec::new())
+            }
+        }
+    }
+
+    /// Whether every column that an INSERT can't do without is present.
+    fn makes_whole_rows(&self) -> bool {
+        let table = &self.statement.plan.table;
+        table.columns.iter().all(|column| {
+            column.nullable || column.has_default || self.statement.written().any(|written| written.name == column.name)
+        })
+    }
+
+    fn every_place(&self) -> Vec<usize> {
+        (0..self.statement.columns.len()).collect()
+    }
+
+    async fn insert(&mut self, upsert: bool, rows: &[usize]) -> Result<(), WriteError> {
+        let text = sql::insert(self.statement, upsert);
+        // Without a column there is no array to carry the number of rows.
+        let times = if self.statement.columns.is_empty() { rows.len() } else { 1 };
+        for _ in 0..times {
+            let mut query = sqlx::query(AssertSqlSafe(text.as_str()));
+            for values in sql::parameters(self.statement, &self.every_place(), rows) {
+                query = query.bind(values);
+            }
+            let outcome = query.execute(&mut *self.pg).await;
+            outcome.map_err(|error| of_rows(self.name, &error, Some((self.index, self.statement))))?;
+        }
+        Ok(())
+    }
+
+    /// Runs a statement over all rows that answers with the numbers of those it touched; returns the others.
+    async fn untouched(&mut self, text: &str, places: &[usize]) -> Result<Vec<usize>, WriteError> {
+        let rows: Vec<usize> = (0..self.statement.rows.len()).collect();
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for values in sql::parameters(self.statement, places, &rows) {
+            query = query.bind(values);
+        }
+        let answer = query.fetch_all(&mut *self.pg).await;
+        let answer = answer.map_err(|error| of_rows(self.name, &error, Some((self.index, self.statement))))?;
+        let touched = answer.iter().map(|row| row.try_get::<i64, _>(0));
+        let touched: HashSet<i64> = touched.collect::<Result<_, _>>().map_err(|error| of_ours(self.name, &error))?;
+        let number = |row: usize| i64::try_from(row).map_or(i64::MAX, |row| row + 1);
+        Ok(rows.into_iter().filter(|&row| !touched.contains(&number(row))).collect())
+    }
+
+    /// UPDATE … FROM writes one of several rows for the same key and passes over the others without a word. Folding
+    /// leaves no two rows with the same key, but only the database knows which keys it holds for the same (collations).
+    async fn refuse_hidden_repetition(&mut self, untouched: &[usize]) -> Result<(), WriteError> {
+        if untouched.is_empty() || self.statement.rows.len() == 1 {
+            return Ok(());
+        }
+        let absent = self.untouched(&sql::present(self.statement), &self.every_place()).await?;
+        match absent.len().cmp(&untouched.len()) {
+            Ordering::Less => Err(self.reject(
+                None,
+                "other",
+                "two changes of one batch are for the same row, or a trigger keeps one back",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn must_have_touched(&self, untouched: Vec<usize>) -> Result<Vec<usize>, WriteError> {
+        match untouched.first() {
+            Some(&row) if self.statement.must_touch => {
+                Err(self.reject(Some(row), "missing_row", "no row has this key"))
+            }
+            _ => Ok(untouched),
+        }
+    }
+
+    fn reject(&self, row: Option<usize>, code: &str, message: &str) -> WriteError {
+        let table = &self.statement.plan.table;
+        WriteError::Reject(Rejection {
+            statement: Some(self.index),
+            row,
+            code: code.into(),
+            column: None,
+            message: format!("{}.{}: {message}", table.schema, table.name),
+        })
+    }
+}
