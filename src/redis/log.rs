@@ -9,8 +9,7 @@ use async_trait::async_trait;
 use redis::RedisResult;
 use tidegate_actors::{
     message::{Generation, Position, StreamId},
-    ports::{Advance, Backlog, Command, DeadLetter, EventLog, GenerationStart, LaneView, LogError},
-    schema::TableSchema,
+    ports::{Advance, Backlog, Command, DeadLetter, EventLog, GenerationStart, LaneView, LogError, PlanRecord},
     transaction::{DeadId, LaneId},
 };
 
@@ -230,8 +229,8 @@ impl EventLog for RedisLog {
         Ok(fields.iter().filter_map(|field| dead::parse_field(field)).collect())
     }
 
-    async fn keep_plan(&mut self, lane: &LaneId, digest: &str, table: &TableSchema) -> Result<(), LogError> {
-        let json = serde_json::to_vec(table).map_err(|_| odd("plan"))?;
+    async fn keep_plan(&mut self, lane: &LaneId, digest: &str, plan: &PlanRecord) -> Result<(), LogError> {
+        let json = serde_json::to_vec(plan).map_err(|_| odd("plan"))?;
         self.write("HSET", &self.keys.of(&lane.stream).plans(), &[bytes(digest), json.into_boxed_slice()]).await
     }
 

@@ -11,16 +11,15 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tidegate_actors::{
     message::{Generation, Message, MessageId, Position, StreamId},
-    ports::{BatchRecord, DeadLetter, Entry, GenerationStart, LogError, Rejection},
+    ports::{BatchRecord, DeadLetter, Entry, GenerationStart, LogError, PlanRecord, Rejection},
     route::RouteSpec,
-    schema::TableSchema,
     transaction::DeadId,
 };
 
 use super::{
     Redis, dead, history,
     log::{parse_generations, parse_position},
-    odd,
+    odd, sent,
     stream::entry,
     unavailable,
 };
@@ -220,11 +219,15 @@ async fn delivery(
     delivery.rows = Some(u32::from(!batch.untouched.contains(&id.0.id)));
     delivery.attempts = Some(batch.attempts);
     delivery.delivered_at = delivered_at(&batch);
-    if let Some((_, version, digest)) = batch.routes.iter().find(|(id, ..)| *id == route.id) {
-        // The route as it is now says what was sent only if it still is what it was then.
-        if *version == route.version {
-            let table = plan(redis, application, digest).await?;
-            delivery.sent = table.and_then(|table| sent(route, table, message));
+    if let Some((_, _, digest)) = batch.routes.iter().find(|(id, ..)| *id == route.id)
+        && let Some(plan) = plan(redis, application, digest).await?
+    {
+        let sent = sent::sent(redis, application, &batch, plan, message).await?;
+        delivery.sent = sent.row;
+        if let Some(later) = sent.folded_into {
+            let later = Position { generation: id.0.generation.clone(), id: later };
+            delivery.folded_into = Some(MessageId(later).to_string());
+            delivery.rows = Some(0);
         }
     }
     Ok(delivery)
@@ -237,8 +240,8 @@ fn delivered_at(batch: &BatchRecord) -> Option<String> {
     Some(moment.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
-/// The table that a batch was mapped for.
-async fn plan(redis: &Redis, application: &str, digest: &str) -> Result<Option<TableSchema>, LogError> {
+/// The route and table that a batch was mapped for.
+async fn plan(redis: &Redis, application: &str, digest: &str) -> Result<Option<PlanRecord>, LogError> {
     let key = redis.keys().of(application).plans();
     let json: Option<Vec<u8>> = redis
         .link()
@@ -246,11 +249,6 @@ async fn plan(redis: &Redis, application: &str, digest: &str) -> Result<Option<T
         .await
         .map_err(|error| unavailable(&error))?;
     Ok(json.and_then(|json| serde_json::from_slice(&json).ok()))
-}
-
-/// What the destination received: the message through the route's mapping, compiled for the table of that time.
-fn sent(_route: &RouteSpec, _table: TableSchema, _message: &Message) -> Option<Box<RawValue>> {
-    None
 }
 
 #[cfg(test)]

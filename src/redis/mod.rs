@@ -16,6 +16,7 @@ pub mod memory;
 pub mod reader;
 pub mod registration;
 mod scripts;
+mod sent;
 pub mod status;
 pub mod stream;
 pub mod trim;

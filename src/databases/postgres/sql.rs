@@ -217,7 +217,7 @@ mod tests {
             only_unique_key: true,
         };
         let columns = if op == Op::Delete { (0..key).collect() } else { (0..columns.len()).collect() };
-        Statement { plan: Arc::new(plan), op, must_touch: false, columns, rows: Vec::new() }
+        Statement { plan: Arc::new(plan), op, must_touch: false, columns, insert_only: Vec::new(), rows: Vec::new() }
     }
 
     const CARS: [(&str, &str); 4] =
