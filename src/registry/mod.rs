@@ -3,6 +3,7 @@
 //! Every change goes through [`Registry::change`], which commands and the admin API share: it is refused or complete, is
 //! written down with who made it, and reaches every node that [`watch`](watch::watch)es within a second.
 
+pub mod connection;
 mod describe;
 pub mod export;
 pub mod keys;

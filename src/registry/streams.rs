@@ -111,3 +111,26 @@ fn has_route(document: &Document, route: &RouteSpec) -> bool {
 fn destination_id<'a>(document: &'a Document, route: &RouteSpec) -> Option<&'a str> {
     document.destinations.iter().find(|known| known.name == route.destination).map(|known| known.id.as_str())
 }
+
+/// No streams at all: for a registry that nothing delivers from yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoStreams;
+
+#[async_trait(?Send)]
+impl StreamRegistration for NoStreams {
+    async fn register_route(&mut self, _: &str, _: &str, _: &str, _: &Start) -> Result<(), StreamError> {
+        Ok(())
+    }
+
+    async fn unregister_route(&mut self, _: &str, _: &str) -> Result<(), StreamError> {
+        Ok(())
+    }
+
+    async fn unregister_destination(&mut self, _: &str, _: &str) -> Result<(), StreamError> {
+        Ok(())
+    }
+
+    async fn set_version(&mut self, _: &str, _: u64) -> Result<(), StreamError> {
+        Ok(())
+    }
+}
