@@ -50,10 +50,11 @@ pub trait Lookup {
 }
 
 /// What a search for a message came to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Found {
     /// The message: `{"id","topic","action","key","data","deliveries":[…]}`.
-    Message(serde_json::Value),
+    /// It is kept as text, so that every digit of the record stays.
+    Message(Box<serde_json::value::RawValue>),
     /// There is none of this id, or it is no longer retained.
     Nothing,
     /// It is another application's.

@@ -99,7 +99,9 @@ impl Lookup for Log {
     async fn message(&self, application: &str, wanted: &MessageId) -> Result<Found, AppendError> {
         assert_eq!(application, "car-app");
         Ok(match wanted.to_string().as_str() {
-            "gen-1763775403123-0" => Found::Message(serde_json::json!({"id": wanted.to_string(), "topic": "cars"})),
+            "gen-1763775403123-0" => Found::Message(
+                serde_json::value::to_raw_value(&serde_json::json!({"id": wanted.to_string(), "topic": "cars"})).unwrap(),
+            ),
             "other-1763775403123-0" => Found::Foreign,
             "away-1763775403123-0" => return Err(AppendError::Unavailable("redis://secret@host".to_owned())),
             _ => Found::Nothing,
