@@ -148,6 +148,7 @@ impl Reading<'_> {
                 Some(_) => Err(scanner.syntax("the end of the line")),
             });
             if let Err(fault) = read {
+                self.issues.drop(index);
                 self.issues.add(Issue::of(index, &fault, line, number));
                 self.issues.not_json = true;
             }
@@ -239,8 +240,8 @@ impl Reading<'_> {
             format!("{are} not accepted{shown}, and so nothing of this request was stored.")
         } else {
             found.first().map_or(String::new(), |issue| match issue.pointer.as_str() {
-                "" => format!("{}.", sentence(&issue.message)),
-                pointer => format!("{pointer}: {}.", issue.message),
+                "" => sentence(&issue.message),
+                pointer => sentence(&format!("{pointer}: {}", issue.message)),
             })
         };
         Err(Problem::new(kind, detail).with_errors(found))
@@ -271,6 +272,14 @@ impl Issues {
             self.found.push(issue);
         }
     }
+
+    /// Forgets what was noted last, if it was about this message.
+    fn drop(&mut self, index: usize) {
+        if self.found.last().is_some_and(|issue| issue.index == index) {
+            self.found.pop();
+            self.messages -= 1;
+        }
+    }
 }
 
 /// Where the value that begins at `start` ends; it may be as deep and as wide as it likes.
@@ -298,7 +307,7 @@ fn offset(text: &str, line: usize, column: usize) -> usize {
 
 fn not_json(index: usize, fault: &Fault, text: &str) -> Problem {
     let issue = Issue::of(index, fault, text, 1);
-    Problem::new(&NOT_JSON, format!("{}.", sentence(&issue.message))).with_errors(vec![issue])
+    Problem::new(&NOT_JSON, sentence(&issue.message)).with_errors(vec![issue])
 }
 
 /// Bytes that are no UTF-8. What stands before them is read as far as it goes, to name the member.
@@ -332,7 +341,9 @@ fn not_utf8(body: &[u8], valid: usize, form: &Form) -> Problem {
     Problem::new(&NOT_JSON, detail).with_errors(vec![issue])
 }
 
+/// With a capital letter and a full stop, where there is no other mark yet.
 fn sentence(message: &str) -> String {
     let mut chars = message.chars();
-    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
+    let stop = if message.ends_with(['.', '?', '!']) { "" } else { "." };
+    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).chain(stop.chars()).collect())
 }

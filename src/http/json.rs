@@ -318,7 +318,7 @@ impl<'a> Scanner<'a> {
             self.at += word.len();
             return Ok(());
         }
-        Err(self.syntax("a value"))
+        Err(Fault::new("syntax", self.at, format!("expected a value such as `{word}`")))
     }
 
     /// Reads a number, whatever its size.
