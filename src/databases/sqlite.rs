@@ -35,8 +35,9 @@ kind = "sqlite"
 url = "sqlite:///srv/rooms.db"
 node = "a"
 "#,
-    notes: "The file belongs to the node named by `node`, on a local disk. It must exist: Tidegate never creates it, so that a disk \
-            that is not mounted is noticed. It is switched to a write-ahead log and every commit is synced.",
+    notes: "The file belongs to the node named by `node`, on a local disk. It must exist: Tidegate never creates it, so that a \
+            disk that is not mounted is noticed. It is switched to a write-ahead log and every commit is synced; when a \
+            backup is put in its place, remove the files `-wal` and `-shm` beside it too.",
     ddl: bookkeeping::DDL,
     grants: "",
     validate,
@@ -75,12 +76,12 @@ impl Sqlite {
     /// Takes the session out for the length of a call: a call that is dropped drops it, which rolls back.
     async fn session(&mut self) -> Result<Session, WriteError> {
         match self.session.take() {
-            Some(session) if session.is_current() => Ok(session),
-            _ => {
-                let path = path(&self.settings).map_err(|why| WriteError::Hold(Fault::new(why)))?;
-                Session::open(path, self.settings.connect_timeout, self.settings.session_timeout).await
-            }
+            Some(session) if session.is_current() => return Ok(session),
+            Some(session) => session.close().await,
+            None => {}
         }
+        let path = path(&self.settings).map_err(|why| WriteError::Hold(Fault::new(why)))?;
+        Session::open(path, self.settings.connect_timeout, self.settings.session_timeout).await
     }
 
     /// Does some work in one transaction that holds the write lock from its beginning.

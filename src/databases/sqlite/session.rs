@@ -10,7 +10,7 @@ use std::{
 };
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, SqliteConnection,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection,
     sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous},
 };
 use tidegate_actors::ports::{Fault, WriteError};
@@ -58,6 +58,11 @@ impl Session {
             })?
             .map_err(|error| errors::classify(&path, error))?;
         Ok(Self { connection, path, file, usable: true })
+    }
+
+    /// Closes the file; whatever goes wrong with that is over.
+    pub(super) async fn close(self) {
+        let _ = self.connection.close().await;
     }
 
     /// Whether the file that is open is still the one with its name.

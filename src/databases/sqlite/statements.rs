@@ -263,19 +263,19 @@ impl<'a> Form<'a> {
         for row in rows.clone() {
             for &place in places {
                 let column = self.columns[place];
-                match bind(&mut arguments, &self.statement.rows[row][place], &column.kind) {
-                    Ok(()) => {}
-                    Err(Unbindable::Range) => {
-                        return Err(WriteError::Reject(Rejection {
-                            statement: None,
-                            row: Some(row),
-                            code: "range".to_owned(),
-                            column: Some(column.name.clone()),
-                            message: format!("{} can't hold a number of so many digits", column.name),
-                        }));
-                    }
+                let refused = match bind(&mut arguments, &self.statement.rows[row][place], column) {
+                    Ok(()) => continue,
                     Err(Unbindable::Driver(why)) => return Err(WriteError::Hold(Fault::new(why))),
-                }
+                    Err(Unbindable::Range) => ("range", "a number of so many digits"),
+                    Err(Unbindable::Type) => ("type", "what is not a number"),
+                };
+                return Err(WriteError::Reject(Rejection {
+                    statement: None,
+                    row: Some(row),
+                    code: refused.0.to_owned(),
+                    column: Some(column.name.clone()),
+                    message: format!("column `{}` ({}) can't hold {}", column.name, column.declared, refused.1),
+                }));
             }
         }
         Ok(arguments)
@@ -288,19 +288,22 @@ const GIVEN: &str = "tidegate_given";
 enum Unbindable {
     /// The column would round it.
     Range,
+    /// Not a number, for a column of numbers.
+    Type,
     /// The driver does not take it.
     Driver(String),
 }
 
 /// Binds a value such that the column's affinity stores it without a change.
-fn bind(arguments: &mut SqliteArguments, cell: &Cell, kind: &ColumnType) -> Result<(), Unbindable> {
+fn bind(arguments: &mut SqliteArguments, cell: &Cell, column: &ColumnSchema) -> Result<(), Unbindable> {
     let added = match cell {
         Cell::Absent | Cell::Null => arguments.add(None::<&str>),
         Cell::Bytes(bytes) => arguments.add(&**bytes),
-        Cell::Text(text) => match kind {
+        Cell::Text(text) => match column.kind {
             ColumnType::Int { .. } => match text.parse::<i64>() {
                 Ok(number) => arguments.add(number),
-                Err(_) => return Err(Unbindable::Range),
+                Err(_) if text.parse::<f64>().is_ok() => return Err(Unbindable::Range),
+                Err(_) => return Err(Unbindable::Type),
             },
             ColumnType::Bool => match &**text {
                 "true" => arguments.add(1_i64),
@@ -308,11 +311,16 @@ fn bind(arguments: &mut SqliteArguments, cell: &Cell, kind: &ColumnType) -> Resu
                 other => arguments.add(other),
             },
             ColumnType::Float { .. } => match text.parse::<f64>() {
-                Ok(number) => arguments.add(number),
-                Err(_) => arguments.add(&**text),
+                Ok(number) if number.is_finite() => arguments.add(number),
+                Ok(_) => return Err(Unbindable::Range),
+                Err(_) => return Err(Unbindable::Type),
             },
             // A JSON value that is a mere number falls under the affinity of its column too.
             ColumnType::Numeric15 | ColumnType::Json { .. } if is_rounded(text) => return Err(Unbindable::Range),
+            // A declared type that nobody knows has NUMERIC affinity; none, and ANY of a strict table, keep the text.
+            ColumnType::Other if !column.declared.is_empty() && column.declared != "ANY" && is_rounded(text) => {
+                return Err(Unbindable::Range);
+            }
             _ => arguments.add(&**text),
         },
     };

@@ -152,3 +152,29 @@ fn the_example_parses() {
     assert_eq!(destination["kind"].as_str(), Some("sqlite"));
     assert_eq!(super::validate(&settings(destination["url"].as_str().unwrap())), Ok(()));
 }
+
+/// Whatever the planner knows or does not know of the table, rows are found by their key and never by reading it all.
+#[tokio::test]
+async fn rows_are_found_by_their_key() {
+    use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+    let mut connection = sqlx::SqliteConnection::connect("sqlite::memory:").await.unwrap();
+    let fill = "CREATE TABLE \"my \"\"cars\"\"\" (branch TEXT, no INTEGER, \"order\" TEXT, PRIMARY KEY (branch, no)); \
+                WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 5000) \
+                INSERT INTO \"my \"\"cars\"\"\" SELECT 'b' || (n % 3), n, 'x' FROM n";
+    sqlx::raw_sql(fill).execute(&mut connection).await.unwrap();
+    let all = statement(Op::Upsert, &[0, 1, 2]);
+    let key = statement(Op::Delete, &[0, 1]);
+    let (all, key) = (statements::Form::of(&all), statements::Form::of(&key));
+    for prepare in ["SELECT 1", "ANALYZE"] {
+        sqlx::raw_sql(prepare).execute(&mut connection).await.unwrap();
+        for rows in [1, 256] {
+            for sql in [all.update(rows), key.delete(rows), key.select_missing(rows)] {
+                let sql = format!("EXPLAIN QUERY PLAN {sql}");
+                let plan = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
+                let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+                assert!(plan.iter().any(|step| step.starts_with("SEARCH my \"cars\"")), "{plan:?}");
+                assert!(!plan.iter().any(|step| step.starts_with("SCAN my \"cars\"")), "{plan:?}");
+            }
+        }
+    }
+}

@@ -4,9 +4,15 @@
 //! then a test of its own, `contract::<kind>::<area>::<behaviour>`. A behaviour gets a fresh, empty [`Database`] and
 //! only speaks of tables in the neutral words of [`table`]; what a kind cannot do it says in [`Database::can`].
 
+mod bulk;
+mod catalogue;
+mod dead_letters;
 mod fencing;
-mod sqlite;
+mod operations;
+mod rejections;
+pub(crate) mod sqlite;
 pub(crate) mod table;
+mod types;
 pub(crate) mod writer;
 
 use async_trait::async_trait;
@@ -56,8 +62,6 @@ pub(crate) enum Ability {
     Length,
     /// The bounds of `SmallInt` and `Int` are enforced.
     Range,
-    /// The type of a value is enforced (a text does not go into an integer column).
-    Type,
     /// Unsigned 64-bit integers.
     Unsigned,
     /// Decimals of more than 15 digits are kept digit by digit.
@@ -72,8 +76,6 @@ pub(crate) enum Ability {
     OddNames,
     /// Tables and columns can be dropped behind our back.
     Drop,
-    /// The rejection of a unique key, a NULL or a foreign key names the statement and row, or at least the column.
-    NamesColumn,
 }
 
 /// Runs one behaviour against a fresh database, on a runtime of its own (as each destination has in the product).
@@ -91,6 +93,89 @@ macro_rules! contract_suite {
         contract_suite! { @areas $kind, $subject,
             fencing: [
                 a_take_over_of_an_empty_database_makes_the_tables,
+                a_probe_answers,
+                a_lane_that_was_never_begun_has_no_watermark,
+                a_begun_lane_stands_where_it_was_begun,
+                a_lane_is_begun_once,
+                another_owner_is_fenced,
+                a_take_over_raises_the_epoch_and_reads_every_row,
+                a_take_over_leaves_other_destinations_alone,
+                a_commit_moves_the_watermark_with_its_rows,
+                a_wrong_previous_place_writes_nothing,
+                a_transaction_is_not_written_twice,
+                lanes_of_one_destination_move_apart,
+                a_call_that_is_dropped_leaves_nothing_half_done,
+            ],
+            operations: [
+                an_insert_makes_a_row_and_absent_columns_get_their_default,
+                rows_without_a_key_are_all_kept,
+                an_upsert_inserts_or_changes_the_given_columns,
+                an_upsert_of_the_key_alone_changes_nothing_that_is_there,
+                a_partial_upsert_of_a_row_that_is_there_needs_no_required_column,
+                an_update_changes_the_given_columns,
+                an_update_of_a_missing_row_is_rejected_by_its_place,
+                rows_that_touched_nothing_are_reported_by_their_place,
+                a_delete_removes_the_row,
+                a_replacement_forgets_what_it_does_not_name,
+                composite_keys_tell_rows_apart,
+                statements_over_several_tables_are_written_in_order,
+                odd_names_are_taken_as_they_are,
+            ],
+            bulk: [
+                inserts,
+                upserts,
+                updates,
+                replacements,
+                deletes,
+                untouched_rows_among_many,
+                composite_keys_in_bulk,
+            ],
+            rejections: [
+                a_duplicate_insert,
+                a_bad_row_among_many,
+                an_upsert_that_meets_another_rows_unique_key,
+                null_in_a_required_column,
+                a_value_that_a_check_refuses,
+                a_reference_to_a_row_that_is_not_there,
+                a_text_that_is_too_long,
+                a_number_out_of_range,
+            ],
+            catalogue: [
+                a_table_is_described_by_its_columns_and_keys,
+                computed_columns_are_left_to_the_database,
+                a_missing_table_is_named_with_the_nearest_there_is,
+                a_table_dropped_behind_our_back_holds_and_goes_on_when_it_is_back,
+                a_column_dropped_behind_our_back_holds_and_is_named,
+            ],
+            dead_letters: [
+                what_is_buried_is_found_by_the_next_owner,
+                nothing_is_buried_by_a_transaction_that_fails,
+                a_later_record_supersedes_the_dead_ones_of_its_key,
+                a_redrive_takes_the_dead_row_back_and_writes,
+                a_redrive_that_is_refused_leaves_the_dead_row,
+                a_discard_takes_back_exactly_one_dead_row,
+            ],
+            types: [
+                whole_numbers_at_their_bounds,
+                small_whole_numbers,
+                unsigned_numbers_of_64_bits,
+                decimals,
+                decimals_of_many_digits,
+                floating_point_numbers,
+                booleans,
+                text_in_every_language,
+                text_of_bounded_length,
+                long_text,
+                text_with_nul_where_the_column_says_so,
+                dates,
+                times_of_day,
+                timestamps_without_a_zone,
+                instants,
+                uuids,
+                json,
+                bytes,
+                enumerations,
+                keys_of_every_type,
             ],
         }
     };

@@ -1,8 +1,8 @@
 //! SQLite under the contract suite: a file in a folder of its own.
 
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
-use std::time::Duration;
+use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use std::{path::PathBuf, time::Duration};
 use tempfile::TempDir;
 use tidegate::databases::{Connection, kind};
 use tidegate_actors::ports::Destination;
@@ -18,26 +18,48 @@ pub(crate) struct Sqlite;
 #[async_trait(?Send)]
 impl Subject for Sqlite {
     async fn fresh() -> Box<dyn Database> {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::File::create(folder.path().join("rooms.db")).unwrap();
-        Box::new(File { folder })
+        Box::new(File::fresh())
     }
 }
 
-struct File {
+/// A database file in a folder of its own.
+pub(crate) struct File {
     folder: TempDir,
 }
 
 impl File {
-    fn url(&self) -> String {
-        format!("sqlite://{}", self.folder.path().join("rooms.db").display())
+    /// An empty one.
+    pub(crate) fn fresh() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::File::create(folder.path().join("rooms.db")).unwrap();
+        Self { folder }
     }
 
-    async fn connect(&self) -> SqliteConnection {
-        SqliteConnection::connect(&self.url()).await.unwrap()
+    /// Where it is.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("rooms.db")
     }
 
-    async fn execute(&self, sql: String) {
+    /// Its settings.
+    pub(crate) fn settings(&self) -> Connection {
+        Connection {
+            name: "rooms".into(),
+            url: format!("sqlite://{}", self.path().display()).parse().unwrap(),
+            password: None,
+            tls: None,
+            connect_timeout: Duration::from_secs(5),
+            session_timeout: Duration::from_secs(3),
+        }
+    }
+
+    /// Another program's connection to it.
+    pub(crate) async fn connect(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new().filename(self.path());
+        SqliteConnection::connect_with(&options).await.unwrap()
+    }
+
+    /// Runs statements beside our back.
+    pub(crate) async fn execute(&self, sql: String) {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connect().await).await.unwrap();
     }
 }
@@ -45,27 +67,11 @@ impl File {
 #[async_trait(?Send)]
 impl Database for File {
     fn open(&self) -> Box<dyn Destination> {
-        (kind("sqlite").unwrap().open)(Connection {
-            name: "rooms".into(),
-            url: self.url().parse().unwrap(),
-            password: None,
-            tls: None,
-            connect_timeout: Duration::from_secs(5),
-            session_timeout: Duration::from_secs(3),
-        })
+        (kind("sqlite").unwrap().open)(self.settings())
     }
 
     fn can(&self, ability: Ability) -> bool {
-        !matches!(
-            ability,
-            Ability::Length
-                | Ability::Range
-                | Ability::Type
-                | Ability::Unsigned
-                | Ability::LongDecimal
-                | Ability::Enum
-                | Ability::Instant
-        )
+        !matches!(ability, Ability::Length | Ability::Range | Ability::Unsigned | Ability::LongDecimal | Ability::Enum)
     }
 
     async fn create(&self, table: &Table) {
@@ -107,7 +113,8 @@ impl Dialect for Sqlite {
             Type::Bytes => "BLOB".into(),
             Type::Date => "DATE".into(),
             Type::Time => "TIME".into(),
-            Type::Timestamp | Type::Instant => "DATETIME".into(),
+            Type::Timestamp => "DATETIME".into(),
+            Type::Instant => "TIMESTAMPTZ".into(),
             Type::Uuid => "UUID".into(),
             Type::Json => "JSON".into(),
         }
@@ -115,7 +122,8 @@ impl Dialect for Sqlite {
 
     fn text_of(&self, of: Type, quoted: &str) -> String {
         match of {
-            Type::Bytes => format!("hex({quoted})"),
+            Type::Bytes => format!("CASE WHEN {quoted} IS NOT NULL THEN hex({quoted}) END"),
+            Type::Double => format!("CASE WHEN {quoted} IS NOT NULL THEN printf('%!.17g', {quoted}) END"),
             _ => format!("CAST({quoted} AS TEXT)"),
         }
     }
