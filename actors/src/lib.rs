@@ -11,4 +11,6 @@ pub mod route;
 pub mod schema;
 pub mod status;
 pub mod supervisor_budget;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod transaction;
