@@ -290,7 +290,7 @@ impl Data {
             let pairs = other.chars().zip(name.chars());
             pairs.take_while(|(left, right)| left.eq_ignore_ascii_case(right)).count()
         };
-        let nearest = self.tables.keys().max_by_key(likeness).filter(|other| likeness(other) > 0);
+        let nearest = self.tables.keys().max_by_key(likeness).filter(|other| likeness(other) > 1);
         let hint = nearest.map_or(String::new(), |nearest| format!("; did you mean `{nearest}`?"));
         Err(WriteError::Hold(Fault::new(format!("there is no table `{name}`{hint}"))))
     }

@@ -223,13 +223,19 @@ impl MemoryTable {
         place.unwrap_or_else(|| panic!("table `{}` has no column `{name}`", self.schema.name))
     }
 
-    /// The rows whose `columns` have these values; NULL equals nothing.
+    /// The rows whose `columns` have these values; NULL equals nothing, and no columns tell no rows apart.
     pub(super) fn find(&self, columns: &[usize], wanted: &[Cell]) -> Vec<u64> {
-        if wanted.contains(&Cell::Null) {
+        if wanted.is_empty() || wanted.contains(&Cell::Null) {
             return Vec::new();
         }
-        if let Some((_, index)) = self.indexes.iter().find(|(unique, _)| unique == columns) {
-            return index.get(wanted).copied().into_iter().collect();
+        // A route's order of the key need not be the table's.
+        let in_order = |unique: &Vec<usize>| -> Option<Row> {
+            let place = |column| columns.iter().position(|other| other == column).map(|place| wanted[place].clone());
+            if unique.len() == columns.len() { unique.iter().map(place).collect() } else { None }
+        };
+        if let Some((wanted, index)) = self.indexes.iter().find_map(|(unique, index)| Some((in_order(unique)?, index)))
+        {
+            return index.get(&wanted).copied().into_iter().collect();
         }
         let same = |row: &Row| columns.iter().zip(wanted).all(|(column, cell)| row[*column] == *cell);
         self.rows.iter().filter(|(_, row)| same(row)).map(|(id, _)| *id).collect()
@@ -270,6 +276,13 @@ impl MemoryTable {
                 let message = format!("column `{}` of table `{}` may not be null", column.name, self.schema.name);
                 return Err(Refusal::new("not_null", Some(&column.name), message));
             }
+            if let Cell::Text(text) = cell
+                && let Err(code) = fits(&column.kind, text)
+            {
+                let (declared, name) = (&column.declared, &self.schema.name);
+                let message = format!("column `{}` of table `{name}` is {declared}: {code}", column.name);
+                return Err(Refusal::new(code, Some(&column.name), message));
+            }
         }
         for (place, holds) in &self.checks {
             if !holds(row) {
@@ -286,6 +299,34 @@ impl MemoryTable {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a column of this type takes the text, as far as the strict databases agree; else the rejection's code.
+fn fits(kind: &ColumnType, text: &str) -> Result<(), &'static str> {
+    match kind {
+        ColumnType::Int { min, max } => {
+            let number: i128 = text.parse().map_err(|_| "type")?;
+            if (*min..=*max).contains(&number) { Ok(()) } else { Err("range") }
+        }
+        ColumnType::Decimal { precision, scale } => {
+            let digits = text.trim_start_matches('-');
+            let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+            if whole.is_empty() || !(whole.to_owned() + fraction).bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err("type");
+            }
+            let places = precision.map(|precision| precision.saturating_sub(scale.unwrap_or(0)) as usize);
+            let whole = whole.trim_start_matches('0').len();
+            if places.is_some_and(|places| whole > places) { Err("range") } else { Ok(()) }
+        }
+        ColumnType::Text { max_chars, max_bytes, .. } => {
+            let too_long = max_chars.is_some_and(|max| text.chars().count() as u64 > max)
+                || max_bytes.is_some_and(|max| text.len() as u64 > max);
+            if too_long { Err("too_long") } else { Ok(()) }
+        }
+        ColumnType::Bool if text != "true" && text != "false" => Err("type"),
+        ColumnType::Enum { values } if !values.iter().any(|value| value == text) => Err("type"),
+        _ => Ok(()),
     }
 }
 

@@ -146,6 +146,44 @@ fn checks_and_foreign_keys_reject_with_their_column() {
     commit(1, vec![sold_off, scrap]).unwrap();
 }
 
+#[test]
+fn a_value_that_does_not_fit_its_column_is_rejected() {
+    use crate::schema::ColumnType::{Bool, Decimal, Enum, Int, Text};
+    let (database, mut destination) = taken();
+    let text = |max_chars, max_bytes| Text { max_chars, max_bytes, nul: false };
+    let enumeration = Enum { values: vec!["new".into()] };
+    let decimal = Decimal { precision: Some(6), scale: Some(2) };
+    for (kind, fits, too_much, code) in [
+        (Int { min: -5, max: 5 }, "-5", "6", "range"),
+        (Int { min: -5, max: 5 }, "5", "five", "type"),
+        (decimal.clone(), "-9999.99", "10000", "range"),
+        (decimal, "0001.5", "1e3", "type"),
+        (text(Some(3), None), "車車車", "cars", "too_long"),
+        (text(None, Some(3)), "car", "車車", "too_long"),
+        (Bool, "true", "yes", "type"),
+        (enumeration, "new", "old", "type"),
+    ] {
+        database.add_table(MemoryTable::of("cars", &[], &[("value", kind.clone())]));
+        let plan = plan(&database, "cars", &[]);
+        let at = database.watermarks()[0].last_id.seq;
+        let rows = |value| transaction(at, at + 1, vec![statement(&plan, Op::Insert, &["value"], &[&["∅"], &[value]])]);
+        let refused = rejected(answer(destination.commit(&rows(too_much))));
+        assert_eq!(refused, (0, 1, code.into(), Some("value".into())), "{kind:?} {too_much}");
+        answer(destination.commit(&rows(fits))).unwrap();
+    }
+}
+
+#[test]
+fn a_key_may_be_named_in_another_order_than_the_tables() {
+    let (database, mut destination) = taken();
+    database.add_table(MemoryTable::of_text("rooms", &["branch", "no"], &["branch", "no", "name"]));
+    let plan = plan(&database, "rooms", &["no", "branch"]);
+    let insert = statement(&plan, Op::Upsert, &["branch", "no", "name"], &[&["1", "2", "a"], &["2", "1", "b"]]);
+    let update = statement(&plan, Op::Update, &["name", "no", "branch"], &[&["A", "2", "1"]]);
+    answer(destination.commit(&transaction(0, 1, vec![insert, update]))).unwrap();
+    assert_eq!(shown(&database, "rooms"), ["1|2|A", "2|1|b"]);
+}
+
 #[derive(Clone, Debug)]
 struct Step(Op, u8, u8);
 
