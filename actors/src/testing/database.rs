@@ -304,7 +304,7 @@ impl Data {
         if self.watermarks.get(&key).filter(mine).is_none() {
             return Err(WriteError::Fenced);
         }
-        let mut committed = Committed::default();
+        let mut committed = Committed { exhumed: true, ..Committed::default() };
         if let Some(dead) = &transaction.exhume {
             committed.exhumed = self.dead.contains_key(&(lane.clone(), dead.clone()));
             if !committed.exhumed {
@@ -331,10 +331,8 @@ impl Data {
         for later in &transaction.supersede {
             let of_lane = self.dead.iter_mut().filter(|((dead_lane, _), _)| *dead_lane == lane);
             for (_, row) in of_lane {
-                // What this very transaction buries may be later than the record that was written.
-                let earlier = row.dead.generation != *generation || row.dead.id < later.by;
                 let same = row.table == later.table && row.key.as_ref() == Some(&later.key);
-                if same && earlier && row.superseded_by.is_none() {
+                if same && row.superseded_by.is_none() {
                     row.superseded_by = Some(later.by);
                 }
             }

@@ -167,24 +167,25 @@ impl State {
         if stream.version > advance.version {
             return Err(LogError::NewVersion);
         }
-        // Where nothing below is missing, the place itself need not be an entry: the stream's beginning, a
-        // generation's, and the trimmed mark.
+        // Places that are known need not be entries (any more): the trimmed mark, where a generation or a route begins,
+        // and where the lane stands already.
         let id = advance.to.id;
-        let known = id == StreamId::ZERO
-            || id == stream.trimmed
+        let in_stream = id == stream.trimmed
             || stream.entries.contains_key(&id)
-            || stream.generations.iter().any(|start| start.after == id && id > stream.trimmed);
-        if !known {
+            || stream.generations.iter().any(|start| start.after == id);
+        let lane = self.lane(&advance.lane);
+        let stands = lane.position.as_ref() == Some(&advance.to);
+        if !in_stream && !stands && !lane.starts.iter().any(|(_, start)| *start == advance.to) {
             return Err(LogError::NoSuchEntry(id));
         }
-        let lane = self.lane(&advance.lane);
-        if advance.to.generation == advance.newest {
-            lane.position = Some(advance.to.clone());
-        }
+        lane.position = Some(advance.to.clone());
         if let Some(record) = &advance.history {
-            // The same batch again: its first answer was lost.
-            lane.history.retain(|other| (other.first, other.last) != (record.first, record.last));
-            lane.history.push(record.clone());
+            // The same batch again, whose first answer was lost, or the past of a destination that was restored: the
+            // record of the first time stays.
+            let generation = &advance.to.generation;
+            if !lane.history.iter().any(|(of, other)| of == generation && other.last >= record.last) {
+                lane.history.push((generation.clone(), record.clone()));
+            }
         }
         for dead in &advance.void {
             lane.dead.remove(dead);
@@ -208,7 +209,7 @@ impl State {
             let from = &lanes[(turn + place) % lanes.len()];
             let entries = self.stream(&from.lane.stream).entries.range(above(from.after));
             let wanted = entries.take_while(|(id, _)| from.until.is_none_or(|until| **id <= until));
-            let entries: Vec<_> = wanted.take(max_entries).map(|(_, entry)| entry.clone()).collect();
+            let entries: Vec<_> = wanted.take(max_entries.max(1)).map(|(_, entry)| entry.clone()).collect();
             if !entries.is_empty() {
                 return ReadOutcome::Batch(Batch { lane: from.lane.clone(), after: from.after, entries });
             }
@@ -239,7 +240,9 @@ impl EntryReader for MemoryReader {
         let service = &self.streams.service;
         let mut outcome = service.call(LogCall::Read, look).await?;
         let deadline = tokio::time::Instant::now() + block;
-        while outcome == ReadOutcome::Idle {
+        // The rest of an older generation is there already or never will be.
+        let exhausted = lanes.iter().any(|from| from.until.is_some_and(|until| from.after < until));
+        while outcome == ReadOutcome::Idle && !exhausted {
             // Looked at beside all faults: only a call that finds something, or that the server ends, is one.
             let woken = service.until(|| {
                 service.is_down() || service.peek(|state| state.read(lanes, turn, max_entries)) != ReadOutcome::Idle

@@ -107,7 +107,8 @@ pub(super) struct Lane {
     pub(super) position: Option<Position>,
     pub(super) starts: Vec<(String, Position)>,
     pub(super) bind: Option<String>,
-    pub(super) history: Vec<BatchRecord>,
+    /// With the generation of the ids.
+    pub(super) history: Vec<(Generation, BatchRecord)>,
     pub(super) dead: BTreeMap<DeadId, DeadLetter>,
     pub(super) plans: BTreeMap<String, TableSchema>,
     pub(super) commands: Vec<Command>,
@@ -280,7 +281,7 @@ impl MemoryStreams {
     /// The batches that were delivered, in order.
     #[must_use]
     pub fn history(&self, lane: &LaneId) -> Vec<BatchRecord> {
-        self.of_lane(lane, |lane| lane.history.clone())
+        self.of_lane(lane, |lane| lane.history.iter().map(|(_, record)| record.clone()).collect())
     }
 
     /// The payloads of dead letters that are kept.

@@ -34,7 +34,7 @@ fn only_the_owner_writes_and_only_from_where_the_row_stands() {
         assert_eq!(answer(destination.commit(&other)), Err(WriteError::Fenced), "{:?}", other.fence);
     }
     assert!(shown(&database, "cars").is_empty());
-    answer(destination.commit(&good)).unwrap();
+    assert!(answer(destination.commit(&good)).unwrap().exhumed, "there was nothing to miss");
     let row = answer(destination.watermark(&lane("app"), &generation())).unwrap().unwrap();
     assert_eq!((row.last_id, row.owner.as_str(), row.epoch), (id(5), "one", 1));
     assert_eq!(answer(destination.commit(&good)), Err(WriteError::Fenced), "a second delivery");
@@ -88,12 +88,12 @@ fn a_dead_letter_is_buried_superseded_and_told_to_the_next_owner() {
     first.bury = vec![dead_row(1, "7"), dead_row(2, "8")];
     answer(destination.commit(&first)).unwrap();
 
-    // Message 4 writes key 7; message 5 of the same key is dead and later, so it is not obsolete.
+    // Messages 4 and 5 are of key 7: one is dead, the next one is written.
     let mut second = transaction(3, 5, insert(&plan, "7"));
-    second.bury = vec![dead_row(5, "7")];
-    second.supersede = vec![Supersede { table: "cars".into(), key: "7".into(), by: id(4) }];
+    second.bury = vec![dead_row(4, "7")];
+    second.supersede = vec![Supersede { table: "cars".into(), key: "7".into(), by: id(5) }];
     answer(destination.commit(&second)).unwrap();
-    // A still later one does not change what made the first obsolete.
+    // A still later one does not change what made them obsolete.
     let mut third = transaction(5, 6, vec![]);
     third.supersede = vec![
         Supersede { table: "cars".into(), key: "7".into(), by: id(6) },
@@ -104,7 +104,7 @@ fn a_dead_letter_is_buried_superseded_and_told_to_the_next_owner() {
     let found = answer(destination.take_over("inst", "dest", "two")).unwrap();
     let facts: Vec<_> = found.dead.iter().map(|(lane, row)| (lane.as_str(), row.dead.id, row.superseded_by)).collect();
     let lane = "inst/dest/app/main";
-    assert_eq!(facts, [(lane, id(1), Some(id(4))), (lane, id(2), None), (lane, id(5), Some(id(6)))]);
+    assert_eq!(facts, [(lane, id(1), Some(id(5))), (lane, id(2), None), (lane, id(4), Some(id(5)))]);
     assert_eq!(found.dead, database.dead());
 }
 

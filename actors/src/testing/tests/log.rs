@@ -167,10 +167,17 @@ fn a_position_may_go_back_and_begin_where_nothing_is_missing() {
     streams.trim("app", entries[2]);
     answer(log.advance(&claim(&streams, entries[1]))).unwrap();
     assert_eq!(answer(log.advance(&claim(&streams, entries[0]))), Err(LogError::NoSuchEntry(entries[0])));
+    // Where it stands already, and where a route begins.
+    streams.trim("app", StreamId::new(u64::MAX, 0));
+    answer(log.advance(&claim(&streams, entries[1]))).unwrap();
+    streams.set_start(&lane("app"), "route", claim(&streams, entries[0]).to);
+    answer(log.advance(&claim(&streams, entries[0]))).unwrap();
+    answer(log.advance(&claim(&streams, entries[3]))).unwrap();
+    assert_eq!(answer(log.advance(&claim(&streams, entries[2]))), Err(LogError::NoSuchEntry(entries[2])));
 }
 
 #[test]
-fn a_position_of_an_older_generation_is_not_stored() {
+fn a_position_of_an_older_generation_is_kept_with_it() {
     let streams = MemoryStreams::new();
     let mut log = streams.log();
     let entries = append(&streams, "app", 2);
@@ -180,7 +187,7 @@ fn a_position_of_an_older_generation_is_not_stored() {
     let mut advance = claim(&streams, entries[0]);
     advance.to.generation = old;
     answer(log.advance(&advance)).unwrap();
-    assert_eq!(streams.position(&lane("app")), None);
+    assert_eq!(streams.position(&lane("app")), Some(advance.to));
 }
 
 #[test]
@@ -196,7 +203,12 @@ fn an_advance_keeps_history_once_and_drops_void_payloads() {
         let advance = Advance { history, void: vec![dead(1)], ..claim(&streams, entries[0]) };
         answer(log.advance(&advance)).unwrap();
     }
-    assert_eq!(streams.history(&lane("app")), [record(entries[0], entries[0], 2)]);
+    let later = Advance { history: Some(record(entries[1], entries[1], 1)), ..claim(&streams, entries[1]) };
+    for advance in [later, Advance { history: Some(record(entries[0], entries[0], 3)), ..claim(&streams, entries[0]) }]
+    {
+        answer(log.advance(&advance)).unwrap();
+    }
+    assert_eq!(streams.history(&lane("app")), [record(entries[0], entries[0], 1), record(entries[1], entries[1], 1)]);
     assert_eq!(answer(log.dead(&lane("app"), &dead(1))).unwrap(), None);
     assert_eq!(answer(log.dead(&lane("app"), &dead(2))).unwrap(), Some(letter(2)));
     assert_eq!(streams.dead_letters(&lane("app")), [letter(2)]);
@@ -285,7 +297,11 @@ fn a_read_is_a_contiguous_piece_above_the_place() {
     place.until = Some(entries[2]);
     assert_eq!(ids(answer(reader.read(std::slice::from_ref(&place), 100, NOW))), entries[1..3]);
     place.after = entries[2];
-    assert_eq!(answer(reader.read(&[place], 100, NOW)), Ok(ReadOutcome::Idle));
+    assert_eq!(answer(reader.read(&[place.clone()], 100, NOW)), Ok(ReadOutcome::Idle));
+    // What is left of an older generation is not waited for.
+    streams.trim("app", StreamId::new(u64::MAX, 0));
+    (place.after, place.until) = (entries[4], Some(StreamId::new(u64::MAX, 0)));
+    assert_eq!(answer(reader.read(&[place], 100, Duration::from_secs(20))), Ok(ReadOutcome::Idle));
 }
 
 #[test]
