@@ -23,4 +23,6 @@ pub mod status;
 pub mod stream_reader;
 pub mod supervisor;
 pub mod supervisor_budget;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod transaction;
