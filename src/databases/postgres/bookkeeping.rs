@@ -209,14 +209,15 @@ pub(super) async fn begin_lane(
     .await
 }
 
-/// Reads one row.
+/// Reads one row, locked: where an answer was lost, its transaction may still be on its way to the disk, and only its
+/// end tells where the row stands.
 pub(super) async fn watermark(
     pg: &mut PgConnection,
     lane: &LaneId,
     generation: &Generation,
 ) -> Result<Option<WatermarkRow>, sqlx::Error> {
     let row = sqlx::query(
-        "SELECT lane, generation, epoch, owner, last_id FROM tidegate_watermark WHERE lane = $1 AND generation = $2",
+        "SELECT lane, generation, epoch, owner, last_id FROM tidegate_watermark WHERE lane = $1 AND generation = $2 FOR SHARE",
     )
     .bind(lane.to_string())
     .bind(&*generation.0)

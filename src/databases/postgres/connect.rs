@@ -79,7 +79,7 @@ fn mode(connection: &Connection) -> TlsMode {
     }
 }
 
-fn options(connection: &Connection) -> PgConnectOptions {
+fn options(connection: &Connection) -> Result<PgConnectOptions, WriteError> {
     use sqlx::ConnectOptions as _;
 
     let url = &connection.url;
@@ -91,6 +91,8 @@ fn options(connection: &Connection) -> PgConnectOptions {
         .port(url.port().unwrap_or(5432))
         .username(&decoded(url.username()))
         .database(&database(url))
+        // Never the one from this process's PGPASSWORD: an operator's host is not to see it.
+        .password(connection.password.as_ref().map_or("", |password| password.expose_secret()))
         .application_name(&format!("tidegate/{name}"))
         .ssl_mode(match mode(connection) {
             TlsMode::Verify => PgSslMode::VerifyFull,
@@ -111,21 +113,25 @@ fn options(connection: &Connection) -> PgConnectOptions {
     if let Some((_, path)) = url.query_pairs().find(|(name, _)| name == "search_path") {
         options = options.options([("search_path", path)]);
     }
-    if let Some(password) = &connection.password {
-        options = options.password(password.expose_secret());
-    }
     if let Some(ca) = connection.tls.as_ref().and_then(|tls| tls.ca.as_ref()) {
-        options = options.ssl_root_cert(ca);
+        let pem = std::fs::read(ca).map_err(|error| {
+            let name = &connection.name;
+            WriteError::Retry(Fault::new(format!(
+                "{name}: the certificate authority's file {ca} can't be read ({error}): correct the destination's `tls.ca`"
+            )))
+        })?;
+        options = options.ssl_root_cert_from_pem(pem);
     }
-    options
+    Ok(options)
 }
 
 /// Connects and logs in within the time allowed, or says why not.
 pub(super) async fn connect(connection: &Connection) -> Result<PgConnection, WriteError> {
     let name = &connection.name;
     let limit = connection.connect_timeout;
+    let options = options(connection)?;
     let work = async {
-        let mut pg = PgConnection::connect_with(&options(connection)).await.map_err(|error| of_ours(name, &error))?;
+        let mut pg = PgConnection::connect_with(&options).await.map_err(|error| of_ours(name, &error))?;
         settle(&mut pg, name).await?;
         Ok(pg)
     };
@@ -166,8 +172,11 @@ pub(super) async fn check(connection: &Connection) -> Vec<CheckStep> {
         TlsMode::Require => "encrypted; the certificate is not checked",
         TlsMode::Off => "off",
     };
-    let attempt =
-        tokio::time::timeout(connection.connect_timeout, PgConnection::connect_with(&options(connection))).await;
+    let options = match options(connection) {
+        Ok(options) => options,
+        Err(error) => return vec![step("tls", &subject, Err(error.to_string()))],
+    };
+    let attempt = tokio::time::timeout(connection.connect_timeout, PgConnection::connect_with(&options)).await;
     let mut pg = match attempt {
         Ok(Ok(pg)) => pg,
         Ok(Err(error)) => {

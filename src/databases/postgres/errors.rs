@@ -30,18 +30,26 @@ pub(super) fn of_rows(destination: &str, error: &sqlx::Error, place: Option<(usi
             Some(error) => of_code(destination, error, place),
             None => WriteError::Retry(Fault::lost(format!("{destination}: {error}"))),
         },
-        sqlx::Error::Tls(error) => WriteError::Retry(Fault::lost(format!(
-            "{destination}: TLS failed ({error}): check the server's certificate, the destination's `tls.ca`, or set `tls.mode`"
-        ))),
-        sqlx::Error::Io(error) => {
-            WriteError::Retry(Fault::lost(format!("{destination}: the connection to PostgreSQL failed ({error})")))
-        }
+        sqlx::Error::Tls(error) => tls_failed(destination, error),
+        // The handshake itself is input and output to sqlx.
+        sqlx::Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(error) => tls_failed(destination, error),
+            None => {
+                WriteError::Retry(Fault::lost(format!("{destination}: the connection to PostgreSQL failed ({error})")))
+            }
+        },
         sqlx::Error::ColumnDecode { index, .. } => WriteError::Hold(Fault::new(format!(
             "{destination}: column {index} of one of Tidegate's own tables has another type than expected: compare it with the \
              statements that `tidegate check` prints"
         ))),
         error => WriteError::Retry(Fault::lost(format!("{destination}: PostgreSQL answered out of turn ({error})"))),
     }
+}
+
+fn tls_failed(destination: &str, error: &dyn std::fmt::Display) -> WriteError {
+    WriteError::Retry(Fault::lost(format!(
+        "{destination}: TLS failed ({error}): check the server's certificate, the destination's `tls.ca`, or set `tls.mode`"
+    )))
 }
 
 fn of_code(destination: &str, error: &PgDatabaseError, place: Option<(usize, &Statement)>) -> WriteError {

@@ -119,3 +119,29 @@ impl Destination for Postgres {
         self.on_session(async |pg, name| transaction::commit(pg, name, transaction).await).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_example_parses_and_its_settings_are_valid() {
+        let document: toml::Table = KIND.example.parse().unwrap();
+        let example = &document["destination"][0];
+        assert_eq!(example["kind"].as_str(), Some(KIND.name));
+        let tls: crate::resources::Tls = example["tls"].clone().try_into().unwrap();
+        (KIND.validate)(&Connection {
+            name: example["name"].as_str().unwrap().into(),
+            url: example["url"].as_str().unwrap().parse().unwrap(),
+            password: None,
+            tls: Some(tls),
+            connect_timeout: Duration::from_secs(5),
+            session_timeout: Duration::from_secs(3),
+        })
+        .unwrap();
+    }
+}

@@ -55,11 +55,17 @@ fn cast(declared: &str) -> String {
     }
 }
 
-/// The `number`th parameter's value, of the column's type.
+/// The `number`th parameter's value, of the column's type. A record's array is JSON; PostgreSQL's own spelling
+/// (`{a,b}`) of an array is taken too.
 fn value(number: usize, column: &ColumnSchema) -> String {
+    let cast = cast(&column.declared);
     match column.kind {
         ColumnType::Bytes { .. } => format!("decode(u.c{number}, 'hex')"),
-        _ => format!("u.c{number}::{}", cast(&column.declared)),
+        ColumnType::Other if cast.ends_with("[]") => format!(
+            "CASE WHEN u.c{number} LIKE '[%]' THEN ARRAY(SELECT jsonb_array_elements_text(u.c{number}::jsonb))::{cast} \
+             ELSE u.c{number}::{cast} END"
+        ),
+        _ => format!("u.c{number}::{cast}"),
     }
 }
 
@@ -245,6 +251,11 @@ mod tests {
     fn delete_goes_by_key() {
         assert_snapshot!(delete(&statement(Op::Delete, &CARS, 2)), @r#"DELETE FROM "sales"."Room ""7""" AS t USING UNNEST($1::text[], $2::text[]) WITH ORDINALITY AS u(c1, c2, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer RETURNING u.ord"#);
         assert_snapshot!(delete(&statement(Op::Replace, &CARS, 2)), @r#"DELETE FROM "sales"."Room ""7""" AS t USING UNNEST($1::text[], $2::text[]) WITH ORDINALITY AS u(c1, c2, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer RETURNING u.ord"#);
+    }
+
+    #[test]
+    fn an_array_may_come_as_json() {
+        assert_snapshot!(insert(&statement(Op::Insert, &[("sizes", "numeric(4,1)[]")], 0), false), @r#"INSERT INTO "sales"."Room ""7""" ("sizes") SELECT CASE WHEN u.c1 LIKE '[%]' THEN ARRAY(SELECT jsonb_array_elements_text(u.c1::jsonb))::numeric[] ELSE u.c1::numeric[] END FROM UNNEST($1::text[]) AS u(c1)"#);
     }
 
     #[test]

@@ -6,7 +6,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
 
 use std::{
-    future::Future,
     io,
     net::TcpListener,
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -17,9 +16,14 @@ use std::{
 
 pub(crate) mod postgres;
 
-/// A port of 127.0.0.1 that nobody listened on a moment ago.
+/// A port of 127.0.0.1 that nobody listened on a moment ago, below those that Linux gives to outgoing connections.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    loop {
+        let port = rand::random_range(20_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Whether the tests run as root, in which case servers run as a user of their own.
@@ -55,11 +59,7 @@ pub(crate) fn run(command: &mut Command) -> Result<String, String> {
 }
 
 /// Waits until the question is answered with a value; panics with `what` after `limit`.
-pub(crate) async fn wait_for<T, F: Future<Output = Option<T>>>(
-    what: &str,
-    limit: Duration,
-    mut question: impl FnMut() -> F,
-) -> T {
+pub(crate) async fn wait_for<T>(what: &str, limit: Duration, mut question: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(answer) = question().await {

@@ -46,7 +46,11 @@ impl PostgresServer {
         let dir = root.join("postgres");
         let port_file = dir.join("port");
         if let Ok(port) = std::fs::read_to_string(&port_file) {
-            return Self { port: port.parse().unwrap(), dir, guard: None };
+            let server = Self { port: port.parse().unwrap(), dir, guard: None };
+            if std::net::TcpStream::connect(("127.0.0.1", server.port)).is_err() {
+                server.start(); // it was ended behind our back
+            }
+            return server;
         }
         let _ = std::fs::remove_dir_all(&dir); // left by a start that failed
         std::fs::create_dir(&dir).unwrap();
