@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     fold::{Change, Tables, fold},
-    mapping::{MappedRow, Mapping},
+    mapping::Mapping,
     message::{Action, Generation, Message, Position, StreamId},
     ports::Rejection,
     route::RouteSpec,
@@ -208,8 +208,7 @@ pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
                 None => plan.mapping.map(message).map_err(|reason| (reason, true)),
             };
             match mapped {
-                Ok(mut row) => {
-                    never_inserts(&plan.mapping, &mut row);
+                Ok(row) => {
                     if let Some(key) = &row.key {
                         note_later(piece, &composed.bury, &mut later, &plan.route.table, key, message.id);
                     }
@@ -255,18 +254,6 @@ pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
     changes.sort_by_key(|change| change.wave);
     group(changes, plans, &mut composed);
     composed
-}
-
-/// An upsert that lacks a column which every insert needs can only ever update; said so, no database stumbles over the insert
-/// it would try first.
-fn never_inserts(mapping: &Mapping, row: &mut MappedRow) {
-    let given = |place: &usize| {
-        row.cells[*place] != Cell::Absent || row.insert_only.iter().any(|(filled, _)| filled == place)
-    };
-    if row.op == Op::Upsert && !mapping.insert_requires().iter().all(given) {
-        (row.op, row.must_touch) = (Op::Update, true);
-        row.insert_only.clear();
-    }
 }
 
 /// The key of a record that can't be written: what a delete of it would look for.

@@ -12,9 +12,8 @@ use super::{
 use crate::{
     message::StreamId,
     ports::{
-        Advance, Backlog, Batch, Command, DeadLetter, EntryReader, EventLog, LaneView, LogError, ReadFrom, ReadOutcome,
+        Advance, Backlog, Batch, Command, DeadLetter, EntryReader, EventLog, LaneView, LogError, PlanRecord, ReadFrom, ReadOutcome,
     },
-    schema::TableSchema,
     transaction::{DeadId, LaneId},
 };
 
@@ -122,9 +121,9 @@ impl EventLog for MemoryLog {
         self.call(LogCall::Dead, |state| Ok(state.lane(lane).dead.keys().cloned().collect())).await
     }
 
-    async fn keep_plan(&mut self, lane: &LaneId, digest: &str, table: &TableSchema) -> Result<(), LogError> {
+    async fn keep_plan(&mut self, lane: &LaneId, digest: &str, plan: &PlanRecord) -> Result<(), LogError> {
         let work = |state: &mut State| {
-            state.lane(lane).plans.insert(digest.into(), table.clone());
+            state.lane(lane).plans.insert(digest.into(), plan.clone());
             Ok(())
         };
         self.call(LogCall::KeepPlan, work).await

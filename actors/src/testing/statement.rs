@@ -93,8 +93,12 @@ impl Writer<'_> {
             Op::Insert => self.insert(cells)?,
             Op::Upsert if found.is_empty() => self.insert(cells)?,
             Op::Upsert | Op::Update => {
+                let mut cells = cells.to_vec();
+                for place in &self.statement.insert_only {
+                    cells[*place] = Cell::Absent;
+                }
                 for id in &found {
-                    self.update(*id, cells)?;
+                    self.update(*id, &cells)?;
                 }
             }
             Op::Delete => {

@@ -12,8 +12,7 @@ use std::{
 use super::{Failure, MemoryLog, MemoryReader, service::Service};
 use crate::{
     message::{Action, Generation, Message, MessageId, Position, StreamId},
-    ports::{BatchRecord, Command, DeadLetter, Entry, GenerationStart, LogError, NewRecord},
-    schema::TableSchema,
+    ports::{BatchRecord, Command, DeadLetter, Entry, GenerationStart, LogError, PlanRecord, NewRecord},
     transaction::{DeadId, LaneId},
 };
 
@@ -110,7 +109,7 @@ pub(super) struct Lane {
     /// With the generation of the ids.
     pub(super) history: Vec<(Generation, BatchRecord)>,
     pub(super) dead: BTreeMap<DeadId, DeadLetter>,
-    pub(super) plans: BTreeMap<String, TableSchema>,
+    pub(super) plans: BTreeMap<String, PlanRecord>,
     pub(super) commands: Vec<Command>,
 }
 
@@ -292,7 +291,7 @@ impl MemoryStreams {
 
     /// The tables that are kept for the history, by digest.
     #[must_use]
-    pub fn plans(&self, lane: &LaneId) -> BTreeMap<String, TableSchema> {
+    pub fn plans(&self, lane: &LaneId) -> BTreeMap<String, PlanRecord> {
         self.of_lane(lane, |lane| lane.plans.clone())
     }
 

@@ -111,6 +111,7 @@ macro_rules! contract_suite {
                 rows_without_a_key_are_all_kept,
                 an_upsert_inserts_or_changes_the_given_columns,
                 an_upsert_of_the_key_alone_changes_nothing_that_is_there,
+                what_only_an_insert_writes_leaves_a_row_that_is_there_alone,
                 a_partial_upsert_of_a_row_that_is_there_needs_no_required_column,
                 an_update_changes_the_given_columns,
                 an_update_of_a_missing_row_is_rejected_by_its_place,
