@@ -286,12 +286,9 @@ impl Data {
         if let Some((_, table)) = found.next() {
             return Ok(table.schema().clone());
         }
-        let likeness = |other: &&String| {
-            let pairs = other.chars().zip(name.chars());
-            pairs.take_while(|(left, right)| left.eq_ignore_ascii_case(right)).count()
-        };
-        let nearest = self.tables.keys().max_by_key(likeness).filter(|other| likeness(other) > 1);
-        let hint = nearest.map_or(String::new(), |nearest| format!("; did you mean `{nearest}`?"));
+        let nearest =
+            self.tables.keys().map(|other| (slips(other, name), other)).min().filter(|(slips, _)| *slips <= 2);
+        let hint = nearest.map_or(String::new(), |(_, nearest)| format!("; did you mean `{nearest}`?"));
         Err(WriteError::Hold(Fault::new(format!("there is no table `{name}`{hint}"))))
     }
 
@@ -342,4 +339,19 @@ impl Data {
         }
         Ok((committed, true))
     }
+}
+
+/// Letters to add, drop or change to make one name of the other, without regard to case.
+fn slips(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (place, letter) in left.to_lowercase().chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], place + 1);
+        for (column, other) in right.iter().enumerate() {
+            let changed = diagonal + usize::from(letter != *other);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[right.len()]
 }
