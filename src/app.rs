@@ -302,7 +302,10 @@ impl ActorReport for Report {
         let shown = self.0.snapshot().into_iter().map(|actor| ActorHealth {
             kind: actor.kind.to_string(),
             name: actor.name,
-            state: serde_json::to_value(actor.state).ok().and_then(|v| Some(v.as_str()?.to_owned())).unwrap_or_default(),
+            state: serde_json::to_value(actor.state)
+                .ok()
+                .and_then(|v| Some(v.as_str()?.to_owned()))
+                .unwrap_or_default(),
             restarts: actor.restarts,
             last_progress_s: actor.last_progress_s,
             detail: actor.detail,

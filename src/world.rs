@@ -12,9 +12,7 @@ use serde_json::json;
 use tidegate_actors::{
     breaker::BreakerState,
     message::{Generation, StreamId},
-    ports::{
-        Destination, EntryReader, EventLog, Fault, Housekeeping, LogError, Observe, World, WriteError,
-    },
+    ports::{Destination, EntryReader, EventLog, Fault, Housekeeping, LogError, Observe, World, WriteError},
     route::{DestinationSpec, Topology},
     schema::TableSchema,
     status::{DestinationDetail, DestinationStatus},
@@ -80,7 +78,8 @@ impl World for NodeWorld {
 
     fn destination(&self, destination: &DestinationSpec) -> Box<dyn Destination> {
         let document = self.documents.borrow().clone();
-        let known = document.as_ref().and_then(|document| document.destinations.iter().find(|one| one.id == *destination.id));
+        let known =
+            document.as_ref().and_then(|document| document.destinations.iter().find(|one| one.id == *destination.id));
         let opened = known.ok_or_else(|| "it is no longer in the registry".to_owned()).and_then(|known| {
             let kind = databases::kind(&known.kind)?;
             let connection = connection(known, self.master_key.as_deref()).map_err(|error| error.to_string())?;

@@ -288,20 +288,20 @@ fn group(changes: Vec<Change>, plans: &Plans, composed: &mut Composed) {
             change.cells[*place] = cell.clone();
         }
         let is_key = |place: &usize| plan.mapping.plan.key.contains(place);
-        let written = |place: &usize| {
-            change.cells[*place] != Cell::Absent && (change.op != Op::Delete || is_key(place))
-        };
-        let only_on_insert = |place: usize| {
-            change.op == Op::Upsert && change.insert_only.iter().any(|(only, _)| *only == place)
-        };
+        let written =
+            |place: &usize| change.cells[*place] != Cell::Absent && (change.op != Op::Delete || is_key(place));
+        let only_on_insert =
+            |place: usize| change.op == Op::Upsert && change.insert_only.iter().any(|(only, _)| *only == place);
         let fits = |statement: &Statement| {
             Arc::ptr_eq(&statement.plan, &plan.mapping.plan)
                 && statement.op == change.op
                 && statement.must_touch == change.must_touch
                 && statement.columns.iter().copied().eq((0..change.cells.len()).filter(written))
-                && statement.insert_only.iter().map(|&at| statement.columns[at]).eq(
-                    statement.columns.iter().copied().filter(|&place| only_on_insert(place)),
-                )
+                && statement.insert_only.iter().map(|&at| statement.columns[at]).eq(statement
+                    .columns
+                    .iter()
+                    .copied()
+                    .filter(|&place| only_on_insert(place)))
         };
         let found = (0..composed.statements.len())
             .rev()

@@ -325,12 +325,10 @@ impl Runner {
         };
         match outcome? {
             ReadOutcome::Batch(batch) => Ok(Some(batch)),
-            ReadOutcome::Idle => {
-                match self.delivery.lanes().iter().position(|lane| lane.until.is_some()) {
-                    Some(lane) => self.delivery.finish_generation(lane).await.map(|()| None),
-                    None => Ok(None),
-                }
-            }
+            ReadOutcome::Idle => match self.delivery.lanes().iter().position(|lane| lane.until.is_some()) {
+                Some(lane) => self.delivery.finish_generation(lane).await.map(|()| None),
+                None => Ok(None),
+            },
             ReadOutcome::NewGeneration(lane) => {
                 Err(Trouble::TakeOver(format!("the stream of `{}` has a new generation", lane.stream)))
             }
@@ -352,7 +350,9 @@ impl Runner {
         let lanes = self.delivery.lanes().iter().map(from).collect();
         let asked = self.reader.send(Read { lanes, max_entries: self.batch_entries, block: BLOCK });
         Box::pin(async move {
-            asked.await.unwrap_or_else(|error| Err(LogError::Unavailable(format!("the reader does not answer: {error}"))))
+            asked
+                .await
+                .unwrap_or_else(|error| Err(LogError::Unavailable(format!("the reader does not answer: {error}"))))
         })
     }
 
@@ -502,12 +502,7 @@ impl Runner {
         }
         let done = self.delivery.lanes().iter().find(|state| state.lane == batch.lane).map(|state| state.last_id);
         let written = batch.entries.iter().map(crate::ports::Entry::id).filter(|id| Some(*id) <= done);
-        self.observer.committed(
-            &self.name(),
-            after.rows - before.rows,
-            after.last_write,
-            &mut written.map(|id| id.ms),
-        );
+        self.observer.committed(&self.name(), after.rows - before.rows, after.last_write, &mut written.map(|id| id.ms));
         if after.last_write > SLOW_WRITE {
             self.shrink();
         } else if after.last_write < SLOW_WRITE / 4 {

@@ -5,6 +5,7 @@ mod apply;
 mod check;
 mod export;
 mod key;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -13,7 +14,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     config::{Flags, Settings},
-    registry::{Registry, Store, StreamRegistration, streams::NoStreams},
+    redis::Redis,
+    registry::{Registry, Store, StreamRegistration},
 };
 
 /// Takes a record once over HTTP and sees to it that every database that wants it has it, in order, exactly once.
@@ -35,6 +37,7 @@ enum Command {
     Export(export::Export),
     Check(check::Check),
     Key(key::Key),
+    Serve(serve::Serve),
 }
 
 /// Does what the command line asks for.
@@ -48,6 +51,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Export(export) => export.run(flags).await,
         Command::Check(check) => check.run(flags).await,
         Command::Key(key) => key.run(flags).await,
+        Command::Serve(serve) => serve.run(flags).await,
     }
 }
 
@@ -58,8 +62,8 @@ fn registry(settings: &Settings, command: &str) -> anyhow::Result<Registry<Box<d
 }
 
 /// The streams that learn of the registry's changes.
-fn streams(_settings: &Settings) -> anyhow::Result<Box<dyn StreamRegistration>> {
-    Ok(Box::new(NoStreams))
+fn streams(settings: &Settings) -> anyhow::Result<Box<dyn StreamRegistration>> {
+    Ok(Box::new(Redis::open(settings.redis_url.expose(), &settings.prefix)?))
 }
 
 fn settings(flags: &Flags) -> anyhow::Result<Settings> {

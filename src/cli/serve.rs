@@ -12,8 +12,8 @@ use crate::{
 
 /// Runs a node: takes records over HTTP and delivers them.
 ///
-/// Ends on SIGTERM or Ctrl-C: not ready at once, in service for `drain_delay_s` more, then requests and batches in hand are
-/// finished. A second signal ends it without the delay.
+/// SIGTERM or Ctrl-C ends it in good order: not ready at once, in service for `drain_delay_s` more (at most 1 s at a
+/// terminal), then requests and batches in hand are finished.
 #[derive(Args)]
 pub(crate) struct Serve {}
 
@@ -40,12 +40,15 @@ impl Serve {
 
 fn log_to_standard_error(settings: &Settings) {
     use tracing_subscriber::{EnvFilter, fmt, prelude::*};
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn,sqlx=warn"));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn,sqlx=warn"));
     let registry = tracing_subscriber::registry().with(filter);
     let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
     // An error means that a subscriber is set already, which is as good.
     let _ = match settings.log {
-        LogFormat::Text => registry.with(layer.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))).try_init(),
+        LogFormat::Text => {
+            registry.with(layer.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))).try_init()
+        }
         LogFormat::Json => registry.with(layer.json()).try_init(),
     };
 }

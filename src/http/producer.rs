@@ -263,7 +263,9 @@ async fn find(state: web::Data<Rc<ProducerState>>, request: HttpRequest) -> Http
 
 async fn show(state: &ProducerState, application: &KnownApplication, id: &MessageId) -> Result<HttpResponse, Problem> {
     match state.lookup.message(&application.name, id).await.map_err(refused_lookup)? {
-        Found::Message(message) => Ok(HttpResponse::Ok().content_type("application/json").body(String::from(Box::<str>::from(message)))),
+        Found::Message(message) => {
+            Ok(HttpResponse::Ok().content_type("application/json").body(String::from(Box::<str>::from(message))))
+        }
         Found::Nothing => Err(no_message()),
         Found::Foreign => Err(Problem::new(&FORBIDDEN, "This message was sent by another application.")),
     }

@@ -3,6 +3,7 @@
 //! Each is one script and may be repeated. The registry calls [`register_route`] before it publishes a route, so that
 //! nothing is trimmed that the route was promised, and the functions that forget after it has published a removal.
 
+use async_trait::async_trait;
 use tidegate_actors::{
     message::{Generation, Position},
     ports::LogError,
@@ -10,6 +11,33 @@ use tidegate_actors::{
 };
 
 use super::{Redis, odd, random_token, scripts, unavailable};
+use crate::registry::streams::{StreamError, StreamRegistration};
+
+#[async_trait(?Send)]
+impl StreamRegistration for Redis {
+    async fn register_route(
+        &mut self,
+        application: &str,
+        route_id: &str,
+        destination_id: &str,
+        start: &Start,
+    ) -> Result<(), StreamError> {
+        let registered = register_route(self, application, route_id, destination_id, start).await;
+        registered.map(|_| ()).map_err(|error| StreamError(error.to_string()))
+    }
+
+    async fn unregister_route(&mut self, application: &str, route_id: &str) -> Result<(), StreamError> {
+        unregister_route(self, application, route_id).await.map_err(|error| StreamError(error.to_string()))
+    }
+
+    async fn unregister_destination(&mut self, application: &str, destination_id: &str) -> Result<(), StreamError> {
+        unregister_destination(self, application, destination_id).await.map_err(|error| StreamError(error.to_string()))
+    }
+
+    async fn set_version(&mut self, application: &str, version: u64) -> Result<(), StreamError> {
+        set_version(self, application, version).await.map_err(|error| StreamError(error.to_string()))
+    }
+}
 
 /// Why a route can't be registered.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

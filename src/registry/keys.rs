@@ -132,7 +132,8 @@ pub fn create(
     };
     let body = format!("{KEY_PREFIX}{id}{}", base62(SECRET_CHARS));
     let text: SecretString = format!("{body}{}", checksum(&body)).into();
-    let key = ApiKey { id, digest: digest(text.expose_secret()), created_at_ms: now_ms, expires_at_ms, revoked_at_ms: None };
+    let key =
+        ApiKey { id, digest: digest(text.expose_secret()), created_at_ms: now_ms, expires_at_ms, revoked_at_ms: None };
     owner.keys.push(key.clone());
     Ok((text, key))
 }
@@ -227,7 +228,8 @@ mod tests {
     use super::*;
 
     fn document() -> Document {
-        let application = |name: &str| Application { name: name.into(), topics: vec![], created_at_ms: 0, keys: vec![] };
+        let application =
+            |name: &str| Application { name: name.into(), topics: vec![], created_at_ms: 0, keys: vec![] };
         Document { applications: vec![application("car-app"), application("shop")], ..Document::default() }
     }
 

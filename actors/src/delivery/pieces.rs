@@ -194,9 +194,10 @@ impl Delivery {
     /// A row is not given up by a catalogue that may have changed since it was read.
     fn catalogue_may_be_stale(&self, composed: &Composed) -> bool {
         let Some(plans) = &self.plans else { return true };
-        composed.refused.iter().any(|refused| {
-            refused.by_mapping && plans.get(refused.plan).read_at.elapsed() > self.limits.catalogue_age
-        })
+        composed
+            .refused
+            .iter()
+            .any(|refused| refused.by_mapping && plans.get(refused.plan).read_at.elapsed() > self.limits.catalogue_age)
     }
 
     fn letters(&self, lane: usize, messages: &[&Message], composed: &Composed) -> Vec<DeadLetter> {
@@ -278,8 +279,7 @@ impl Delivery {
         started_ms: u64,
         took: Duration,
     ) {
-        let advance =
-            self.advance_for(lane, messages, transaction, composed, &committed.untouched, started_ms, took);
+        let advance = self.advance_for(lane, messages, transaction, composed, &committed.untouched, started_ms, took);
         self.counts.rows += advance.history.as_ref().map_or(0, |record| u64::from(record.rows));
         self.counts.entries += messages.len() as u64;
         self.counts.dead += transaction.bury.len() as u64;

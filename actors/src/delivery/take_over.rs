@@ -119,7 +119,10 @@ impl Delivery {
             }
             let number = list
                 .iter()
-                .find(|plan| plan.mapping.plan.table.name == record.table.name && plan.mapping.plan.table.schema == record.table.schema)
+                .find(|plan| {
+                    plan.mapping.plan.table.name == record.table.name
+                        && plan.mapping.plan.table.schema == record.table.schema
+                })
                 .map_or(list.len(), |plan| plan.table);
             let mapping = Mapping::compile(&route, record.table).map_err(|errors| {
                 let sentences: Vec<_> = errors.iter().map(ToString::to_string).collect();
@@ -136,8 +139,8 @@ impl Delivery {
 /// handful of versions of one route apart).
 fn digest(record: &PlanRecord) -> String {
     let text = serde_json::to_vec(record).unwrap_or_default();
-    let hash = text.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = text
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
     format!("{hash:016x}")
 }

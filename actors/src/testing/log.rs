@@ -12,7 +12,8 @@ use super::{
 use crate::{
     message::StreamId,
     ports::{
-        Advance, Backlog, Batch, Command, DeadLetter, EntryReader, EventLog, LaneView, LogError, PlanRecord, ReadFrom, ReadOutcome,
+        Advance, Backlog, Batch, Command, DeadLetter, EntryReader, EventLog, LaneView, LogError, PlanRecord, ReadFrom,
+        ReadOutcome,
     },
     transaction::{DeadId, LaneId},
 };

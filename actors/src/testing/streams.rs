@@ -12,7 +12,7 @@ use std::{
 use super::{Failure, MemoryLog, MemoryReader, service::Service};
 use crate::{
     message::{Action, Generation, Message, MessageId, Position, StreamId},
-    ports::{BatchRecord, Command, DeadLetter, Entry, GenerationStart, LogError, PlanRecord, NewRecord},
+    ports::{BatchRecord, Command, DeadLetter, Entry, GenerationStart, LogError, NewRecord, PlanRecord},
     transaction::{DeadId, LaneId},
 };
 

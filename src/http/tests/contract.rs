@@ -111,8 +111,12 @@ async fn every_class_of_problem_is_explained() {
 async fn every_error_code_is_documented() {
     let document = document();
     let errors = &document["components"]["schemas"]["Problem"]["properties"]["errors"];
-    let documented: BTreeSet<&str> =
-        errors["items"]["properties"]["code"]["enum"].as_array().unwrap().iter().map(|code| code.as_str().unwrap()).collect();
+    let documented: BTreeSet<&str> = errors["items"]["properties"]["code"]["enum"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|code| code.as_str().unwrap())
+        .collect();
     let sources = [
         include_str!("../json.rs"),
         include_str!("../key.rs"),

@@ -100,7 +100,8 @@ impl Lookup for Log {
         assert_eq!(application, "car-app");
         Ok(match wanted.to_string().as_str() {
             "gen-1763775403123-0" => Found::Message(
-                serde_json::value::to_raw_value(&serde_json::json!({"id": wanted.to_string(), "topic": "cars"})).unwrap(),
+                serde_json::value::to_raw_value(&serde_json::json!({"id": wanted.to_string(), "topic": "cars"}))
+                    .unwrap(),
             ),
             "other-1763775403123-0" => Found::Foreign,
             "away-1763775403123-0" => return Err(AppendError::Unavailable("redis://secret@host".to_owned())),

@@ -8,7 +8,9 @@ mod bulk;
 mod catalogue;
 mod dead_letters;
 mod fencing;
+mod memory;
 mod operations;
+mod postgres;
 mod rejections;
 pub(crate) mod sqlite;
 pub(crate) mod table;
@@ -195,4 +197,6 @@ macro_rules! contract_suite {
     };
 }
 
+contract_suite!(in_memory, crate::contract::memory::Memory);
+contract_suite!(on_postgres, crate::contract::postgres::Postgres);
 contract_suite!(on_sqlite, crate::contract::sqlite::Sqlite);

@@ -8,8 +8,8 @@ use super::*;
 use crate::{
     message::{Action, MessageId, Position},
     ports::{
-        Advance, Backlog, BatchRecord, Command, DeadLetter, Entry, LogError, PlanRecord, NewRecord, ReadFrom, ReadOutcome,
-        Rejection,
+        Advance, Backlog, BatchRecord, Command, DeadLetter, Entry, LogError, NewRecord, PlanRecord, ReadFrom,
+        ReadOutcome, Rejection,
     },
 };
 
@@ -268,7 +268,8 @@ fn commands_and_plans_are_kept() {
     answer(log.finish(&lane("app"), &commands[0])).unwrap();
     assert_eq!(streams.waiting_commands(&lane("app")), commands[1..]);
     let table = MemoryTable::of_text("cars", &["id"], &["id"]).schema().clone();
-    let route = serde_json::json!({"name": "r", "application": "app", "topic": "t", "destination": "d", "table": "cars"});
+    let route =
+        serde_json::json!({"name": "r", "application": "app", "topic": "t", "destination": "d", "table": "cars"});
     let plan = PlanRecord { route: serde_json::from_value(route).unwrap(), table };
     answer(log.keep_plan(&lane("app"), "digest", &plan)).unwrap();
     assert_eq!(streams.plans(&lane("app"))["digest"], plan);
