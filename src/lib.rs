@@ -2,6 +2,7 @@
 //!
 //! This crate holds the adapters and the edges; the rules of delivery live in `tidegate_actors`.
 
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod databases;
@@ -9,3 +10,4 @@ pub mod http;
 pub mod redis;
 pub mod registry;
 pub mod resources;
+pub mod world;

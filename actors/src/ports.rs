@@ -73,7 +73,7 @@ pub struct Rejection {
     #[serde(skip)]
     pub row: Option<usize>,
     /// A stable word: `unique`, `foreign_key`, `check`, `not_null`, `type`, `range`, `too_long`, `missing_row`,
-    /// `required`, `other`.
+    /// `required`, `key_conflict`, `other`.
     pub code: String,
     /// The column, where it is known.
     pub column: Option<String>,
@@ -199,12 +199,21 @@ pub struct BatchRecord {
     pub took_us: u64,
     /// How often it was tried, this time included.
     pub attempts: u32,
-    /// Route id → route version and the digest under which [`EventLog::keep_plan`] keeps the table it was mapped for.
+    /// Route id, route version, and the digest under which [`EventLog::keep_plan`] keeps the route with its table.
     pub routes: Vec<(String, u64, String)>,
     /// Messages whose update or delete touched no row.
     pub untouched: Vec<StreamId>,
     /// Whether changes of one key were folded (a redrive or a piece of one message is not).
     pub folded: bool,
+}
+
+/// A route and the table it was compiled for, as they were at one time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanRecord {
+    /// The route.
+    pub route: crate::route::RouteSpec,
+    /// Its table.
+    pub table: TableSchema,
 }
 
 /// A dead letter's payload, as it is kept in Redis.
@@ -289,8 +298,8 @@ pub trait EventLog {
     /// Which payloads are kept for this lane.
     async fn dead_ids(&mut self, lane: &LaneId) -> Result<Vec<DeadId>, LogError>;
 
-    /// Keeps what is needed to tell later what a destination was sent: a table's schema under its digest.
-    async fn keep_plan(&mut self, lane: &LaneId, digest: &str, table: &TableSchema) -> Result<(), LogError>;
+    /// Keeps what is needed to tell later what a destination was sent: a route and its table under their digest.
+    async fn keep_plan(&mut self, lane: &LaneId, digest: &str, plan: &PlanRecord) -> Result<(), LogError>;
 
     /// The commands that wait, oldest first, at most 100.
     async fn commands(&mut self, lane: &LaneId) -> Result<Vec<Command>, LogError>;
@@ -401,7 +410,41 @@ pub trait World: Send + Sync + 'static {
     fn reader(&self, destination: &DestinationSpec) -> Box<dyn EntryReader>;
     /// The database.
     fn destination(&self, destination: &DestinationSpec) -> Box<dyn Destination>;
+    /// The keeper of the log.
+    fn housekeeping(&self) -> Box<dyn Housekeeping>;
+    /// Where events are counted.
+    fn observer(&self) -> Arc<dyn Observe>;
 }
+
+/// Keeps the log in order: trims what every lane has committed and the retention no longer wants, minds the memory.
+#[async_trait(?Send)]
+pub trait Housekeeping {
+    /// One round; answers what there is to show.
+    async fn tidy(&mut self) -> Result<serde_json::Value, LogError>;
+}
+
+/// What is counted while delivering; all methods return at once.
+pub trait Observe: Send + Sync {
+    /// A transaction was committed: rows, how long it took, and when each of its messages was accepted (milliseconds
+    /// since the Unix epoch).
+    fn committed(&self, _destination: &str, _rows: u64, _took: Duration, _accepted_ms: &mut dyn Iterator<Item = u64>) {}
+    /// The fence refused a transaction.
+    fn fenced(&self, _destination: &str) {}
+    /// Entries that were never delivered are gone.
+    fn gap(&self, _destination: &str) {}
+    /// An actor was restarted.
+    fn restarted(&self, _kind: &str) {}
+    /// How a destination does; called about once a second.
+    fn destination(&self, _name: &str, _detail: &crate::status::DestinationDetail, _dead: u64) {}
+    /// A destination is gone from the registry.
+    fn forgotten(&self, _name: &str) {}
+}
+
+/// Counts nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unobserved;
+
+impl Observe for Unobserved {}
 
 /// What an update of a row that isn't there comes to, seen from a driver: whether it must touch.
 #[must_use]

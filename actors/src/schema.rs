@@ -12,8 +12,10 @@ pub enum ColumnType {
     /// Whole numbers between the two bounds, both included (unsigned 64 bits fit).
     Int {
         /// Smallest value.
+        #[serde(with = "bound")]
         min: i128,
         /// Largest value.
+        #[serde(with = "bound")]
         max: i128,
     },
     /// Exact decimals. `None`: any number of digits.
@@ -72,6 +74,19 @@ pub enum ColumnType {
     Numeric15,
     /// Anything else: the value's text is handed to the database, which decides.
     Other,
+}
+
+/// Bounds are kept as text: inside a tagged enum serde cannot read an `i128` back.
+mod bound {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(bound: &i128, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(bound)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
 }
 
 /// One column.

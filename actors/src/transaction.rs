@@ -98,6 +98,8 @@ pub struct Statement {
     pub must_touch: bool,
     /// Places in `plan.columns` that are present in every row; for `Delete` the key alone.
     pub columns: Vec<usize>,
+    /// Places in `columns` that an `Upsert` writes only where it inserts (defaults of the route); empty for other ops.
+    pub insert_only: Vec<usize>,
     /// A row is as long as `columns`, cell by cell in their order, and has no `Cell::Absent`.
     pub rows: Vec<Vec<Cell>>,
 }

@@ -3,6 +3,7 @@
 //!
 //! A new kind is one file with its settings, example, `open`, catalogue, write, error classes and tests, and two lines here.
 
+pub mod check;
 pub mod mysql;
 pub mod postgres;
 pub mod sqlite;

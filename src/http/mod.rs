@@ -1,1 +1,110 @@
-//! The HTTP listeners.
+//! The HTTP listeners: the producer API with its documentation, health for the load balancer, and the operator's
+//! health and metrics.
+//!
+//! Handlers decide about form; what happens to an accepted record is behind [`Ingest`] and [`Lookup`], of which each
+//! worker thread has its own. [`server`] turns a bound listener and a shutdown signal into a running server.
+
+mod auth;
+mod batch;
+mod body;
+mod cloudevents;
+mod directory;
+mod envelope;
+pub mod health;
+mod json;
+mod key;
+pub mod metrics;
+mod pages;
+mod problem;
+mod producer;
+mod request_id;
+pub mod server;
+#[cfg(test)]
+mod tests;
+
+use std::{rc::Rc, time::Duration};
+
+use async_trait::async_trait;
+use tidegate_actors::{
+    message::MessageId,
+    ports::{AppendError, AppendRequest, Appended},
+};
+
+use self::directory::Directory;
+pub use self::directory::DocumentReceiver;
+
+/// Appends the records of one request; answers only once Redis has them.
+#[async_trait(?Send)]
+pub trait Ingest {
+    /// Appends all of them, or none.
+    async fn append(&self, request: AppendRequest) -> Result<Appended, AppendError>;
+}
+
+/// Finds messages that were accepted.
+#[async_trait(?Send)]
+pub trait Lookup {
+    /// A message of this application with its deliveries, as the producer API shows it.
+    async fn message(&self, application: &str, id: &MessageId) -> Result<Found, AppendError>;
+    /// What the message with this id of the producer's own is called here.
+    async fn by_own_id(&self, application: &str, own_id: &str) -> Result<Option<MessageId>, AppendError>;
+}
+
+/// What a search for a message came to.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// The message: `{"id","topic","action","key","data","deliveries":[…]}`.
+    /// It is kept as text, so that every digit of the record stays.
+    Message(Box<serde_json::value::RawValue>),
+    /// There is none of this id, or it is no longer retained.
+    Nothing,
+    /// It is another application's.
+    Foreign,
+}
+
+/// Bounds of what a producer may send.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Longest body, in bytes, packed and unpacked.
+    pub body_bytes: usize,
+    /// Longest message, in bytes as it was sent.
+    pub record_bytes: usize,
+    /// Most messages of a request.
+    pub records: usize,
+    /// Deepest nesting of `data`, which is itself the first level.
+    pub depth: usize,
+    /// Most fields of `data`, all levels together.
+    pub fields: usize,
+    /// Longest time a body may take to arrive.
+    pub body_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 10 * 1024 * 1024,
+            record_bytes: 1024 * 1024,
+            records: 10_000,
+            depth: 64,
+            fields: 2_000,
+            body_time: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What the producer API of one worker thread works with.
+pub struct ProducerState {
+    directory: Directory,
+    ingest: Rc<dyn Ingest>,
+    lookup: Rc<dyn Lookup>,
+    limits: Limits,
+    duration: ::metrics::Histogram,
+}
+
+impl ProducerState {
+    /// A state for this thread. Metrics are recorded if [`metrics::install`] was called before.
+    #[must_use]
+    pub fn new(documents: DocumentReceiver, ingest: Rc<dyn Ingest>, lookup: Rc<dyn Lookup>, limits: Limits) -> Self {
+        let duration = metrics::ingest_duration();
+        Self { directory: Directory::new(documents), ingest, lookup, limits, duration }
+    }
+}

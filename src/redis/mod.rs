@@ -1,1 +1,95 @@
-//! The event log and the registry in Redis.
+//! The event log in Redis: one stream per application, and beside it what the lanes that read it must remember.
+//!
+//! A record is stored once. What has been acknowledged survives as long as Redis's own files do, is delivered in the order
+//! of its ids, and leaves only when every lane has passed it. [`Redis`] is the handle that everything is made from:
+//! [`RedisAppender`] for the door, [`RedisLog`] and [`RedisReader`] for the owner of a destination, and the functions
+//! of [`registration`], [`lookup`], [`dead`], [`history`] and [`trim`] for the rest.
+
+pub mod append;
+pub mod connection;
+pub mod dead;
+pub mod history;
+pub mod keys;
+pub mod log;
+pub mod lookup;
+pub mod memory;
+pub mod reader;
+pub mod registration;
+mod scripts;
+mod sent;
+pub mod status;
+pub mod stream;
+pub mod trim;
+
+use std::sync::Arc;
+
+use rand::Rng as _;
+use tidegate_actors::ports::LogError;
+
+pub use self::{
+    append::RedisAppender,
+    connection::Link,
+    keys::{Keys, StreamKeys},
+    log::RedisLog,
+    reader::RedisReader,
+};
+
+/// One installation in one Redis: its address, its keys, and a shared connection for short calls. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Redis {
+    client: ::redis::Client,
+    keys: Keys,
+    link: Arc<Link>,
+}
+
+impl Redis {
+    /// Nothing connects before the first call.
+    ///
+    /// # Errors
+    /// The address can't be understood.
+    pub fn open(url: &str, prefix: &str) -> Result<Self, ::redis::RedisError> {
+        let client = ::redis::Client::open(url)?;
+        let link = Arc::new(Link::new(client.clone()));
+        Ok(Self { client, keys: Keys::new(prefix), link })
+    }
+
+    /// The keys of this installation.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The client, for a connection of one's own.
+    #[must_use]
+    pub fn client(&self) -> &::redis::Client {
+        &self.client
+    }
+
+    /// The shared connection for short calls.
+    #[must_use]
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// A connection of its own, for an owner whose calls must not wait for others'.
+    #[must_use]
+    pub fn own_link(&self) -> Link {
+        Link::new(self.client.clone())
+    }
+}
+
+/// Ten random lower-case letters and digits: a generation.
+fn random_token() -> String {
+    let mut rng = rand::rng();
+    (0..10).map(|_| char::from(b"abcdefghijklmnopqrstuvwxyz0123456789"[rng.random_range(0..36)])).collect()
+}
+
+/// What a failed call means to those who use the log.
+fn unavailable(error: &::redis::RedisError) -> LogError {
+    LogError::Unavailable(connection::describe(error))
+}
+
+/// An answer that none of our scripts gives.
+fn odd(what: &str) -> LogError {
+    LogError::Unavailable(format!("Redis gave an answer that can't be understood ({what})"))
+}

@@ -104,7 +104,7 @@ impl World {
 
     async fn write(&mut self, plan: &Arc<TablePlan>, op: Op, rows: Vec<Vec<Cell>>) -> Result<Committed, WriteError> {
         let columns = (0..rows[0].len()).collect();
-        let statement = Statement { plan: plan.clone(), op, must_touch: false, columns, rows };
+        let statement = Statement { plan: plan.clone(), op, must_touch: false, columns, insert_only: Vec::new(), rows };
         let transaction = Transaction {
             fence: self.fence(),
             statements: vec![statement],

@@ -39,12 +39,20 @@ pub(super) struct Shape<'a> {
     pub(super) columns: Vec<&'a ColumnSchema>,
     /// Places in `columns` of the key.
     pub(super) key: Vec<usize>,
+    /// Places in `columns` that are written only where a row is inserted.
+    insert_only: &'a [usize],
 }
 
 impl<'a> Shape<'a> {
     /// The shape of this statement.
     pub(super) fn new(statement: &'a Statement, facts: &'a Facts) -> Self {
-        Self { table: &statement.plan.table, facts, columns: statement.written().collect(), key: statement.key_cells() }
+        Self {
+            table: &statement.plan.table,
+            facts,
+            columns: statement.written().collect(),
+            key: statement.key_cells(),
+            insert_only: &statement.insert_only,
+        }
     }
 
     fn table(&self) -> String {
@@ -54,9 +62,10 @@ impl<'a> Shape<'a> {
         }
     }
 
-    /// The columns that are written and are not the key.
+    /// The columns that a row which is there takes on: all but the key and what is for new rows.
     fn others(&self) -> impl Iterator<Item = (usize, &'a ColumnSchema)> {
-        self.columns.iter().copied().enumerate().filter(|(place, _)| !self.key.contains(place))
+        let kept = |place: &usize| self.key.contains(place) || self.insert_only.contains(place);
+        self.columns.iter().copied().enumerate().filter(move |(place, _)| !kept(place))
     }
 
     /// Whether there is anything to set.

@@ -39,7 +39,14 @@ fn statement(op: Op, key: &[usize], columns: &[usize]) -> Statement {
         key: key.to_vec(),
         only_unique_key: true,
     };
-    Statement { plan: Arc::new(plan), op, must_touch: false, columns: columns.to_vec(), rows: Vec::new() }
+    Statement {
+        plan: Arc::new(plan),
+        op,
+        must_touch: false,
+        columns: columns.to_vec(),
+        insert_only: Vec::new(),
+        rows: Vec::new(),
+    }
 }
 
 fn facts(charset: &str, collation: &str) -> Facts {
@@ -57,6 +64,15 @@ fn an_insert_names_its_columns_and_binds_every_value() {
 fn an_upsert_changes_what_is_not_the_key() {
     let (facts, statement) = (facts("utf8mb4", "utf8mb4_bin"), statement(Op::Upsert, &[0], &[0, 1, 2]));
     insta::assert_snapshot!(Shape::new(&statement, &facts).upsert(1), @"INSERT INTO `rooms`.`ca``rs` (`id`,`plate`,`price`) VALUES (?,?,?) ON DUPLICATE KEY UPDATE `plate`=VALUES(`plate`),`price`=VALUES(`price`)");
+}
+
+#[test]
+fn a_default_is_for_new_rows_only() {
+    let (facts, mut statement) = (facts("utf8mb4", "utf8mb4_bin"), statement(Op::Upsert, &[0], &[0, 1, 2]));
+    statement.insert_only = vec![2];
+    let shape = Shape::new(&statement, &facts);
+    insta::assert_snapshot!(shape.upsert(1), @"INSERT INTO `rooms`.`ca``rs` (`id`,`plate`,`price`) VALUES (?,?,?) ON DUPLICATE KEY UPDATE `plate`=VALUES(`plate`)");
+    assert!(shape.update(1).ends_with(" SET t.`plate`=v.c1"), "{}", shape.update(1));
 }
 
 #[test]

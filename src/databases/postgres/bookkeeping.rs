@@ -131,7 +131,7 @@ pub(super) async fn take_over(
             "INSERT INTO tidegate_binding (destination, token) VALUES ($1, $2) \
              ON CONFLICT (destination) DO UPDATE SET token = tidegate_binding.token RETURNING token",
         )
-        .bind(binding(installation, destination))
+        .bind(destination)
         .bind(token)
         .fetch_one(&mut *pg)
         .await?;
@@ -161,11 +161,6 @@ pub(super) async fn take_over(
     in_transaction(pg, name, async |pg| work(pg).await.map(Finish::Commit).map_err(|error| of_ours(name, &error))).await
 }
 
-/// What the destination is called in `tidegate_binding`.
-fn binding(installation: &str, destination: &str) -> String {
-    format!("{installation}/{destination}")
-}
-
 /// Inserts a lane's missing row.
 pub(super) async fn begin_lane(
     pg: &mut PgConnection,
@@ -178,7 +173,7 @@ pub(super) async fn begin_lane(
     let ours = |error: sqlx::Error| of_ours(name, &error);
     in_transaction(pg, name, async |pg| {
         sqlx::query("SELECT 1 FROM tidegate_binding WHERE destination = $1 FOR UPDATE")
-            .bind(binding(&lane.installation, &lane.destination))
+            .bind(&*lane.destination)
             .execute(&mut *pg)
             .await
             .map_err(ours)?;

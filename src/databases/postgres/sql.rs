@@ -91,6 +91,15 @@ fn assignments(statement: &Statement) -> Vec<(String, String, bool)> {
         .collect()
 }
 
+/// The columns that an update sets: neither the key nor what only an insert writes.
+fn set<'a>(
+    statement: &'a Statement,
+    columns: &'a [(String, String, bool)],
+) -> impl Iterator<Item = &'a (String, String, bool)> {
+    let kept = |index: &usize| statement.insert_only.contains(index);
+    columns.iter().enumerate().filter(move |(index, (.., key))| !key && !kept(index)).map(|(_, column)| column)
+}
+
 fn matches(assignments: &[(String, String, bool)]) -> String {
     let key = assignments.iter().filter(|(_, _, key)| *key);
     key.map(|(name, value, _)| format!("t.{name} = {value}")).collect::<Vec<_>>().join(" AND ")
@@ -109,8 +118,7 @@ pub(super) fn insert(statement: &Statement, upsert: bool) -> String {
     let mut sql = format!("INSERT INTO {into} ({names}) SELECT {values} FROM {}", unnest(columns.len(), false));
     let key: Vec<_> = statement.key_cells().iter().map(|&index| columns[index].0.as_str()).collect();
     if upsert && !key.is_empty() {
-        let set: Vec<_> =
-            columns.iter().filter(|(_, _, key)| !key).map(|(name, _, _)| format!("{name} = excluded.{name}")).collect();
+        let set: Vec<_> = set(statement, &columns).map(|(name, ..)| format!("{name} = excluded.{name}")).collect();
         let action = if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", set.join(", ")) };
         sql += &format!(" ON CONFLICT ({}) DO {action}", key.join(", "));
     }
@@ -121,8 +129,7 @@ pub(super) fn insert(statement: &Statement, upsert: bool) -> String {
 /// nothing but the key, it only looks.
 pub(super) fn update(statement: &Statement) -> String {
     let columns = assignments(statement);
-    let set: Vec<_> =
-        columns.iter().filter(|(_, _, key)| !key).map(|(name, value, _)| format!("{name} = {value}")).collect();
+    let set: Vec<_> = set(statement, &columns).map(|(name, value, _)| format!("{name} = {value}")).collect();
     if set.is_empty() {
         return present(statement);
     }
@@ -223,7 +230,7 @@ mod tests {
             only_unique_key: true,
         };
         let columns = if op == Op::Delete { (0..key).collect() } else { (0..columns.len()).collect() };
-        Statement { plan: Arc::new(plan), op, must_touch: false, columns, rows: Vec::new() }
+        Statement { plan: Arc::new(plan), op, must_touch: false, columns, insert_only: Vec::new(), rows: Vec::new() }
     }
 
     const CARS: [(&str, &str); 4] =

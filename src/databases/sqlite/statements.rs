@@ -246,7 +246,8 @@ impl<'a> Form<'a> {
     }
 
     fn columns_but_key(&self) -> impl Iterator<Item = usize> {
-        (0..self.columns.len()).filter(|place| !self.key.contains(place))
+        let only_on_insert = &self.statement.insert_only;
+        (0..self.columns.len()).filter(|place| !self.key.contains(place) && !only_on_insert.contains(place))
     }
 
     fn table(&self) -> String {

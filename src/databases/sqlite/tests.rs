@@ -44,7 +44,14 @@ fn statement(op: Op, columns: &[usize]) -> Statement {
         key: vec![0, 1],
         only_unique_key: true,
     };
-    Statement { plan: Arc::new(plan), op, must_touch: false, columns: columns.to_vec(), rows: Vec::new() }
+    Statement {
+        plan: Arc::new(plan),
+        op,
+        must_touch: false,
+        columns: columns.to_vec(),
+        insert_only: Vec::new(),
+        rows: Vec::new(),
+    }
 }
 
 #[test]

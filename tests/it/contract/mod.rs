@@ -8,8 +8,10 @@ mod bulk;
 mod catalogue;
 mod dead_letters;
 mod fencing;
-pub(crate) mod mariadb;
+mod mariadb;
+mod memory;
 mod operations;
+mod postgres;
 mod rejections;
 pub(crate) mod sqlite;
 pub(crate) mod table;
@@ -112,6 +114,7 @@ macro_rules! contract_suite {
                 rows_without_a_key_are_all_kept,
                 an_upsert_inserts_or_changes_the_given_columns,
                 an_upsert_of_the_key_alone_changes_nothing_that_is_there,
+                what_only_an_insert_writes_leaves_a_row_that_is_there_alone,
                 a_partial_upsert_of_a_row_that_is_there_needs_no_required_column,
                 an_update_changes_the_given_columns,
                 an_update_of_a_missing_row_is_rejected_by_its_place,
@@ -195,5 +198,7 @@ macro_rules! contract_suite {
     };
 }
 
+contract_suite!(in_memory, crate::contract::memory::Memory);
 contract_suite!(on_mariadb, crate::contract::mariadb::Mariadb);
+contract_suite!(on_postgres, crate::contract::postgres::Postgres);
 contract_suite!(on_sqlite, crate::contract::sqlite::Sqlite);

@@ -90,6 +90,18 @@ pub(crate) async fn an_upsert_of_the_key_alone_changes_nothing_that_is_there(dat
     assert_eq!(contents(database, &tags).await, ["1|1", "2|5"]);
 }
 
+pub(crate) async fn what_only_an_insert_writes_leaves_a_row_that_is_there_alone(database: &dyn Database) {
+    database.create(&cars()).await;
+    let mut writer = Writer::take(database, "one").await;
+    let plan = writer.plan(&cars(), &["id"]).await;
+    writer.write(vec![plan.texts(Op::Insert, &["id", "name", "stock"], &[&["1", "ape", "3"]])]).await.unwrap();
+    let mut upsert =
+        plan.texts(Op::Upsert, &["id", "name", "stock"], &[&["1", "ape 50", "100"], &["2", "vespa", "100"]]);
+    upsert.insert_only = vec![2];
+    writer.write(vec![upsert]).await.unwrap();
+    assert_eq!(contents(database, &cars()).await, ["1|ape 50|3|∅", "2|vespa|100|∅"]);
+}
+
 /// `{"id": 1, "stock": 9}` is a change of a row that is there, although it would not do for a new one.
 pub(crate) async fn a_partial_upsert_of_a_row_that_is_there_needs_no_required_column(database: &dyn Database) {
     database.create(&cars()).await;

@@ -154,7 +154,14 @@ impl Plan {
                 self.0.columns.iter().position(|&index| index == column).expect("a writable column")
             })
             .collect();
-        Statement { plan: self.0.clone(), op, must_touch: op == Op::Update, columns: places, rows }
+        Statement {
+            plan: self.0.clone(),
+            op,
+            must_touch: op == Op::Update,
+            columns: places,
+            insert_only: Vec::new(),
+            rows,
+        }
     }
 
     /// Rows of these columns, as texts.

@@ -135,6 +135,7 @@ fn statement(plan: &Arc<TablePlan>, op: Op, columns: &[&str], rows: &[&[&str]]) 
         op,
         must_touch: op == Op::Update,
         columns: columns.iter().map(place).collect(),
+        insert_only: Vec::new(),
         rows: rows.iter().map(|row| row.iter().map(cell).collect()).collect(),
     }
 }

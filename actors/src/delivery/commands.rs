@@ -1,0 +1,164 @@
+//! Dead letters taken back between batches: redrive and discard (delivery rule 10).
+
+use std::sync::Arc;
+
+use super::{Delivery, Trouble, database, log};
+use crate::{
+    compose::{Piece, Starts, compose},
+    message::{Action, Message, Position},
+    ports::{Advance, Command, DeadLetter, LogError, Rejection, WriteError},
+    transaction::{DeadId, Fence, Transaction},
+};
+
+impl Delivery {
+    /// Carries out what operators have asked for since the last time.
+    ///
+    /// # Errors
+    /// What has to happen first; the command in hand stays on the list.
+    pub async fn carry_out_commands(&mut self) -> Result<(), Trouble> {
+        self.settle().await?;
+        for lane in 0..self.lanes.len() {
+            let name = self.lanes[lane].lane.clone();
+            let waiting = log(self.limits.log, &self.progress.clone(), self.log.commands(&name)).await?;
+            for command in waiting {
+                match &command {
+                    Command::Redrive { dead, force } => self.redrive(lane, dead, *force).await?,
+                    Command::Discard { dead } => self.exhume(lane, dead, Vec::new()).await.map(|_| ())?,
+                }
+                log(self.limits.log, &self.progress.clone(), self.log.finish(&name, &command)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn redrive(&mut self, lane: usize, dead: &DeadId, force: bool) -> Result<(), Trouble> {
+        let name = self.lanes[lane].lane.clone();
+        let found = log(self.limits.log, &self.progress.clone(), self.log.dead(&name, dead)).await?;
+        let Some(letter) = found else { return Ok(()) };
+        if let (Some(by), false) = (letter.superseded_by, force) {
+            let why = format!("a later record of this key ({by}) was written; use --force to write this one over it");
+            return self.redrive_failed(lane, letter, None, why).await;
+        }
+        // The table may have been mended since the record was refused.
+        self.read_tables().await?;
+        let composed = match self.compose_one(lane, &letter) {
+            Ok(statements) => statements,
+            Err(reason) => {
+                let why = reason.message.clone();
+                return self.redrive_failed(lane, letter, Some(reason), why).await;
+            }
+        };
+        match self.exhume(lane, dead, composed).await {
+            Ok(None) => Ok(()),
+            Ok(Some(reason)) => {
+                let why = reason.message.clone();
+                self.redrive_failed(lane, letter, Some(reason), why).await
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    fn compose_one(&self, lane: usize, letter: &DeadLetter) -> Result<Vec<crate::transaction::Statement>, Rejection> {
+        let state = &self.lanes[lane];
+        let gone = |message: &str| Rejection {
+            statement: None,
+            row: None,
+            code: "other".into(),
+            column: None,
+            message: message.into(),
+        };
+        let plans = self.plans.as_ref().ok_or_else(|| gone("the destination's tables are not known yet"))?;
+        let plan = plans
+            .of_route(&letter.dead.route)
+            .ok_or_else(|| gone("the route of this dead letter no longer exists; discard it"))?;
+        let message = Message {
+            id: letter.dead.id,
+            topic: letter.topic.as_str().into(),
+            action: Action::parse(&letter.action).ok_or_else(|| gone("its action is unknown"))?,
+            key: letter.key.as_deref().map(Into::into),
+            own_id: None,
+            traceparent: None,
+            data: letter.data.as_str().into(),
+        };
+        let piece = Piece {
+            application: &state.lane.stream,
+            generation: &letter.dead.generation,
+            messages: &[&message],
+            starts: &Starts::default(),
+            refused: &std::collections::BTreeMap::new(),
+            dead: &crate::compose::DeadKeys::new(),
+            fold: false,
+        };
+        let composed = compose(&piece, plans);
+        if let Some(refused) = composed.refused.into_iter().find(|refused| refused.plan == plan) {
+            return Err(refused.reason);
+        }
+        let table = &plans.get(plan).mapping.plan;
+        Ok(composed.statements.into_iter().filter(|statement| Arc::ptr_eq(&statement.plan, table)).collect())
+    }
+
+    /// Takes a dead row back and writes these statements, all or nothing. `Some`: the database refused them.
+    async fn exhume(
+        &mut self,
+        lane: usize,
+        dead: &DeadId,
+        statements: Vec<crate::transaction::Statement>,
+    ) -> Result<Option<Rejection>, Trouble> {
+        let state = &self.lanes[lane];
+        let transaction = Transaction {
+            fence: Fence {
+                lane: state.lane.clone(),
+                generation: state.generation.clone(),
+                owner: Arc::clone(&self.owner),
+                previous: state.last_id,
+                new: state.last_id,
+            },
+            statements,
+            bury: Vec::new(),
+            supersede: Vec::new(),
+            exhume: Some(dead.clone()),
+        };
+        let call = self.database.commit(&transaction);
+        // A lost answer needs no watermark here: the command stays on the list, and a dead row that is gone by then means
+        // that it was done.
+        match database(self.limits.write, &self.progress.clone(), "a redrive", call).await {
+            Ok(_) => {}
+            Err(WriteError::Reject(reason)) => return Ok(Some(reason)),
+            Err(error) => return Err(error.into()),
+        }
+        for standing in self.dead.values_mut() {
+            standing.retain(|other| other != dead);
+        }
+        self.dead.retain(|_, standing| !standing.is_empty());
+        let state = &self.lanes[lane];
+        let advance = Advance {
+            lane: state.lane.clone(),
+            owner: Arc::clone(&self.owner),
+            version: self.version,
+            newest: state.newest.clone(),
+            to: Position { generation: state.generation.clone(), id: state.last_id },
+            history: None,
+            void: vec![dead.clone()],
+        };
+        match log(self.limits.log, &self.progress.clone(), self.log.advance(&advance)).await {
+            Ok(()) | Err(LogError::NoSuchEntry(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn redrive_failed(
+        &mut self,
+        lane: usize,
+        mut letter: DeadLetter,
+        reason: Option<Rejection>,
+        why: String,
+    ) -> Result<(), Trouble> {
+        letter.attempts += 1;
+        letter.redrive_error = Some(why);
+        if let Some(reason) = reason {
+            letter.reason = reason;
+        }
+        let name = self.lanes[lane].lane.clone();
+        Ok(log(self.limits.log, &self.progress.clone(), self.log.keep_dead(&name, &[letter])).await?)
+    }
+}

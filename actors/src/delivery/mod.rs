@@ -1,0 +1,353 @@
+//! The delivery of one ordered destination: take over, write pieces of the log, advance, carry out commands.
+//!
+//! This is the part of a [`crate::destination`] actor that talks to the world, without actix: every method is one step that
+//! either succeeds or says in [`Trouble`] what has to happen first. Calling it again after trouble is always right.
+
+mod commands;
+mod pieces;
+mod take_over;
+
+use std::{
+    cell::Cell,
+    future::Future,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    compose::{DeadKeys, Plans, Starts},
+    lane::Gap,
+    message::{Generation, StreamId},
+    ports::{Advance, Destination, EventLog, Fault, LogError, WriteError},
+    progress::Progress,
+    route::DestinationSpec,
+    transaction::LaneId,
+};
+
+/// Time limits of everything that is asked of the world.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// One transaction.
+    pub write: Duration,
+    /// Taking over, reading a watermark or the catalogue; connecting is part of it.
+    pub setup: Duration,
+    /// A probe.
+    pub probe: Duration,
+    /// One call to the log.
+    pub log: Duration,
+    /// How long a lease lasts.
+    pub lease: Duration,
+    /// A catalogue read longer ago than this is read again before a row is given up because of it.
+    pub catalogue_age: Duration,
+    /// Most entries in one batch.
+    pub batch_entries: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            write: Duration::from_secs(30),
+            setup: Duration::from_secs(15),
+            probe: Duration::from_secs(5),
+            log: Duration::from_secs(5),
+            lease: Duration::from_secs(3),
+            catalogue_age: Duration::from_secs(5),
+            batch_entries: 2_000,
+        }
+    }
+}
+
+/// What has to happen before delivery can go on.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Trouble {
+    /// The database is away or busy: wait, then try again.
+    #[error("{0}")]
+    Database(Fault),
+    /// The table, the rights or a route are wrong, or an operator must decide: wait until that is mended.
+    #[error("{0}")]
+    Hold(String),
+    /// The log is away: wait, then try again.
+    #[error("{0}")]
+    Log(String),
+    /// The registry has moved on: learn it, then try again.
+    #[error("the registry has moved on")]
+    NewVersion,
+    /// Ownership or generation is in doubt: take over anew.
+    #[error("taking over anew: {0}")]
+    TakeOver(String),
+    /// Another node holds the lease.
+    #[error("another node writes this destination")]
+    StandBy,
+}
+
+impl From<LogError> for Trouble {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Unavailable(why) => Self::Log(why),
+            LogError::NotMine => Self::StandBy,
+            LogError::NewVersion => Self::NewVersion,
+            LogError::NewGeneration | LogError::NoSuchEntry(_) => Self::TakeOver(error.to_string()),
+        }
+    }
+}
+
+impl From<WriteError> for Trouble {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Retry(fault) => Self::Database(fault),
+            WriteError::Hold(fault) => Self::Hold(fault.message),
+            WriteError::Reject(rejection) => Self::Hold(rejection.message),
+            WriteError::Fenced => Self::TakeOver(error.to_string()),
+        }
+    }
+}
+
+impl From<Gap> for Trouble {
+    fn from(gap: Gap) -> Self {
+        Self::Hold(gap.to_string())
+    }
+}
+
+/// One lane, once it is taken over.
+#[derive(Debug)]
+pub struct LaneState {
+    /// Its name.
+    pub lane: LaneId,
+    /// The generation that is being read.
+    pub generation: Generation,
+    /// The newest generation of the stream.
+    pub newest: Generation,
+    /// Everything up to here is in the database.
+    pub last_id: StreamId,
+    /// The end of this generation, where a newer one follows.
+    pub until: Option<StreamId>,
+    starts: Starts,
+}
+
+/// A transaction whose outcome is unknown until the watermark has been read.
+#[derive(Clone, Debug)]
+struct InDoubt {
+    lane: usize,
+    previous: StreamId,
+    new: StreamId,
+    advance: Option<Advance>,
+}
+
+/// How far a delivery has got; for status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Rows written since the actor started.
+    pub rows: u64,
+    /// Log entries passed.
+    pub entries: u64,
+    /// Dead letters made.
+    pub dead: u64,
+    /// Writes that the fence refused.
+    pub fenced: u64,
+    /// Gaps found.
+    pub gaps: u64,
+    /// How long the last transaction took.
+    pub last_write: Duration,
+    /// The highest epoch that was taken.
+    pub epoch: u64,
+}
+
+/// Until when the lease is certainly ours; shared with whoever renews it.
+#[derive(Clone, Debug, Default)]
+pub struct LeaseClock(Rc<Cell<Option<Instant>>>);
+
+impl LeaseClock {
+    /// The lease was asked for at `asked` and granted for `ttl` from some later moment.
+    pub fn granted(&self, asked: Instant, ttl: Duration) {
+        self.0.set(Some(asked + ttl));
+    }
+
+    /// The lease is gone.
+    pub fn lost(&self) {
+        self.0.set(None);
+    }
+
+    /// Whether it is still ours.
+    #[must_use]
+    pub fn holds(&self, now: Instant) -> bool {
+        self.0.get().is_some_and(|until| now < until)
+    }
+}
+
+/// One ordered destination on its owner.
+pub struct Delivery {
+    log: Box<dyn EventLog>,
+    database: Box<dyn Destination>,
+    spec: Arc<DestinationSpec>,
+    installation: Arc<str>,
+    version: u64,
+    limits: Limits,
+    progress: Progress,
+    lease: LeaseClock,
+    owner: Arc<str>,
+    lanes: Vec<LaneState>,
+    taken: bool,
+    plans: Option<Plans>,
+    dead: DeadKeys,
+    in_doubt: Option<InDoubt>,
+    unsent: Option<Advance>,
+    attempts: u32,
+    counts: Counts,
+}
+
+impl Delivery {
+    /// A delivery that has touched nothing yet.
+    #[must_use]
+    pub fn new(
+        log: Box<dyn EventLog>,
+        database: Box<dyn Destination>,
+        spec: Arc<DestinationSpec>,
+        installation: Arc<str>,
+        version: u64,
+        limits: Limits,
+        progress: Progress,
+        lease: LeaseClock,
+    ) -> Self {
+        Self {
+            log,
+            database,
+            spec,
+            installation,
+            version,
+            limits,
+            progress,
+            lease,
+            owner: random_token(20).into(),
+            lanes: Vec::new(),
+            taken: false,
+            plans: None,
+            dead: DeadKeys::new(),
+            in_doubt: None,
+            unsent: None,
+            attempts: 0,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Learns another version of the registry; changed routes mean a new take-over, so that they begin between batches.
+    pub fn learn(&mut self, spec: Arc<DestinationSpec>, version: u64) {
+        if self.spec.routes != spec.routes {
+            self.taken = false;
+            self.plans = None;
+        }
+        self.spec = spec;
+        self.version = version;
+    }
+
+    /// Whether the lanes are ours, as far as we know.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        self.taken
+    }
+
+    /// The lanes, once taken over.
+    #[must_use]
+    pub fn lanes(&self) -> &[LaneState] {
+        &self.lanes
+    }
+
+    /// The token of this acquisition.
+    #[must_use]
+    pub fn owner(&self) -> &Arc<str> {
+        &self.owner
+    }
+
+    /// How far it has got.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The lanes that this destination's routes ask for.
+    #[must_use]
+    pub fn wanted_lanes(&self) -> Vec<LaneId> {
+        let mut streams: Vec<&str> = self.spec.routes.iter().map(|route| route.application.as_str()).collect();
+        streams.sort_unstable();
+        streams.dedup();
+        let lane = |stream: &str| LaneId {
+            installation: Arc::clone(&self.installation),
+            destination: Arc::clone(&self.spec.id),
+            stream: stream.into(),
+            part: "main".into(),
+        };
+        streams.into_iter().map(lane).collect()
+    }
+
+    /// Forgets what it believes to own; the next step takes over.
+    pub fn stand_down(&mut self) {
+        self.taken = false;
+    }
+
+    /// Forgets the catalogue, so that the next piece reads it anew (after a hold).
+    pub fn forget_tables(&mut self) {
+        self.plans = None;
+    }
+
+    /// Asks the database for a sign of life.
+    ///
+    /// # Errors
+    /// It does not give one within the limit.
+    pub async fn probe(&mut self) -> Result<(), Trouble> {
+        let (limit, progress) = (self.limits.probe, self.progress.clone());
+        Ok(database(limit, &progress, "a probe", self.database.probe()).await?)
+    }
+
+    /// Gives the lease back, so that another node need not wait for its end.
+    pub async fn release(&mut self) {
+        let lanes = self.wanted_lanes();
+        let released = tokio::time::timeout(self.limits.log, self.log.release(&lanes, &self.owner)).await;
+        if !matches!(released, Ok(Ok(()))) {
+            tracing::debug!(destination = %self.spec.name, "the lease was not given back and will run out");
+        }
+        self.lease.lost();
+        self.taken = false;
+    }
+}
+
+/// Runs one call to the database under its time limit.
+async fn database<T>(
+    limit: Duration,
+    progress: &Progress,
+    what: &str,
+    call: impl Future<Output = Result<T, WriteError>>,
+) -> Result<T, WriteError> {
+    progress.bump();
+    let _zone = progress.slow_zone(limit);
+    match tokio::time::timeout(limit, call).await {
+        Ok(answer) => answer,
+        Err(_) => Err(WriteError::Retry(Fault::lost(format!("no answer to {what} within {} s", limit.as_secs())))),
+    }
+}
+
+/// Runs one call to the log under its time limit.
+async fn log<T>(
+    limit: Duration,
+    progress: &Progress,
+    call: impl Future<Output = Result<T, LogError>>,
+) -> Result<T, LogError> {
+    progress.bump();
+    let _zone = progress.slow_zone(limit);
+    match tokio::time::timeout(limit, call).await {
+        Ok(answer) => answer,
+        Err(_) => Err(LogError::Unavailable(format!("no answer from Redis within {} s", limit.as_secs()))),
+    }
+}
+
+/// Random lower-case letters and digits.
+#[must_use]
+pub fn random_token(length: usize) -> String {
+    use rand::Rng as _;
+    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let mut random = rand::rng();
+    (0..length).map(|_| char::from(LETTERS[random.random_range(0..LETTERS.len())])).collect()
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or(0)
+}

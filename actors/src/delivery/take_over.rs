@@ -1,0 +1,146 @@
+//! Taking a destination over: lease, fence, resume points, claims (delivery rules 2, 3 and 5).
+
+use std::{collections::HashSet, sync::Arc, time::Instant};
+
+use super::{Delivery, LaneState, Trouble, database, log, random_token};
+use crate::{
+    compose::{DeadKeys, Plan, Plans, Starts},
+    lane::{ResumePoint, resume},
+    mapping::Mapping,
+    message::Position,
+    ports::{Advance, LaneView, LogError, PlanRecord, WriteError},
+    transaction::{DeadId, LaneId, TakenOver},
+};
+
+impl Delivery {
+    /// Becomes the owner of all lanes of the destination, or says what stands in the way.
+    ///
+    /// # Errors
+    /// Another node holds the lease, the log or the database is away, or something is for an operator to decide.
+    pub async fn take_over(&mut self) -> Result<(), Trouble> {
+        let (setup, short, progress) = (self.limits.setup, self.limits.log, self.progress.clone());
+        let wanted = self.wanted_lanes();
+        self.taken = false;
+        // An acquisition of its own has a token of its own, so that whatever is still under way under the old one is fenced.
+        log(short, &progress, self.log.release(&wanted, &self.owner)).await?;
+        self.owner = random_token(20).into();
+        let asked = Instant::now();
+        if !log(short, &progress, self.log.lease(&wanted, &self.owner, self.limits.lease)).await? {
+            self.lease.lost();
+            return Err(Trouble::StandBy);
+        }
+        self.lease.granted(asked, self.limits.lease);
+        let mut views = Vec::with_capacity(wanted.len());
+        for lane in &wanted {
+            views.push(log(short, &progress, self.log.view(lane)).await?);
+        }
+        let call = self.database.take_over(&self.installation, &self.spec.id, &self.owner);
+        let taken = database(setup, &progress, "a take-over", call).await?;
+        self.counts.epoch = taken.rows.iter().map(|row| row.epoch).max().unwrap_or(1);
+        self.lanes.clear();
+        for (lane, view) in wanted.into_iter().zip(views) {
+            let state = self.take_lane(lane, view, &taken).await?;
+            self.lanes.push(state);
+        }
+        self.dead = DeadKeys::new();
+        for (_, row) in &taken.dead {
+            if let (Some(key), None) = (&row.key, row.superseded_by) {
+                self.dead.entry((row.table.clone(), key.clone())).or_default().push(row.dead.clone());
+            }
+        }
+        self.in_doubt = None;
+        self.unsent = None;
+        self.taken = true;
+        Ok(())
+    }
+
+    async fn take_lane(&mut self, lane: LaneId, view: LaneView, taken: &TakenOver) -> Result<LaneState, Trouble> {
+        let (setup, short, progress) = (self.limits.setup, self.limits.log, self.progress.clone());
+        match &view.bind {
+            None => log(short, &progress, self.log.bind(&lane, &taken.bind)).await?,
+            Some(bound) if *bound != taken.bind => {
+                return Err(Trouble::Hold(format!(
+                    "this is not the database that destination `{}` was bound to: point it back to the old one, or \
+                     register this one under a new name",
+                    self.spec.name
+                )));
+            }
+            Some(_) => {}
+        }
+        let ResumePoint { generation, id, insert, until } =
+            resume(&view, &taken.rows, &lane.to_string()).inspect_err(|_| self.counts.gaps += 1)?;
+        if insert {
+            let call = self.database.begin_lane(&lane, &generation, &self.owner, id);
+            database(setup, &progress, "the beginning of a lane", call).await?;
+        }
+        let newest = view.generations.last().map_or_else(|| generation.clone(), |newest| newest.generation.clone());
+        // A payload without a row is void: its message was written after all, before the last owner went.
+        let lane_text = lane.to_string();
+        let rows: HashSet<&DeadId> =
+            taken.dead.iter().filter(|(of, _)| *of == lane_text).map(|(_, row)| &row.dead).collect();
+        let kept = log(short, &progress, self.log.dead_ids(&lane)).await?;
+        let void: Vec<_> = kept.into_iter().filter(|dead| !rows.contains(dead)).collect();
+        let claim = Advance {
+            lane: lane.clone(),
+            owner: Arc::clone(&self.owner),
+            version: self.version,
+            newest: newest.clone(),
+            to: Position { generation: generation.clone(), id },
+            history: None,
+            void,
+        };
+        match log(short, &progress, self.log.advance(&claim)).await {
+            // The database stands at an entry that was taken out of the stream by hand; what follows it is still there.
+            Ok(()) | Err(LogError::NoSuchEntry(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let order: Vec<_> = view.generations.iter().map(|known| known.generation.clone()).collect();
+        let starts = Starts::new(&view.starts, &order, &generation);
+        Ok(LaneState { lane, generation, newest, last_id: id, until, starts })
+    }
+
+    /// Compiles the routes against the tables as they stand now.
+    pub(super) async fn read_tables(&mut self) -> Result<(), Trouble> {
+        let (setup, short, progress) = (self.limits.setup, self.limits.log, self.progress.clone());
+        let mut list: Vec<Plan> = Vec::with_capacity(self.spec.routes.len());
+        for route in self.spec.routes.clone() {
+            let read_at = Instant::now();
+            let found = database(setup, &progress, "the catalogue", self.database.table(&route.table)).await;
+            let table = match found {
+                Err(WriteError::Hold(fault)) => {
+                    return Err(Trouble::Hold(format!("route `{}`: {}", route.name, fault.message)));
+                }
+                other => other?,
+            };
+            let record = PlanRecord { route: (*route).clone(), table };
+            let digest = digest(&record);
+            for state in self.lanes.iter().filter(|state| *state.lane.stream == *route.application) {
+                log(short, &progress, self.log.keep_plan(&state.lane, &digest, &record)).await?;
+            }
+            let number = list
+                .iter()
+                .find(|plan| {
+                    plan.mapping.plan.table.name == record.table.name
+                        && plan.mapping.plan.table.schema == record.table.schema
+                })
+                .map_or(list.len(), |plan| plan.table);
+            let mapping = Mapping::compile(&route, record.table).map_err(|errors| {
+                let sentences: Vec<_> = errors.iter().map(ToString::to_string).collect();
+                Trouble::Hold(sentences.join("; "))
+            })?;
+            list.push(Plan { route, mapping, digest, table: number, read_at });
+        }
+        self.plans = Some(Plans::new(list));
+        Ok(())
+    }
+}
+
+/// A short digest that is the same for the same route and table on every node (FNV-1a, 64 bits: it only has to tell a
+/// handful of versions of one route apart).
+fn digest(record: &PlanRecord) -> String {
+    let text = serde_json::to_vec(record).unwrap_or_default();
+    let hash = text
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    format!("{hash:016x}")
+}

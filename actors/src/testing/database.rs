@@ -1,0 +1,357 @@
+//! A destination in memory: tables, watermark, dead letters and bind tokens, with every rule of
+//! [`crate::ports::Destination`] and of [`crate::transaction::Transaction`].
+//!
+//! A [`MemoryDatabase`] is the database as a test holds it in hand: to look into, to break, to restore from a backup.
+//! [`MemoryDatabase::open`] gives the connection that a writer holds; open several to let writers race.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+
+use super::{
+    Failure,
+    service::Service,
+    statement::{self, Tables},
+    table::MemoryTable,
+};
+use crate::{
+    message::{Generation, StreamId},
+    ports::{Destination, Fault, WriteError},
+    schema::TableSchema,
+    transaction::{Cell, Committed, DeadId, DeadRow, Fence, LaneId, TakenOver, Transaction, WatermarkRow},
+};
+
+/// The calls of a destination, to order faults for and to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DatabaseCall {
+    /// [`Destination::probe`].
+    Probe,
+    /// [`Destination::take_over`].
+    TakeOver,
+    /// [`Destination::begin_lane`].
+    BeginLane,
+    /// [`Destination::watermark`].
+    Watermark,
+    /// [`Destination::table`].
+    Table,
+    /// [`Destination::commit`].
+    Commit,
+}
+
+/// A transaction that was committed.
+#[derive(Clone, Debug)]
+pub struct JournalEntry {
+    /// What was written.
+    pub transaction: Transaction,
+    /// What it came to.
+    pub committed: Committed,
+}
+
+/// Everything a database held at one moment.
+#[derive(Clone, Debug)]
+pub struct DatabaseBackup(Data);
+
+/// A database in memory. Clones are the same database.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryDatabase {
+    service: Service<State, DatabaseCall, WriteError>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    data: Data,
+    journal: Vec<JournalEntry>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Data {
+    tables: Tables,
+    /// By lane and generation.
+    watermarks: BTreeMap<(String, Generation), WatermarkRow>,
+    /// By lane.
+    dead: BTreeMap<(String, DeadId), DeadRow>,
+    /// By installation and destination.
+    binds: BTreeMap<(String, String), String>,
+}
+
+impl MemoryDatabase {
+    /// An empty database.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A connection of its own.
+    #[must_use]
+    pub fn open(&self) -> MemoryDestination {
+        MemoryDestination { database: self.clone() }
+    }
+
+    /// Makes a table; one of this name is replaced, with its rows.
+    pub fn add_table(&self, table: MemoryTable) {
+        self.service.with(|state| state.data.tables.insert(statement::qualified(table.schema()), table));
+    }
+
+    /// Drops a table; answers with it, rows and all, for [`MemoryDatabase::add_table`] to bring it back.
+    pub fn drop_table(&self, name: &str) -> Option<MemoryTable> {
+        self.service.with(|state| state.data.tables.remove(name))
+    }
+
+    /// Drops a column with the unique keys that had it. The table's checks, computed columns and foreign keys go too.
+    pub fn drop_column(&self, table: &str, column: &str) {
+        self.service.with(|state| {
+            if let Some(table) = state.data.tables.get_mut(table) {
+                *table = table.without(column);
+            }
+        });
+    }
+
+    /// A table's rows, in the order in which they were inserted; the cells in the order of its columns.
+    #[must_use]
+    pub fn rows(&self, table: &str) -> Vec<Vec<Cell>> {
+        let rows = |table: &MemoryTable| table.rows().cloned().collect();
+        self.service.read(|state| state.data.tables.get(table).map(rows).unwrap_or_default())
+    }
+
+    /// A table's rows as text: NULL is `None`, bytes are in lower-case hex.
+    #[must_use]
+    pub fn texts(&self, table: &str) -> Vec<Vec<Option<String>>> {
+        let text = |cell| match cell {
+            Cell::Absent | Cell::Null => None,
+            Cell::Text(text) => Some(text.into()),
+            Cell::Bytes(bytes) => Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+        };
+        self.rows(table).into_iter().map(|row| row.into_iter().map(text).collect()).collect()
+    }
+
+    /// Every transaction that was committed, in order.
+    #[must_use]
+    pub fn journal(&self) -> Vec<JournalEntry> {
+        self.service.read(|state| state.journal.clone())
+    }
+
+    /// Every row of the watermark, by lane and generation.
+    #[must_use]
+    pub fn watermarks(&self) -> Vec<WatermarkRow> {
+        self.service.read(|state| state.data.watermarks.values().cloned().collect())
+    }
+
+    /// Every dead letter with its lane.
+    #[must_use]
+    pub fn dead(&self) -> Vec<(String, DeadRow)> {
+        let pair = |((lane, _), row): (&(String, DeadId), &DeadRow)| (lane.clone(), row.clone());
+        self.service.read(|state| state.data.dead.iter().map(pair).collect())
+    }
+
+    /// Everything as it is now.
+    #[must_use]
+    pub fn backup(&self) -> DatabaseBackup {
+        self.service.read(|state| DatabaseBackup(state.data.clone()))
+    }
+
+    /// Goes back to a backup. The journal, which is the test's own, goes on.
+    pub fn restore(&self, backup: &DatabaseBackup) {
+        self.service.with(|state| state.data = backup.0.clone());
+    }
+
+    /// The next commit fails so; several wait in line.
+    pub fn fail_next(&self, failure: Failure) {
+        self.fail_next_call(DatabaseCall::Commit, failure);
+    }
+
+    /// The next call of this name fails so; several wait in line.
+    pub fn fail_next_call(&self, call: DatabaseCall, failure: Failure) {
+        self.service.fail_next(call, failure);
+    }
+
+    /// While it is down every call is [`WriteError::Retry`] with a lost connection; ordered failures wait for their turn.
+    pub fn set_down(&self, down: bool) {
+        self.service.set_down(down);
+    }
+
+    /// While it hangs, calls are taken and not answered; when it wakes, those that still wait are carried out.
+    pub fn set_hanging(&self, hanging: bool) {
+        self.service.set_hanging(hanging);
+    }
+
+    /// Every call takes so long, by the runtime's clock.
+    pub fn set_latency(&self, latency: Duration) {
+        self.service.set_latency(latency);
+    }
+
+    /// How often it was called so, failures included.
+    #[must_use]
+    pub fn calls(&self, call: DatabaseCall) -> u64 {
+        self.service.calls(call)
+    }
+
+    /// Waits until the condition holds of this database; looks again after every change and call.
+    ///
+    /// # Panics
+    /// It still doesn't after half a minute: the test has failed.
+    pub async fn until(&self, condition: impl Fn(&Self) -> bool) {
+        self.service.expect(|| condition(self)).await;
+    }
+}
+
+/// A connection to a [`MemoryDatabase`].
+#[derive(Debug)]
+pub struct MemoryDestination {
+    database: MemoryDatabase,
+}
+
+#[async_trait(?Send)]
+impl Destination for MemoryDestination {
+    async fn probe(&mut self) -> Result<(), WriteError> {
+        self.database.service.call(DatabaseCall::Probe, |_| Ok(())).await
+    }
+
+    async fn take_over(&mut self, installation: &str, destination: &str, owner: &str) -> Result<TakenOver, WriteError> {
+        let work = |state: &mut State| Ok(state.data.take_over(installation, destination, owner));
+        self.database.service.call(DatabaseCall::TakeOver, work).await
+    }
+
+    async fn begin_lane(
+        &mut self,
+        lane: &LaneId,
+        generation: &Generation,
+        owner: &str,
+        last_id: StreamId,
+    ) -> Result<(), WriteError> {
+        let work = |state: &mut State| state.data.begin_lane(lane, generation, owner, last_id);
+        self.database.service.call(DatabaseCall::BeginLane, work).await
+    }
+
+    async fn watermark(&mut self, lane: &LaneId, generation: &Generation) -> Result<Option<WatermarkRow>, WriteError> {
+        let key = (lane.to_string(), generation.clone());
+        let work = |state: &mut State| Ok(state.data.watermarks.get(&key).cloned());
+        self.database.service.call(DatabaseCall::Watermark, work).await
+    }
+
+    async fn table(&mut self, name: &str) -> Result<TableSchema, WriteError> {
+        self.database.service.call(DatabaseCall::Table, |state| state.data.table(name)).await
+    }
+
+    async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError> {
+        let work = |state: &mut State| {
+            let (committed, written) = state.data.commit(transaction)?;
+            if written {
+                let entry = JournalEntry { transaction: transaction.clone(), committed: committed.clone() };
+                state.journal.push(entry);
+            }
+            Ok(committed)
+        };
+        self.database.service.call(DatabaseCall::Commit, work).await
+    }
+}
+
+impl Data {
+    fn take_over(&mut self, installation: &str, destination: &str, owner: &str) -> TakenOver {
+        let prefix = LaneId::prefix(installation, destination);
+        let mut found = TakenOver::default();
+        for row in self.watermarks.values_mut().filter(|row| row.lane.starts_with(&prefix)) {
+            row.epoch += 1;
+            row.owner = owner.into();
+            found.rows.push(row.clone());
+        }
+        let dead = self.dead.iter().filter(|((lane, _), _)| lane.starts_with(&prefix));
+        found.dead = dead.map(|((lane, _), row)| (lane.clone(), row.clone())).collect();
+        let bind = self.binds.entry((installation.into(), destination.into()));
+        found.bind = bind.or_insert_with(|| format!("{:016x}", rand::random::<u64>())).clone();
+        found
+    }
+
+    fn begin_lane(
+        &mut self,
+        lane: &LaneId,
+        generation: &Generation,
+        owner: &str,
+        last_id: StreamId,
+    ) -> Result<(), WriteError> {
+        let key = (lane.to_string(), generation.clone());
+        let prefix = LaneId::prefix(&lane.installation, &lane.destination);
+        let others = || self.watermarks.values().filter(|row| row.lane.starts_with(&prefix));
+        if self.watermarks.contains_key(&key) || others().any(|row| row.owner != owner) {
+            return Err(WriteError::Fenced);
+        }
+        let epoch = others().map(|row| row.epoch).max().unwrap_or(1);
+        let row =
+            WatermarkRow { lane: key.0.clone(), generation: generation.clone(), epoch, owner: owner.into(), last_id };
+        self.watermarks.insert(key, row);
+        Ok(())
+    }
+
+    fn table(&self, name: &str) -> Result<TableSchema, WriteError> {
+        let mut found = self.tables.iter().filter(|(full, table)| *full == name || table.schema().name == name);
+        if let Some((_, table)) = found.next() {
+            return Ok(table.schema().clone());
+        }
+        let nearest =
+            self.tables.keys().map(|other| (slips(other, name), other)).min().filter(|(slips, _)| *slips <= 2);
+        let hint = nearest.map_or(String::new(), |(_, nearest)| format!("; did you mean `{nearest}`?"));
+        Err(WriteError::Hold(Fault::new(format!("there is no table `{name}`{hint}"))))
+    }
+
+    /// All of it, or nothing. Answers also whether anything was written.
+    fn commit(&mut self, transaction: &Transaction) -> Result<(Committed, bool), WriteError> {
+        let Fence { lane, generation, owner, previous, new } = &transaction.fence;
+        let lane = lane.to_string();
+        let key = (lane.clone(), generation.clone());
+        let mine = |row: &&WatermarkRow| row.owner == **owner && row.last_id == *previous;
+        if self.watermarks.get(&key).filter(mine).is_none() {
+            return Err(WriteError::Fenced);
+        }
+        let mut committed = Committed { exhumed: true, ..Committed::default() };
+        if let Some(dead) = &transaction.exhume {
+            committed.exhumed = self.dead.contains_key(&(lane.clone(), dead.clone()));
+            if !committed.exhumed {
+                return Ok((committed, false));
+            }
+        }
+        let mut changes = Vec::new();
+        for (index, written) in transaction.statements.iter().enumerate() {
+            match statement::write(&mut self.tables, index, written, &mut changes) {
+                Ok(untouched) => committed.untouched.extend(untouched.into_iter().map(|row| (index, row))),
+                Err(error) => {
+                    statement::undo(&mut self.tables, changes);
+                    return Err(error);
+                }
+            }
+        }
+        // From here on nothing can fail.
+        if let Some(dead) = &transaction.exhume {
+            self.dead.remove(&(lane.clone(), dead.clone()));
+        }
+        for row in &transaction.bury {
+            self.dead.insert((lane.clone(), row.dead.clone()), row.clone());
+        }
+        for later in &transaction.supersede {
+            let of_lane = self.dead.iter_mut().filter(|((dead_lane, _), _)| *dead_lane == lane);
+            for (_, row) in of_lane {
+                let same = row.table == later.table && row.key.as_ref() == Some(&later.key);
+                if same && row.superseded_by.is_none() {
+                    row.superseded_by = Some(later.by);
+                }
+            }
+        }
+        if let Some(row) = self.watermarks.get_mut(&key) {
+            row.last_id = *new;
+        }
+        Ok((committed, true))
+    }
+}
+
+/// Letters to add, drop or change to make one name of the other, without regard to case.
+fn slips(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (place, letter) in left.to_lowercase().chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], place + 1);
+        for (column, other) in right.iter().enumerate() {
+            let changed = diagonal + usize::from(letter != *other);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[right.len()]
+}

@@ -1,0 +1,319 @@
+//! A node: what it is wired together from, in which order it starts, and in which order it stops.
+//!
+//! Starting: the registry is followed, the supervisor starts the destinations' actors, the listeners open. Stopping: not
+//! ready at once, service goes on for the drain delay, then the listeners finish their requests while the actors finish
+//! their batches.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use actix::Actor as _;
+use anyhow::Context as _;
+use async_trait::async_trait;
+use tidegate_actors::{
+    delivery::Limits as DeliveryLimits,
+    ingest::{Gate, IngestHandle},
+    message::MessageId,
+    ports::{AppendError, AppendRequest, Appended, Appender},
+    status::StatusBoard,
+    supervisor::{Drain, Supervisor},
+};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    config::Settings,
+    http::{
+        self, DocumentReceiver, Found, Ingest, Lookup, ProducerState,
+        health::{ActorHealth, ActorReport, AdminState, NodeHealth, Readiness},
+        metrics,
+        server::{self, ServerSettings},
+    },
+    redis::{Redis, RedisAppender, lookup, trim::Retention},
+    registry::{self, secrets::MasterKey, snapshot::Snapshot, store::Store},
+    world::{NodeWorld, topology},
+};
+
+/// Most bytes of records that may be under way to Redis at once.
+const MOST_BYTES_IN_FLIGHT: usize = 256 * 1024 * 1024;
+/// How often Redis is asked whether it is there.
+const PING_EVERY: Duration = Duration::from_millis(500);
+/// How long actors and listeners may take to finish, after the drain delay.
+const FINISH_WITHIN: Duration = Duration::from_secs(12);
+
+/// Where a node listens, once it does.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// Producers.
+    pub listen: SocketAddr,
+    /// Operations.
+    pub admin: SocketAddr,
+}
+
+/// Runs a node until `shutdown` completes and everything has ended in good order.
+///
+/// # Errors
+/// A setting leads nowhere, a listener can't be opened, or something did not end in time.
+pub async fn serve(
+    settings: Settings,
+    shutdown: impl Future<Output = ()>,
+    started: impl FnOnce(Addresses),
+) -> anyhow::Result<()> {
+    settings.refuse_unsafe_listeners()?;
+    let metrics = metrics::install()?;
+    actix_rt::spawn(metrics::upkeep(metrics.clone()));
+    let redis = Redis::open(settings.redis_url.expose(), &settings.prefix).context("redis_url can't be used")?;
+    let master_key = MasterKey::from_settings(&settings)?.map(Arc::new);
+
+    let store = Store::open(&settings.redis_url, &settings.prefix)?;
+    let snapshot = Snapshot::new(&settings.state_dir, &settings.prefix, master_key.clone());
+    let registry = registry::watch::watch(store, Some(snapshot));
+    let documents = registry.documents.clone();
+    refuse_unusable_secrets(&documents, master_key.as_deref())?;
+
+    let full = Arc::new(AtomicBool::new(false));
+    let world = Arc::new(NodeWorld {
+        redis: redis.clone(),
+        documents: documents.clone(),
+        master_key,
+        retention: Retention { time: settings.retention.age, messages: settings.retention.messages },
+        memory_marks: (settings.memory_soft, settings.memory_hard),
+        full: Arc::clone(&full),
+    });
+    let board = StatusBoard::new();
+    let limits = DeliveryLimits { lease: settings.lease, ..DeliveryLimits::default() };
+    let supervisor = Supervisor::new(world, follow(documents.clone()), limits, board.clone()).start();
+
+    let readiness = Arc::new(Readiness::default());
+    let pinger = RedisAppender::new(&redis, Arc::clone(&full));
+    actix_rt::spawn(ping(pinger, Arc::clone(&readiness)));
+
+    let (stop, stopped) = watch::channel(false);
+    let listener = server::bind(settings.listen).context("setting `listen`")?;
+    let admin = server::bind(settings.admin).context("setting `admin`")?;
+    let addresses = Addresses { listen: listener.local_addr()?, admin: admin.local_addr()? };
+    let producers = producers(&settings, listener, &redis, full, documents, &board, &readiness, stopped.clone())?;
+    let operations = operations(&settings, admin, metrics, board, Arc::clone(&readiness), stopped)?;
+    let servers = actix_rt::spawn(async move { tokio::try_join!(producers, operations) });
+    tracing::info!(listen = %addresses.listen, admin = %addresses.admin, node = %settings.node, "serving");
+    started(addresses);
+
+    shutdown.await;
+    tracing::info!(drain_delay_s = settings.drain_delay.as_secs(), "draining");
+    readiness.drain();
+    tokio::time::sleep(settings.drain_delay).await;
+    // Requests first finish against actors that still run; destinations finish their batches at the same time.
+    let _ = stop.send(true);
+    let left = supervisor.send(Drain { within: FINISH_WITHIN }).await.unwrap_or(0);
+    let closed = tokio::time::timeout(FINISH_WITHIN, servers).await;
+    if left > 0 || closed.is_err() {
+        tracing::warn!(destinations = left, "not everything ended in time; what was in hand will be taken up again");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// A snapshot or document with sealed secrets is of no use without the master key: better said at the start.
+fn refuse_unusable_secrets(documents: &DocumentReceiver, key: Option<&MasterKey>) -> anyhow::Result<()> {
+    let known = documents.borrow().clone();
+    let sealed = known.is_some_and(|document| document.destinations.iter().any(|one| one.password.is_some()));
+    anyhow::ensure!(
+        !sealed || key.is_some(),
+        "destinations have passwords and there is no master key: set `master_key_file` or TIDEGATE_MASTER_KEY to the key \
+         they were applied with"
+    );
+    Ok(())
+}
+
+/// The topology, for as long as the registry is followed.
+fn follow(mut documents: DocumentReceiver) -> watch::Receiver<Arc<tidegate_actors::route::Topology>> {
+    let now = documents.borrow_and_update().as_ref().map(|document| topology(document)).unwrap_or_default();
+    let (sender, receiver) = watch::channel(Arc::new(now));
+    actix_rt::spawn(async move {
+        while documents.changed().await.is_ok() {
+            if let Some(document) = documents.borrow_and_update().clone() {
+                sender.send_replace(Arc::new(topology(&document)));
+            }
+        }
+    });
+    receiver
+}
+
+async fn ping(appender: RedisAppender, readiness: Arc<Readiness>) {
+    loop {
+        match appender.ping().await {
+            Ok(()) => {
+                readiness.redis_is_up();
+                metrics::redis_up(true);
+            }
+            Err(error) => {
+                readiness.redis_is_down(&error.to_string());
+                metrics::redis_up(false);
+            }
+        }
+        tokio::time::sleep(PING_EVERY).await;
+    }
+}
+
+async fn until_stopped(mut stopped: watch::Receiver<bool>) {
+    // An error means that the node is gone, which is the same.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+fn server_settings(workers: Option<usize>) -> ServerSettings {
+    ServerSettings { workers, ..ServerSettings::default() }
+}
+
+#[allow(clippy::too_many_arguments, reason = "the wiring of one listener")]
+fn producers(
+    settings: &Settings,
+    listener: std::net::TcpListener,
+    redis: &Redis,
+    full: Arc<AtomicBool>,
+    documents: DocumentReceiver,
+    board: &StatusBoard,
+    readiness: &Arc<Readiness>,
+    stopped: watch::Receiver<bool>,
+) -> anyhow::Result<impl Future<Output = std::io::Result<()>> + use<>> {
+    let gate = Gate::new(settings.max_in_flight, MOST_BYTES_IN_FLIGHT);
+    let workers = Arc::new(AtomicUsize::new(0));
+    // Nobody restarts an ingest actor but its own worker, so nobody listens for its end.
+    let (ends, _) = mpsc::unbounded_channel();
+    let (redis, board) = (redis.clone(), board.clone());
+    let state = move || {
+        let name = format!("worker-{}", workers.fetch_add(1, Ordering::Relaxed));
+        let (of_worker, full) = (redis.clone(), Arc::clone(&full));
+        let make = Box::new(move || Rc::new(RedisAppender::new(&of_worker, Arc::clone(&full))) as Rc<dyn Appender>);
+        let handle = IngestHandle::start(&name, make, Arc::clone(&gate), &board, ends.clone());
+        let found = Finder { redis: redis.clone(), documents: documents.clone() };
+        let limits = http::Limits::default();
+        ProducerState::new(documents.clone(), Rc::new(Door(handle)), Rc::new(found), limits)
+    };
+    let stop = until_stopped(stopped);
+    Ok(server::producers(listener, &server_settings(None), Arc::clone(readiness), state, stop)?)
+}
+
+fn operations(
+    settings: &Settings,
+    listener: std::net::TcpListener,
+    metrics: metrics_exporter_prometheus::PrometheusHandle,
+    board: StatusBoard,
+    readiness: Arc<Readiness>,
+    stopped: watch::Receiver<bool>,
+) -> anyhow::Result<impl Future<Output = std::io::Result<()>> + use<>> {
+    let (node, token, begun) = (settings.node.clone(), settings.admin_token.clone(), Instant::now());
+    let state = move || AdminState {
+        node: node.clone(),
+        started: begun,
+        readiness: Arc::clone(&readiness),
+        report: Rc::new(Report(board.clone())),
+        metrics: metrics.clone(),
+        token: token.clone(),
+    };
+    Ok(server::operations(listener, &server_settings(Some(1)), state, until_stopped(stopped))?)
+}
+
+/// A worker's door to its IngestActor.
+struct Door(IngestHandle);
+
+#[async_trait(?Send)]
+impl Ingest for Door {
+    async fn append(&self, request: AppendRequest) -> Result<Appended, AppendError> {
+        self.0.append(request).await
+    }
+}
+
+/// Finds messages and what became of them.
+struct Finder {
+    redis: Redis,
+    documents: DocumentReceiver,
+}
+
+/// A look-up is answered or refused within this.
+const LOOKUP_WITHIN: Duration = Duration::from_millis(1_800);
+
+impl Finder {
+    async fn find(&self, application: &str, id: &MessageId) -> anyhow::Result<Found> {
+        let Some(message) = lookup::message(&self.redis, application, id).await? else { return Ok(Found::Nothing) };
+        let document = self.documents.borrow().clone().unwrap_or_default();
+        let deliveries = lookup::deliveries(&self.redis, &document, application, id, &message).await?;
+        let raw = |text: &str| serde_json::value::RawValue::from_string(text.to_owned());
+        let accepted = i64::try_from(message.id.ms).ok().and_then(chrono::DateTime::from_timestamp_millis);
+        Ok(Found::Message(serde_json::value::to_raw_value(&FoundMessage {
+            id: id.to_string(),
+            application,
+            topic: &message.topic,
+            action: message.action.as_str(),
+            key: message.key.as_deref().map(raw).transpose()?,
+            own_id: message.own_id.as_deref(),
+            received_at: accepted.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)),
+            data: raw(&message.data)?,
+            deliveries,
+        })?))
+    }
+}
+
+/// A message as `GET /v1/messages/{id}` shows it.
+#[derive(serde::Serialize)]
+struct FoundMessage<'a> {
+    id: String,
+    application: &'a str,
+    topic: &'a str,
+    action: &'static str,
+    key: Option<Box<serde_json::value::RawValue>>,
+    own_id: Option<&'a str>,
+    received_at: Option<String>,
+    data: Box<serde_json::value::RawValue>,
+    deliveries: Vec<lookup::RouteDelivery>,
+}
+
+async fn in_time<T, E: std::fmt::Display>(look: impl Future<Output = Result<T, E>>) -> Result<T, AppendError> {
+    match tokio::time::timeout(LOOKUP_WITHIN, look).await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => Err(AppendError::Unavailable(error.to_string())),
+        Err(_) => Err(AppendError::Unavailable("no answer from Redis in time".into())),
+    }
+}
+
+#[async_trait(?Send)]
+impl Lookup for Finder {
+    async fn message(&self, application: &str, id: &MessageId) -> Result<Found, AppendError> {
+        in_time(self.find(application, id)).await
+    }
+
+    async fn by_own_id(&self, application: &str, own_id: &str) -> Result<Option<MessageId>, AppendError> {
+        in_time(lookup::by_own_id(&self.redis, application, own_id)).await
+    }
+}
+
+/// The board, for the operations listener.
+struct Report(StatusBoard);
+
+#[async_trait(?Send)]
+impl ActorReport for Report {
+    async fn here(&self) -> Vec<ActorHealth> {
+        let shown = self.0.snapshot().into_iter().map(|actor| ActorHealth {
+            kind: actor.kind.to_string(),
+            name: actor.name,
+            state: serde_json::to_value(actor.state)
+                .ok()
+                .and_then(|v| Some(v.as_str()?.to_owned()))
+                .unwrap_or_default(),
+            restarts: actor.restarts,
+            last_progress_s: actor.last_progress_s,
+            detail: actor.detail,
+        });
+        shown.collect()
+    }
+
+    async fn elsewhere(&self) -> Vec<NodeHealth> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,120 @@
+//! `tidegate apply`: makes the registry what a file says.
+
+use std::{
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use super::{now_ms, registry, settings};
+use crate::{
+    config::Flags,
+    registry::{
+        Edit,
+        manifest::{Manifest, Mistaken},
+        plan::{Means, Plan, plan},
+        secrets::MasterKey,
+    },
+};
+
+/// Largest file: a thousand routes are a tenth of it.
+const MAX_MANIFEST_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Create and update applications, destinations and routes from a TOML file
+///
+/// What the file lacks is left as it is, unless --prune is given. Passwords given as { env = "NAME" } or { file = "path" }
+/// are read here and now, and kept sealed with the master key. Running it twice changes nothing the second time.
+/// Exit status: 0 when the registry is (or, with --dry-run, would be) as the file says, 1 when something is wrong.
+#[derive(Args)]
+pub(super) struct Apply {
+    /// The file; `-` reads standard input
+    file: PathBuf,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Remove what the file lacks, after showing it
+    #[arg(long)]
+    prune: bool,
+}
+
+impl Apply {
+    pub(super) async fn run(self, flags: &Flags) -> anyhow::Result<ExitCode> {
+        let settings = settings(flags)?;
+        let master_key = MasterKey::from_settings(&settings)?;
+        let manifest = Manifest::parse(&self.read()?).map_err(|mistaken| self.mistaken(&mistaken))?;
+        let mut registry = registry(&settings, "apply")?;
+        let current = registry.document().await?;
+        let means = Means {
+            master_key: master_key.as_ref(),
+            environment: &|name| std::env::var(name).ok(),
+            folder: self.file.parent().unwrap_or(Path::new(".")),
+            now_ms: now_ms()?,
+            prune: self.prune,
+        };
+        let plan = plan(&manifest, &current, &means).map_err(|mistaken| self.mistaken(&mistaken))?;
+        self.show(&plan)?;
+        if self.dry_run {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let what: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();
+        registry
+            .change(|now| {
+                // What was shown is what is done: nothing else may have come in between.
+                if now.version != current.version || now.installation != current.installation {
+                    return Err("somebody else changed the registry meanwhile; nothing was changed: apply again");
+                }
+                Ok(Edit { document: plan.document.clone(), what: what.clone(), value: () })
+            })
+            .await?;
+        if !what.is_empty() {
+            writeln!(std::io::stdout(), "Applied.")?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn read(&self) -> anyhow::Result<String> {
+        let mut text = String::new();
+        let name = self.name();
+        let read = if self.file == Path::new("-") {
+            std::io::stdin().lock().take(MAX_MANIFEST_BYTES + 1).read_to_string(&mut text)
+        } else {
+            std::fs::File::open(&self.file).and_then(|file| file.take(MAX_MANIFEST_BYTES + 1).read_to_string(&mut text))
+        };
+        let bytes = read.with_context(|| format!("cannot read {name}; check the path and its rights"))?;
+        if bytes as u64 > MAX_MANIFEST_BYTES {
+            bail!("{name} is larger than 8 MiB; split it into several files");
+        }
+        Ok(text)
+    }
+
+    fn name(&self) -> String {
+        if self.file == Path::new("-") { "standard input".into() } else { self.file.display().to_string() }
+    }
+
+    fn mistaken(&self, mistaken: &Mistaken) -> anyhow::Error {
+        let many = if mistaken.0.len() == 1 { "a mistake".into() } else { format!("{} mistakes", mistaken.0.len()) };
+        let lines: Vec<String> = mistaken.0.iter().map(|mistake| format!("\n  {mistake}")).collect();
+        anyhow::anyhow!("{} has {many}; nothing was changed:{}", self.name(), lines.concat())
+    }
+
+    fn show(&self, plan: &Plan) -> std::io::Result<()> {
+        let mut out = std::io::stdout().lock();
+        for change in &plan.changes {
+            writeln!(out, "{change}")?;
+        }
+        for left in &plan.left {
+            writeln!(out, "left as it is, since the file lacks it: {left} (--prune removes it)")?;
+        }
+        for note in &plan.notes {
+            writeln!(out, "note: {note}")?;
+        }
+        match (plan.changes.len(), self.dry_run) {
+            (0, _) => writeln!(out, "No changes."),
+            (_, true) => writeln!(out, "Nothing was changed: this was a dry run."),
+            (_, false) => Ok(()),
+        }
+    }
+}

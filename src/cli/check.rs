@@ -1,0 +1,255 @@
+//! `tidegate check`: the settings, Redis, and every destination step by step, with the remedy where one fails.
+
+use std::{io::Write, process::ExitCode, time::Duration};
+
+use clap::Args;
+use serde::Serialize;
+use tidegate_actors::{
+    ports::Destination as Database,
+    route::{Columns, RouteSpec},
+    schema::TableSchema,
+};
+use tokio::time::timeout;
+
+use super::settings;
+use crate::{
+    config::{Flags, Settings},
+    databases::{self, CheckStep, kind, nearest},
+    registry::{Store, connection::connection, secrets::MasterKey},
+    resources::{Destination, Document},
+};
+
+/// Longest time for the description of one table.
+const TABLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Check the settings, Redis, and every destination's connection, rights, tables and columns
+///
+/// For each destination: name, TCP, TLS, login, rights, then table and columns of each of its routes; the first step that
+/// fails is shown with what to do. It writes nothing. Exit status: 0 when everything is right, 1 when something is not.
+#[derive(Args)]
+pub(super) struct Check {
+    /// Only this destination
+    destination: Option<String>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// One line of the answer.
+#[derive(Serialize)]
+struct Line {
+    /// None for the settings and Redis.
+    destination: Option<String>,
+    /// None for the steps before the tables.
+    route: Option<String>,
+    step: String,
+    subject: String,
+    ok: bool,
+    /// What was found, or what is wrong and what to do.
+    detail: String,
+}
+
+/// Prints lines as they come: a step may take seconds.
+struct Report {
+    json: bool,
+    failed: usize,
+}
+
+impl Report {
+    fn add(&mut self, destination: Option<&str>, route: Option<&str>, step: CheckStep) -> anyhow::Result<bool> {
+        let (ok, detail) = match step.outcome {
+            Ok(found) => (true, found),
+            Err(wrong) => (false, wrong),
+        };
+        self.failed += usize::from(!ok);
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            let line = Line {
+                destination: destination.map(Into::into),
+                route: route.map(Into::into),
+                step: step.step.into(),
+                subject: step.subject,
+                ok,
+                detail,
+            };
+            writeln!(out, "{}", serde_json::to_string(&line)?)?;
+            return Ok(ok);
+        }
+        let (mark, indent) = (if ok { '✓' } else { '✗' }, if destination.is_some() { "  " } else { "" });
+        let route = route.map_or(String::new(), |route| format!("{route}: "));
+        let colon = if detail.is_empty() { "" } else { ": " };
+        writeln!(out, "{indent}{mark} {:<8} {route}{}{colon}{detail}", step.step, step.subject)?;
+        Ok(ok)
+    }
+
+    fn heading(&self, text: &str) -> std::io::Result<()> {
+        if self.json { Ok(()) } else { writeln!(std::io::stdout(), "{text}") }
+    }
+}
+
+impl Check {
+    pub(super) async fn run(self, flags: &Flags) -> anyhow::Result<ExitCode> {
+        let mut report = Report { json: self.json, failed: 0 };
+        if let Some((settings, key)) = check_settings(flags, &mut report)?
+            && let Some(document) = check_redis(&settings, &mut report).await?
+        {
+            self.check_destinations(&document, &settings, key.as_ref(), &mut report).await?;
+        }
+        Ok(if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    async fn check_destinations(
+        &self,
+        document: &Document,
+        settings: &Settings,
+        key: Option<&MasterKey>,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        let names = || document.destinations.iter().map(|destination| destination.name.as_str());
+        if let Some(name) = self.destination.as_deref().filter(|name| names().all(|known| known != *name)) {
+            let hint = nearest(name, names()).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            anyhow::bail!("there is no destination `{name}`{hint}");
+        }
+        let wanted =
+            |destination: &&Destination| self.destination.as_ref().is_none_or(|name| *name == destination.name);
+        for destination in document.destinations.iter().filter(wanted) {
+            report.heading(&format!("destination {} ({})", destination.name, destination.kind))?;
+            if let Some(node) = destination.node.as_ref().filter(|node| **node != settings.node) {
+                let outcome = Ok(format!("this file is on node `{node}`; run the check there"));
+                report.add(
+                    Some(&destination.name),
+                    None,
+                    CheckStep { step: "node", subject: node.clone(), outcome },
+                )?;
+                continue;
+            }
+            check_destination(document, destination, key, report).await?;
+        }
+        Ok(())
+    }
+}
+
+fn check_settings(flags: &Flags, report: &mut Report) -> anyhow::Result<Option<(Settings, Option<MasterKey>)>> {
+    let loaded = settings(flags).and_then(|settings| {
+        let key = MasterKey::from_settings(&settings)?;
+        settings.refuse_unsafe_listeners()?;
+        Ok((settings, key))
+    });
+    let outcome = match &loaded {
+        Ok((settings, key)) => Ok(match key {
+            Some(key) => format!("node {}, master key {}", settings.node, key.id()),
+            None => format!("node {}, no master key", settings.node),
+        }),
+        Err(error) => Err(format!("{error:#}")),
+    };
+    report.add(None, None, CheckStep { step: "settings", subject: "all".into(), outcome })?;
+    Ok(loaded.ok())
+}
+
+async fn check_redis(settings: &Settings, report: &mut Report) -> anyhow::Result<Option<Document>> {
+    let subject = settings.redis_url.to_string();
+    let mut store = Store::open(&settings.redis_url, &settings.prefix)?;
+    let server = store.check_server().await;
+    if !report.add(None, None, CheckStep { step: "redis", subject: subject.clone(), outcome: server })? {
+        return Ok(None);
+    }
+    let loaded = store.load().await;
+    let outcome = match &loaded {
+        Ok(None) => Ok("nothing was applied yet".into()),
+        Ok(Some(document)) => Ok(format!(
+            "version {}: applications {}, destinations {}, routes {}",
+            document.version,
+            document.applications.len(),
+            document.destinations.len(),
+            document.routes.len()
+        )),
+        Err(error) => Err(error.to_string()),
+    };
+    report.add(None, None, CheckStep { step: "registry", subject: settings.prefix.clone(), outcome })?;
+    Ok(loaded.ok().map(Option::unwrap_or_default))
+}
+
+async fn check_destination(
+    document: &Document,
+    destination: &Destination,
+    key: Option<&MasterKey>,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let name = destination.name.as_str();
+    let found = kind(&destination.kind).and_then(|kind| {
+        let connection = connection(destination, key).map_err(|error| error.to_string())?;
+        (kind.validate)(&connection)?;
+        Ok((kind, connection))
+    });
+    let (kind, connection) = match found {
+        Ok(found) => found,
+        Err(wrong) => {
+            report.add(
+                Some(name),
+                None,
+                CheckStep { step: "settings", subject: destination.url.clone(), outcome: Err(wrong) },
+            )?;
+            return Ok(());
+        }
+    };
+    for step in databases::check::check(kind, &connection).await {
+        if !report.add(Some(name), None, step)? {
+            return Ok(());
+        }
+    }
+    let mut routes = document.routes.iter().filter(|route| route.destination == destination.name).peekable();
+    if routes.peek().is_none() {
+        return Ok(());
+    }
+    let mut database = (kind.open)(connection);
+    for route in routes {
+        for step in check_route(route, database.as_mut()).await {
+            report.add(Some(name), Some(&route.name), step)?;
+        }
+    }
+    Ok(())
+}
+
+/// The steps `table` and `columns` of one route.
+async fn check_route(route: &RouteSpec, database: &mut dyn Database) -> Vec<CheckStep> {
+    let subject = route.table.clone();
+    let table = match timeout(TABLE_TIMEOUT, database.table(&route.table)).await {
+        Err(_) => {
+            Err(format!("the database did not describe it within {} s; look at its load", TABLE_TIMEOUT.as_secs()))
+        }
+        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Ok(table)) => Ok(table),
+    };
+    match table {
+        Err(wrong) => vec![CheckStep { step: "table", subject, outcome: Err(wrong) }],
+        Ok(table) => {
+            let found = format!("{} columns", table.columns.len());
+            vec![CheckStep { step: "table", subject, outcome: Ok(found) }, columns_step(route, &table)]
+        }
+    }
+}
+
+/// Whether the route's mapping fits the table: every column it names is there and can be written.
+fn columns_step(route: &RouteSpec, table: &TableSchema) -> CheckStep {
+    let named: Vec<&str> = match &route.columns {
+        Columns::Matching(_) => Vec::new(),
+        Columns::Named(named) => named.keys().map(String::as_str).collect(),
+    };
+    let missing = |name: &&str| table.column(name).is_none();
+    let wrong: Vec<String> = named
+        .iter()
+        .copied()
+        .chain(route.key.iter().map(String::as_str).filter(|key| !named.contains(key)))
+        .filter(missing)
+        .map(|name| {
+            let near = nearest(name, table.columns.iter().map(|column| column.name.as_str()));
+            format!("no column `{name}`{}", near.map_or(String::new(), |near| format!(" (did you mean `{near}`?)")))
+        })
+        .collect();
+    let outcome = if wrong.is_empty() {
+        Ok(if named.is_empty() { "matching".into() } else { named.join(", ") })
+    } else {
+        Err(format!("{}; change the route or the table", wrong.join(", ")))
+    };
+    CheckStep { step: "columns", subject: route.table.clone(), outcome }
+}

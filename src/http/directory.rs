@@ -1,0 +1,158 @@
+//! Who may send what: applications by the id of their keys, with the topics and key rules of each, made from the
+//! registry's document once per version.
+//!
+//! Each worker keeps its own index and makes it anew when the document has changed, so that a request reads a pointer
+//! and hashes two short texts.
+
+use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
+
+use metrics::Counter;
+use tidegate_actors::route::{ColumnSource, Columns, RouteSpec};
+use tokio::sync::watch;
+
+use super::metrics as meter;
+use crate::resources::{ApiKey, Document};
+
+/// The document as the registry publishes it; `None` until the first one has been read.
+pub type DocumentReceiver = watch::Receiver<Option<Arc<Document>>>;
+
+/// The index of the newest document.
+pub(crate) struct Directory {
+    receiver: DocumentReceiver,
+    cached: RefCell<Option<(Arc<Document>, Rc<Index>)>>,
+}
+
+impl Directory {
+    /// A directory that follows this receiver.
+    pub(crate) fn new(receiver: DocumentReceiver) -> Self {
+        Self { receiver, cached: RefCell::new(None) }
+    }
+
+    /// The index of the newest document, or `None` where no document has come yet.
+    pub(crate) fn current(&self) -> Option<Rc<Index>> {
+        let newest = self.receiver.borrow();
+        let document = newest.as_ref()?;
+        let mut cached = self.cached.borrow_mut();
+        if let Some((of, index)) = &*cached
+            && Arc::ptr_eq(of, document)
+        {
+            return Some(Rc::clone(index));
+        }
+        let index = Rc::new(Index::of(document));
+        *cached = Some((Arc::clone(document), Rc::clone(&index)));
+        Some(index)
+    }
+}
+
+/// Applications by key id.
+pub(crate) struct Index {
+    keys: HashMap<String, KeyEntry>,
+}
+
+/// One API key.
+pub(crate) struct KeyEntry {
+    /// SHA-256 of the whole key.
+    pub(crate) digest: [u8; 32],
+    expires_at_ms: Option<u64>,
+    revoked: bool,
+    /// Whose it is.
+    pub(crate) application: Rc<KnownApplication>,
+}
+
+impl KeyEntry {
+    /// Whether the key may be used at this time.
+    pub(crate) fn is_active(&self, now_ms: u64) -> bool {
+        !self.revoked && self.expires_at_ms.is_none_or(|expires| now_ms < expires)
+    }
+}
+
+/// A producer, as the door needs it.
+pub(crate) struct KnownApplication {
+    /// Its name.
+    pub(crate) name: Arc<str>,
+    /// Topics, each with its routes that have a key.
+    pub(crate) topics: HashMap<String, Vec<KeyedRoute>>,
+    /// Requests that ended in 202.
+    pub(crate) accepted: Counter,
+    /// Messages taken.
+    pub(crate) messages: Counter,
+}
+
+/// A route that tells rows apart.
+pub(crate) struct KeyedRoute {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its key.
+    pub(crate) key: Vec<KeyColumn>,
+}
+
+/// A column of a route's key, and the field it is filled from.
+pub(crate) struct KeyColumn {
+    /// The column's name.
+    pub(crate) column: String,
+    /// The field's name.
+    pub(crate) field: String,
+}
+
+impl Index {
+    fn of(document: &Document) -> Self {
+        let mut keys = HashMap::new();
+        for application in &document.applications {
+            let mut topics: HashMap<_, _> = application.topics.iter().map(|t| (t.clone(), Vec::new())).collect();
+            for route in document.routes.iter().filter(|route| route.application == application.name) {
+                let routes = topics.entry(route.topic.clone()).or_default();
+                if !route.key.is_empty() {
+                    routes.push(keyed(route));
+                }
+            }
+            let known = Rc::new(KnownApplication {
+                name: application.name.as_str().into(),
+                topics,
+                accepted: meter::requests(&application.name, 202),
+                messages: meter::messages(&application.name),
+            });
+            for key in &application.keys {
+                if let Some(digest) = digest(key) {
+                    let entry = KeyEntry {
+                        digest,
+                        expires_at_ms: key.expires_at_ms,
+                        revoked: key.revoked_at_ms.is_some(),
+                        application: Rc::clone(&known),
+                    };
+                    keys.insert(key.id.clone(), entry);
+                }
+            }
+        }
+        Self { keys }
+    }
+
+    /// The key of this id.
+    pub(crate) fn key(&self, id: &str) -> Option<&KeyEntry> {
+        self.keys.get(id)
+    }
+}
+
+fn keyed(route: &RouteSpec) -> KeyedRoute {
+    let field = |column: &String| match &route.columns {
+        Columns::Matching(_) => column.clone(),
+        Columns::Named(columns) => match columns.get(column) {
+            Some(ColumnSource::Field(field)) => field.clone(),
+            Some(ColumnSource::Detailed(rule)) => rule.from.clone().unwrap_or_else(|| column.clone()),
+            None => column.clone(),
+        },
+    };
+    let key = route.key.iter().map(|column| KeyColumn { column: column.clone(), field: field(column) }).collect();
+    KeyedRoute { name: route.name.clone(), key }
+}
+
+/// The digest's bytes; a key whose digest is no SHA-256 opens nothing.
+fn digest(key: &ApiKey) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if key.digest.len() != 64 || !key.digest.is_ascii() {
+        return None;
+    }
+    for (byte, place) in bytes.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(&key.digest[place..place + 2], 16).ok()?;
+    }
+    Some(bytes)
+}

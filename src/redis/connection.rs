@@ -1,0 +1,103 @@
+//! A connection that is made when it is first needed and again after it broke. Used by everything but the appender and the
+//! reader, whose needs are their own.
+
+use std::{sync::Mutex, time::Duration};
+
+use redis::{
+    AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult, ServerErrorKind, aio::MultiplexedConnection,
+};
+
+/// Longest time to connect and log in.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest time for the answer to a short call. The crate's default of 500 ms is less than a slow disk may take.
+pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Connects, with an end to every wait.
+pub(crate) async fn connect(client: &Client, response_timeout: Duration) -> RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(response_timeout));
+    client.get_multiplexed_async_connection_with_config(&config).await
+}
+
+/// Whether the connection is of no more use. A server that became a replica or is still loading its file counts too:
+/// its generation must be looked at anew.
+pub(crate) fn is_broken(error: &RedisError) -> bool {
+    error.is_io_error()
+        || error.is_timeout()
+        || error.is_connection_dropped()
+        || error.is_unrecoverable_error()
+        || matches!(
+            error.kind(),
+            ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown)
+        )
+}
+
+/// Whether Redis refused because it has no memory left.
+pub(crate) fn is_full(error: &RedisError) -> bool {
+    error.code() == Some("OOM") || error.to_string().contains("OOM command not allowed")
+}
+
+/// The error in words. Redis's own words name commands and keys, never values.
+pub(crate) fn describe(error: &RedisError) -> String {
+    if error.is_timeout() {
+        return "Redis did not answer in time".into();
+    }
+    if error.is_connection_refusal() {
+        return "nothing listens at Redis's address: is it running?".into();
+    }
+    let text = error.to_string();
+    format!("Redis: {}", text.chars().take(200).collect::<String>())
+}
+
+/// A lazily made connection for short calls that may be repeated.
+#[derive(Debug)]
+pub struct Link {
+    client: Client,
+    current: Mutex<Option<MultiplexedConnection>>,
+}
+
+impl Link {
+    /// Connects on first use.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client, current: Mutex::new(None) }
+    }
+
+    fn current(&self) -> Option<MultiplexedConnection> {
+        self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, connection: Option<MultiplexedConnection>) {
+        *self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = connection;
+    }
+
+    /// Makes the call; once more over a new connection where the old one had broken while nobody looked. So it must be one
+    /// that may be repeated.
+    ///
+    /// # Errors
+    /// Redis can't be reached or refuses.
+    pub async fn run<T, F>(&self, call: F) -> RedisResult<T>
+    where
+        F: AsyncFn(MultiplexedConnection) -> RedisResult<T>,
+    {
+        if let Some(connection) = self.current() {
+            match call(connection).await {
+                Err(error) if is_broken(&error) => {
+                    self.set(None);
+                    if error.is_timeout() {
+                        return Err(error);
+                    }
+                }
+                outcome => return outcome,
+            }
+        }
+        let connection = connect(&self.client, RESPONSE_TIMEOUT).await?;
+        self.set(Some(connection.clone()));
+        let outcome = call(connection).await;
+        if outcome.as_ref().is_err_and(is_broken) {
+            self.set(None);
+        }
+        outcome
+    }
+}

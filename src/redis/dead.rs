@@ -1,0 +1,148 @@
+//! Dead letters' payloads, and the commands about them. The row in the destination's `tidegate_dead` is the truth; a payload
+//! above the lane's position is not (yet) a dead letter. The owner keeps them; operators list them and ask for a redrive.
+
+use std::sync::Arc;
+
+use redis::{Value, cmd};
+use tidegate_actors::{
+    message::{Generation, Position},
+    ports::{Command, DeadLetter, LogError},
+    transaction::DeadId,
+};
+
+use super::{
+    Link, Redis, StreamKeys,
+    log::{parse_generations, parse_position},
+    odd, scripts, unavailable,
+};
+
+/// How many payloads are asked for at once: each may be a megabyte.
+const PAYLOADS_PER_CALL: usize = 20;
+
+/// The field of a dead letter: `generation id route`.
+pub(crate) fn field(dead: &DeadId) -> String {
+    format!("{} {} {}", dead.generation, dead.id, dead.route)
+}
+
+/// Reads a field back.
+pub(crate) fn parse_field(field: &str) -> Option<DeadId> {
+    let mut words = field.splitn(3, ' ');
+    Some(DeadId {
+        generation: Generation::new(words.next()?),
+        id: words.next()?.parse().ok()?,
+        route: Arc::from(words.next()?),
+    })
+}
+
+/// One payload.
+pub(crate) async fn get(
+    link: &Link,
+    keys: &StreamKeys,
+    destination: &str,
+    dead: &DeadId,
+) -> Result<Option<DeadLetter>, LogError> {
+    let (key, field) = (keys.dead(destination), field(dead));
+    let json: Option<Vec<u8>> = link
+        .run(async |mut connection| cmd("HGET").arg(&key).arg(&field).query_async(&mut connection).await)
+        .await
+        .map_err(|error| unavailable(&error))?;
+    json.map(|json| serde_json::from_slice(&json).map_err(|_| odd("dead letter"))).transpose()
+}
+
+/// Dead letters of one destination on one stream, oldest first, at most `limit`; and how many there are in all.
+///
+/// # Errors
+/// Redis is away.
+pub async fn list(
+    redis: &Redis,
+    application: &str,
+    destination: &str,
+    limit: usize,
+) -> Result<(Vec<DeadLetter>, usize), LogError> {
+    let keys = redis.keys().of(application);
+    let (dead_key, lanes, meta) = (keys.dead(destination), keys.lanes(), keys.meta());
+    let (fields, lane, generations): (Vec<String>, Option<String>, Option<String>) = redis
+        .link()
+        .run(async |mut connection| {
+            redis::pipe()
+                .cmd("HKEYS")
+                .arg(&dead_key)
+                .cmd("HGET")
+                .arg(&lanes)
+                .arg(destination)
+                .cmd("HGET")
+                .arg(&meta)
+                .arg("generations")
+                .query_async(&mut connection)
+                .await
+        })
+        .await
+        .map_err(|error| unavailable(&error))?;
+    let order = parse_generations(generations.as_deref().unwrap_or_default()).ok_or_else(|| odd("meta"))?;
+    let rank = |generation: &Generation| order.iter().position(|start| start.generation == *generation);
+    let position = lane.as_deref().and_then(parse_position);
+    let passed = |dead: &DeadId| {
+        let place =
+            |position: &Position| (rank(&dead.generation), dead.id) <= (rank(&position.generation), position.id);
+        position.as_ref().is_none_or(place)
+    };
+    let mut found: Vec<DeadId> = fields.iter().filter_map(|field| parse_field(field)).filter(passed).collect();
+    found.sort_by(|a, b| (rank(&a.generation), a.id, &a.route).cmp(&(rank(&b.generation), b.id, &b.route)));
+    let all = found.len();
+    found.truncate(limit);
+
+    let mut letters = Vec::with_capacity(found.len());
+    for some in found.chunks(PAYLOADS_PER_CALL) {
+        let names: Vec<String> = some.iter().map(field).collect();
+        let payloads: Vec<Option<Vec<u8>>> = redis
+            .link()
+            .run(async |mut connection| cmd("HMGET").arg(&dead_key).arg(&names).query_async(&mut connection).await)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        letters.extend(payloads.into_iter().flatten().filter_map(|json| serde_json::from_slice(&json).ok()));
+    }
+    Ok((letters, all))
+}
+
+/// One dead letter.
+///
+/// # Errors
+/// Redis is away.
+pub async fn show(
+    redis: &Redis,
+    application: &str,
+    destination: &str,
+    dead: &DeadId,
+) -> Result<Option<DeadLetter>, LogError> {
+    get(redis.link(), &redis.keys().of(application), destination, dead).await
+}
+
+/// How many payloads are kept for a destination on one stream.
+///
+/// # Errors
+/// Redis is away.
+pub async fn count(redis: &Redis, application: &str, destination: &str) -> Result<u64, LogError> {
+    let key = redis.keys().of(application).dead(destination);
+    redis
+        .link()
+        .run(async |mut connection| cmd("HLEN").arg(&key).query_async(&mut connection).await)
+        .await
+        .map_err(|error| unavailable(&error))
+}
+
+/// Asks the owner of the destination to carry out a command, between batches. A full Redis takes it too.
+///
+/// # Errors
+/// Redis is away.
+pub async fn push(redis: &Redis, application: &str, destination: &str, command: &Command) -> Result<(), LogError> {
+    let key = redis.keys().of(application).commands(destination);
+    let json = serde_json::to_vec(command).map_err(|_| odd("command"))?;
+    redis
+        .link()
+        .run(async |mut connection| {
+            // Said twice (a lost answer), done once: the second finds the dead row gone.
+            scripts::CALL.key(&key).arg("RPUSH").arg(&json[..]).invoke_async::<Value>(&mut connection).await.map(|_| ())
+        })
+        .await
+        .map_err(|error| unavailable(&error))
+}

@@ -1,0 +1,137 @@
+//! The names of all keys of an application's stream. They share one hash tag, so that a script may use any of them
+//! together in a Redis Cluster too.
+
+use std::sync::Arc;
+
+/// The keys of one installation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    prefix: Arc<str>,
+}
+
+impl Keys {
+    /// All keys begin with `prefix` and a colon.
+    #[must_use]
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.into() }
+    }
+
+    /// What all keys begin with.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The keys of an application.
+    #[must_use]
+    pub fn of(&self, application: &str) -> StreamKeys {
+        StreamKeys { base: format!("{}:{{{application}}}:", self.prefix) }
+    }
+}
+
+/// The keys of one application's stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamKeys {
+    base: String,
+}
+
+impl StreamKeys {
+    fn with(&self, name: &str) -> String {
+        format!("{}{name}", self.base)
+    }
+
+    /// The stream itself.
+    #[must_use]
+    pub fn stream(&self) -> String {
+        self.with("stream")
+    }
+
+    /// Hash: `replid`, `generations` (`token after,token after`, oldest first), `trimmed`, `version`.
+    #[must_use]
+    pub fn meta(&self) -> String {
+        self.with("meta")
+    }
+
+    /// Hash: destination id → `generation id entries_read group`.
+    #[must_use]
+    pub fn lanes(&self) -> String {
+        self.with("lanes")
+    }
+
+    /// Hash: route id → `generation id destination`.
+    #[must_use]
+    pub fn starts(&self) -> String {
+        self.with("starts")
+    }
+
+    /// Hash: destination id → bind token of its database.
+    #[must_use]
+    pub fn bind(&self) -> String {
+        self.with("bind")
+    }
+
+    /// Hash: digest → table schema as JSON.
+    #[must_use]
+    pub fn plans(&self) -> String {
+        self.with("plans")
+    }
+
+    /// String with a time limit: the token of the destination's owner.
+    #[must_use]
+    pub fn lease(&self, destination: &str) -> String {
+        self.with(&format!("lease:{destination}"))
+    }
+
+    /// Stream: one entry for each batch, under the id of its last message.
+    #[must_use]
+    pub fn history(&self, destination: &str, generation: &str) -> String {
+        format!("{}{generation}", self.history_prefix(destination))
+    }
+
+    /// What the keys of a destination's history begin with; the generation follows.
+    #[must_use]
+    pub fn history_prefix(&self, destination: &str) -> String {
+        format!("{}{destination}:", self.histories_prefix())
+    }
+
+    /// What the keys of all histories begin with; the destination and a colon follow.
+    #[must_use]
+    pub fn histories_prefix(&self) -> String {
+        self.with("history:")
+    }
+
+    /// Hash: `generation id route` → dead letter as JSON.
+    #[must_use]
+    pub fn dead(&self, destination: &str) -> String {
+        self.with(&format!("dead:{destination}"))
+    }
+
+    /// List of commands as JSON, oldest first.
+    #[must_use]
+    pub fn commands(&self, destination: &str) -> String {
+        self.with(&format!("commands:{destination}"))
+    }
+
+    /// String with a time limit: what a request with this `Idempotency-Key` came to.
+    #[must_use]
+    pub fn idempotency(&self, key: &str) -> String {
+        self.with(&format!("idem:{key}"))
+    }
+
+    /// String with a time limit: which message has this id of the producer's own.
+    #[must_use]
+    pub fn own(&self, id: &str) -> String {
+        self.with(&format!("own:{id}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stream_is_named_as_documented() {
+        assert_eq!(Keys::new("tidegate").of("car-app").stream(), "tidegate:{car-app}:stream");
+        assert_eq!(Keys::new("t").of("a").history("d1", "g1"), "t:{a}:history:d1:g1");
+    }
+}

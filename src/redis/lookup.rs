@@ -1,0 +1,270 @@
+//! What became of a message: the message itself, and how far it is on each of its routes.
+//!
+//! Nothing is stored per message. That it was passed follows from the lane's position, how it went from the dead letters
+//! and the batch that covers it, and what was sent from the message and the table that the batch was mapped for.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, SecondsFormat};
+use redis::{Value, cmd};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tidegate_actors::{
+    message::{Generation, Message, MessageId, Position, StreamId},
+    ports::{BatchRecord, DeadLetter, Entry, GenerationStart, LogError, PlanRecord, Rejection},
+    route::RouteSpec,
+    transaction::DeadId,
+};
+
+use super::{
+    Redis, dead, history,
+    log::{parse_generations, parse_position},
+    odd, sent,
+    stream::entry,
+    unavailable,
+};
+use crate::resources::{Destination, Document};
+
+/// Where a message stands on a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Waits in the stream.
+    Pending,
+    /// Written.
+    Delivered,
+    /// Refused; kept as a dead letter.
+    Dead,
+    /// Its route waits for an operator or a schema. Only the owner knows: whoever answers a request puts it in place of
+    /// `Pending` where the owner says so.
+    Held,
+    /// The route's filter said no.
+    Skipped,
+    /// A later record of its key was written: a redrive would come too late.
+    Superseded,
+}
+
+/// A message on its way through one route.
+#[derive(Clone, Debug, Serialize)]
+pub struct RouteDelivery {
+    /// The route's name.
+    pub route: String,
+    /// The destination's name.
+    pub destination: String,
+    /// The table.
+    pub table: String,
+    /// Where it stands.
+    pub status: Status,
+    /// What the destination received, after mapping.
+    pub sent: Option<Box<RawValue>>,
+    /// Rows touched.
+    pub rows: Option<u32>,
+    /// How often it was tried.
+    pub attempts: Option<u32>,
+    /// When it was written, RFC 3339 in UTC.
+    pub delivered_at: Option<String>,
+    /// Why it is dead.
+    pub error: Option<Rejection>,
+    /// The later change of the same key in the same batch that replaced it.
+    pub folded_into: Option<String>,
+}
+
+/// The message of this id; none where its generation is unknown or it has been trimmed.
+///
+/// # Errors
+/// Redis is away, or the entry is not one that this version understands.
+pub async fn message(redis: &Redis, application: &str, id: &MessageId) -> Result<Option<Message>, LogError> {
+    let keys = redis.keys().of(application);
+    let (stream, meta, entry_id) = (keys.stream(), keys.meta(), id.0.id.to_string());
+    let (generations, found): (Option<String>, Vec<Value>) = redis
+        .link()
+        .run(async |mut connection| {
+            let mut pipe = redis::pipe();
+            pipe.cmd("HGET").arg(&meta).arg("generations");
+            pipe.cmd("XRANGE").arg(&stream).arg(&entry_id).arg(&entry_id).query_async(&mut connection).await
+        })
+        .await
+        .map_err(|error| unavailable(&error))?;
+    let generations = parse_generations(generations.as_deref().unwrap_or_default()).ok_or_else(|| odd("meta"))?;
+    if !holds(&generations, &id.0) {
+        return Ok(None);
+    }
+    match found.into_iter().next().and_then(entry::parse) {
+        None => Ok(None),
+        Some(Entry::Message(message)) => Ok(Some(message)),
+        Some(Entry::Unknown { id, why }) => Err(LogError::Unavailable(format!("entry {id} can't be read: {why}"))),
+    }
+}
+
+/// Whether an id lies in its generation: above where that starts, and not above where the next one does.
+fn holds(generations: &[GenerationStart], position: &Position) -> bool {
+    let Some(place) = generations.iter().position(|start| start.generation == position.generation) else {
+        return false;
+    };
+    let end = generations.get(place + 1).map_or(StreamId::new(u64::MAX, u64::MAX), |next| next.after);
+    position.id > generations[place].after && position.id <= end
+}
+
+/// The message with this id of the producer's own, if it came within the last 24 hours.
+///
+/// # Errors
+/// Redis is away.
+pub async fn by_own_id(redis: &Redis, application: &str, own_id: &str) -> Result<Option<MessageId>, LogError> {
+    let key = redis.keys().of(application).own(own_id);
+    let stored: Option<String> = redis
+        .link()
+        .run(async |mut connection| cmd("GET").arg(&key).query_async(&mut connection).await)
+        .await
+        .map_err(|error| unavailable(&error))?;
+    stored.map(|text| text.split(' ').nth(1).and_then(|id| id.parse().ok()).ok_or_else(|| odd("own id"))).transpose()
+}
+
+/// What all routes of a stream stand by.
+struct Ground {
+    generations: Vec<GenerationStart>,
+    lanes: HashMap<String, String>,
+    starts: HashMap<String, String>,
+}
+
+impl Ground {
+    async fn of(redis: &Redis, application: &str) -> Result<Self, LogError> {
+        let keys = redis.keys().of(application);
+        let (meta, lanes, starts) = (keys.meta(), keys.lanes(), keys.starts());
+        type Raw = (Option<String>, HashMap<String, String>, HashMap<String, String>);
+        let (generations, lanes, starts): Raw = redis
+            .link()
+            .run(async |mut connection| {
+                let mut pipe = redis::pipe();
+                pipe.cmd("HGET").arg(&meta).arg("generations");
+                pipe.cmd("HGETALL").arg(&lanes).cmd("HGETALL").arg(&starts).query_async(&mut connection).await
+            })
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let generations = parse_generations(generations.as_deref().unwrap_or_default()).ok_or_else(|| odd("meta"))?;
+        Ok(Self { generations, lanes, starts })
+    }
+
+    /// Whether a message is at or below a place. An unknown generation is older than all that are known.
+    fn reached(&self, message: &Position, place: &Position) -> bool {
+        let rank = |wanted: &Generation| self.generations.iter().position(|start| start.generation == *wanted);
+        (rank(&message.generation), message.id) <= (rank(&place.generation), place.id)
+    }
+}
+
+/// How far a message is on every route that wants it. A route that starts after it is not listed.
+///
+/// # Errors
+/// Redis is away.
+pub async fn deliveries(
+    redis: &Redis,
+    document: &Document,
+    application: &str,
+    id: &MessageId,
+    message: &Message,
+) -> Result<Vec<RouteDelivery>, LogError> {
+    let ground = Ground::of(redis, application).await?;
+    let mut deliveries = Vec::new();
+    for route in &document.routes {
+        if route.application != application || route.topic != *message.topic {
+            continue;
+        }
+        let Some(destination) = document.destinations.iter().find(|one| one.name == route.destination) else {
+            continue;
+        };
+        let start = ground.starts.get(&route.id).and_then(|text| parse_position(text));
+        if start.is_some_and(|start| ground.reached(&id.0, &start)) {
+            continue;
+        }
+        deliveries.push(delivery(redis, &ground, application, route, destination, id, message).await?);
+    }
+    Ok(deliveries)
+}
+
+async fn delivery(
+    redis: &Redis,
+    ground: &Ground,
+    application: &str,
+    route: &RouteSpec,
+    destination: &Destination,
+    id: &MessageId,
+    message: &Message,
+) -> Result<RouteDelivery, LogError> {
+    let mut delivery = RouteDelivery {
+        route: route.name.clone(),
+        destination: destination.name.clone(),
+        table: route.table.clone(),
+        status: Status::Pending,
+        sent: None,
+        rows: None,
+        attempts: None,
+        delivered_at: None,
+        error: None,
+        folded_into: None,
+    };
+    let position = ground.lanes.get(&destination.id).and_then(|text| parse_position(text));
+    if !position.is_some_and(|position| ground.reached(&id.0, &position)) {
+        return Ok(delivery);
+    }
+    let dead_id = DeadId { generation: id.0.generation.clone(), id: id.0.id, route: route.id.as_str().into() };
+    let letter = dead::show(redis, application, &destination.id, &dead_id).await?;
+    if let Some(DeadLetter { reason, attempts, superseded_by, .. }) = letter {
+        delivery.status = if superseded_by.is_some() { Status::Superseded } else { Status::Dead };
+        delivery.attempts = Some(attempts);
+        delivery.rows = Some(0);
+        delivery.error = Some(reason);
+        return Ok(delivery);
+    }
+    delivery.status = Status::Delivered;
+    let Some(batch) = history::batch_of(redis, application, &destination.id, &id.0).await? else { return Ok(delivery) };
+    delivery.rows = Some(u32::from(!batch.untouched.contains(&id.0.id)));
+    delivery.attempts = Some(batch.attempts);
+    delivery.delivered_at = delivered_at(&batch);
+    if let Some((_, _, digest)) = batch.routes.iter().find(|(id, ..)| *id == route.id)
+        && let Some(plan) = plan(redis, application, digest).await?
+    {
+        let sent = sent::sent(redis, application, &batch, plan, message).await?;
+        delivery.sent = sent.row;
+        if let Some(later) = sent.folded_into {
+            let later = Position { generation: id.0.generation.clone(), id: later };
+            delivery.folded_into = Some(MessageId(later).to_string());
+            delivery.rows = Some(0);
+        }
+    }
+    Ok(delivery)
+}
+
+/// When the batch's write was done.
+fn delivered_at(batch: &BatchRecord) -> Option<String> {
+    let micros = batch.started_ms.checked_mul(1000)?.checked_add(batch.took_us)?;
+    let moment = DateTime::from_timestamp_micros(i64::try_from(micros).ok()?)?;
+    Some(moment.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+/// The route and table that a batch was mapped for.
+async fn plan(redis: &Redis, application: &str, digest: &str) -> Result<Option<PlanRecord>, LogError> {
+    let key = redis.keys().of(application).plans();
+    let json: Option<Vec<u8>> = redis
+        .link()
+        .run(async |mut connection| cmd("HGET").arg(&key).arg(digest).query_async(&mut connection).await)
+        .await
+        .map_err(|error| unavailable(&error))?;
+    Ok(json.and_then(|json| serde_json::from_slice(&json).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_counts_in_its_own_generation_only() {
+        let start = |token, ms| GenerationStart { generation: Generation::new(token), after: StreamId::new(ms, 0) };
+        let generations = [start("a", 0), start("b", 100)];
+        let at = |token, ms| Position { generation: Generation::new(token), id: StreamId::new(ms, 0) };
+        for (position, held) in
+            [(at("a", 100), true), (at("a", 101), false), (at("b", 100), false), (at("b", 101), true)]
+        {
+            assert_eq!(holds(&generations, &position), held, "{position:?}");
+        }
+        assert!(!holds(&generations, &at("c", 50)));
+    }
+}

@@ -1,0 +1,143 @@
+//! What the registry tells the log: where routes begin, which destinations are gone, and by which version to work.
+//!
+//! Each is one script and may be repeated. The registry calls [`register_route`] before it publishes a route, so that
+//! nothing is trimmed that the route was promised, and the functions that forget after it has published a removal.
+
+use async_trait::async_trait;
+use tidegate_actors::{
+    message::{Generation, Position},
+    ports::LogError,
+    route::Start,
+};
+
+use super::{Redis, odd, random_token, scripts, unavailable};
+use crate::registry::streams::{StreamError, StreamRegistration};
+
+#[async_trait(?Send)]
+impl StreamRegistration for Redis {
+    async fn register_route(
+        &mut self,
+        application: &str,
+        route_id: &str,
+        destination_id: &str,
+        start: &Start,
+    ) -> Result<(), StreamError> {
+        let registered = register_route(self, application, route_id, destination_id, start).await;
+        registered.map(|_| ()).map_err(|error| StreamError(error.to_string()))
+    }
+
+    async fn unregister_route(&mut self, application: &str, route_id: &str) -> Result<(), StreamError> {
+        unregister_route(self, application, route_id).await.map_err(|error| StreamError(error.to_string()))
+    }
+
+    async fn unregister_destination(&mut self, application: &str, destination_id: &str) -> Result<(), StreamError> {
+        unregister_destination(self, application, destination_id).await.map_err(|error| StreamError(error.to_string()))
+    }
+
+    async fn set_version(&mut self, application: &str, version: u64) -> Result<(), StreamError> {
+        set_version(self, application, version).await.map_err(|error| StreamError(error.to_string()))
+    }
+}
+
+/// Why a route can't be registered.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum RegistrationError {
+    /// Redis is away.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The start is neither `now`, `earliest` nor a moment.
+    #[error("`{0}` is no start of a route: say `now`, `earliest`, or a moment such as 2025-06-01T00:00:00Z")]
+    BadStart(String),
+    /// The destination has passed the start already.
+    #[error(
+        "the route would begin earlier than its destination already stands on this application's stream ({0}), which is not \
+         possible yet: let it start `now`"
+    )]
+    TooEarly(String),
+}
+
+/// Registers a route: fixes where it starts and, where the destination has no position on this stream yet, puts it
+/// there. A route that is registered already keeps its start.
+///
+/// # Errors
+/// See [`RegistrationError`].
+pub async fn register_route(
+    redis: &Redis,
+    application: &str,
+    route_id: &str,
+    destination_id: &str,
+    start: &Start,
+) -> Result<Position, RegistrationError> {
+    let wanted = match start {
+        Start::Now => "now".to_owned(),
+        Start::Earliest => "earliest".to_owned(),
+        Start::At(text) => chrono::DateTime::parse_from_rfc3339(text)
+            .ok()
+            .and_then(|moment| u64::try_from(moment.timestamp_millis()).ok())
+            .ok_or_else(|| RegistrationError::BadStart(text.clone()))?
+            .to_string(),
+    };
+    let keys = redis.keys().of(application);
+    let token = random_token();
+    let (outcome, generation, id): (String, String, String) = redis
+        .link()
+        .run(async |mut connection| {
+            let mut call = scripts::REGISTER.key(keys.stream());
+            call.key(keys.meta()).key(keys.lanes()).key(keys.starts());
+            call.arg(&token).arg(route_id).arg(destination_id).arg(&wanted).invoke_async(&mut connection).await
+        })
+        .await
+        .map_err(|error| unavailable(&error))?;
+    let id = id.parse().map_err(|_| odd("start"))?;
+    match outcome.as_str() {
+        "OK" => Ok(Position { generation: Generation::new(&generation), id }),
+        "TOO_EARLY" => Err(RegistrationError::TooEarly(format!("at {generation}-{id}"))),
+        _ => Err(odd("register").into()),
+    }
+}
+
+/// Forgets where a route starts.
+///
+/// # Errors
+/// Redis is away.
+pub async fn unregister_route(redis: &Redis, application: &str, route_id: &str) -> Result<(), LogError> {
+    let key = redis.keys().of(application).starts();
+    redis
+        .link()
+        .run(async |mut connection| redis::cmd("HDEL").arg(&key).arg(route_id).query_async(&mut connection).await)
+        .await
+        .map_err(|error| unavailable(&error))
+}
+
+/// Forgets a destination on this stream: its position, history, dead letters, commands, lease, bind token and its routes'
+/// starts. To be called for each application once no route leads from it to the destination any more; until then its
+/// position keeps the stream from being trimmed.
+///
+/// # Errors
+/// Redis is away.
+pub async fn unregister_destination(redis: &Redis, application: &str, destination_id: &str) -> Result<(), LogError> {
+    let keys = redis.keys().of(application);
+    redis
+        .link()
+        .run(async |mut connection| {
+            let mut call = scripts::UNREGISTER.key(keys.stream());
+            call.key(keys.meta()).key(keys.lanes()).key(keys.bind()).key(keys.lease(destination_id));
+            call.key(keys.dead(destination_id)).key(keys.commands(destination_id)).key(keys.starts());
+            call.arg(destination_id).arg(keys.history_prefix(destination_id)).invoke_async(&mut connection).await
+        })
+        .await
+        .map_err(|error| unavailable(&error))
+}
+
+/// Raises the version by which owners on this stream must work; it never goes back.
+///
+/// # Errors
+/// Redis is away.
+pub async fn set_version(redis: &Redis, application: &str, version: u64) -> Result<(), LogError> {
+    let key = redis.keys().of(application).meta();
+    redis
+        .link()
+        .run(async |mut connection| scripts::VERSION.key(&key).arg(version).invoke_async(&mut connection).await)
+        .await
+        .map_err(|error| unavailable(&error))
+}

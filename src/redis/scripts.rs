@@ -1,0 +1,35 @@
+//! The Lua scripts. All but the one that takes new records in are flagged `allow-oom`: a full Redis must be able to
+//! empty itself (Redis, *Scripting with Lua*, Script flags).
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+macro_rules! draining {
+    ($name:ident, $file:literal) => {
+        pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(concat!(
+                "#!lua flags=allow-oom\n",
+                include_str!("scripts/generation.lua"),
+                include_str!(concat!("scripts/", $file))
+            ))
+        });
+    };
+}
+
+draining!(ENSURE, "ensure.lua");
+draining!(VIEW, "view.lua");
+draining!(ADVANCE, "advance.lua");
+draining!(BACKLOG, "backlog.lua");
+draining!(LANES, "lanes.lua");
+draining!(REGISTER, "register.lua");
+draining!(UNREGISTER, "unregister.lua");
+draining!(TRIM, "trim.lua");
+draining!(LEASE, "lease.lua");
+draining!(RELEASE, "release.lua");
+draining!(VERSION, "version.lua");
+draining!(CALL, "call.lua");
+
+/// Takes new records in, and so is refused by a full Redis.
+pub(crate) static APPEND: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!("#!lua\n", include_str!("scripts/append.lua"))));

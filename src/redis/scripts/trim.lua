@@ -1,0 +1,117 @@
+-- KEYS: stream, meta, lanes, starts.
+-- ARGV: registry version, retention in milliseconds or -1, retention in messages or -1, prefix of the history streams,
+-- destination ids…
+-- Returns {entries removed, 1 where more can be removed, why nothing may be or '', destinations not in the list…}.
+local stream, lanes = KEYS[1], KEYS[3]
+local keep_ms, keep_messages = tonumber(ARGV[2]), tonumber(ARGV[3])
+local meta = redis.call('HMGET', KEYS[2], 'generations', 'trimmed', 'version', 'replid')
+local info = stream_info(stream)
+if not info then return { 0, 0, '' } end
+local tokens, afters = parse_generations(meta[1])
+local newest = tokens[#tokens]
+local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
+if not newest or meta[4] ~= replid then return { 0, 0, 'GENERATION' } end
+if tonumber(meta[3] or '0') > tonumber(ARGV[1]) then return { 0, 0, 'VERSION' } end
+
+local listed, lowest = {}, nil
+for i = 5, #ARGV do
+  local generation, id = parse_lane(redis.call('HGET', lanes, ARGV[i]))
+  if generation ~= newest then return { 0, 0, ARGV[i] } end
+  listed[ARGV[i]] = true
+  if not lowest or below(id, lowest) then lowest = id end
+end
+-- A lane that is not in the list may be a destination that is just being registered: it counts too.
+local answer = { 0, 0, '' }
+local flat = redis.call('HGETALL', lanes)
+for i = 1, #flat, 2 do
+  if not listed[flat[i]] then
+    answer[#answer + 1] = flat[i]
+    local generation, id = parse_lane(flat[i + 1])
+    if generation ~= newest then return { 0, 0, flat[i] } end
+    if not lowest or below(id, lowest) then lowest = id end
+  end
+end
+
+-- What every lane has passed ends at `limit`, which stays itself.
+local everything = just_below('9007199254740991-0')
+local limit = lowest or everything
+local function cut_at(id)
+  if below(id, limit) then limit = id end
+end
+local by_time = everything
+if keep_ms >= 0 then
+  local now = redis.call('TIME')
+  local ms = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000) - keep_ms
+  by_time = string.format('%.0f', math.max(0, ms)) .. '-0'
+end
+local surplus = keep_messages >= 0 and math.max(0, info.length - keep_messages) or 0
+if keep_messages < 0 then
+  cut_at(by_time)
+elseif surplus == 0 then
+  if keep_ms >= 0 then cut_at(by_time) else return answer end
+else
+  -- Whichever is less stays: go by number only as far as the time has not reached already. In small steps, since an
+  -- entry can only be passed by reading it.
+  local steps, from = math.min(surplus, 1000), '-'
+  local count_cut = nil
+  while steps > 0 do
+    local chunk = redis.call('XRANGE', stream, from, '+', 'COUNT', math.min(steps, 20) + 1)
+    if #chunk < 2 then break end
+    count_cut = chunk[#chunk][1]
+    from = count_cut
+    steps = steps - (#chunk - 1)
+    if not below(count_cut, limit) then break end
+  end
+  if keep_ms >= 0 and (not count_cut or below(count_cut, by_time)) then count_cut = by_time end
+  if not count_cut then return answer end
+  if surplus > 1000 and below(count_cut, limit) then answer[2] = 1 end
+  cut_at(count_cut)
+end
+
+local removed = redis.call('XTRIM', stream, 'MINID', '=', limit)
+if removed == 0 then return answer end
+answer[1] = removed
+-- The mark: above all that went, below every position and all that is left.
+local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+local trimmed
+if first then
+  trimmed = just_below(below(first[1], limit) and first[1] or limit)
+elseif below(info['last-generated-id'], limit) then
+  trimmed = info['last-generated-id']
+else
+  trimmed = just_below(limit)
+end
+redis.call('HSET', KEYS[2], 'trimmed', trimmed)
+
+-- Generations that hold nothing any more, and the history of what is gone.
+local kept_tokens, kept_afters, gone = {}, {}, {}
+for i = 1, #tokens do
+  if i < #tokens and not below(trimmed, afters[i + 1]) then
+    gone[#gone + 1] = tokens[i]
+  else
+    kept_tokens[#kept_tokens + 1], kept_afters[#kept_afters + 1] = tokens[i], afters[i]
+  end
+end
+for i = 1, #flat, 2 do
+  local history = ARGV[4] .. flat[i] .. ':'
+  for _, token in ipairs(gone) do redis.call('DEL', history .. token) end
+  for _, token in ipairs(kept_tokens) do
+    if redis.call('EXISTS', history .. token) == 1 then
+      -- A batch is filed under its last id: one that ends at or below the mark is gone as a whole.
+      redis.call('XTRIM', history .. token, 'MINID', '=', trimmed)
+    end
+  end
+end
+if #gone > 0 then
+  redis.call('HSET', KEYS[2], 'generations', join_generations(kept_tokens, kept_afters))
+  local was = {}
+  for _, token in ipairs(gone) do was[token] = true end
+  local starts = redis.call('HGETALL', KEYS[4])
+  for i = 1, #starts, 2 do
+    local generation, rest = string.match(starts[i + 1], '^(%w+) %d+%-%d+(.*)$')
+    if was[generation] then
+      redis.call('HSET', KEYS[4], starts[i], kept_tokens[1] .. ' ' .. kept_afters[1] .. rest)
+    end
+  end
+end
+return answer

@@ -1,0 +1,55 @@
+//! Where every destination of a stream stands, for the live table of `tidegate status` and for nodes that do not own them.
+
+use tidegate_actors::{
+    message::{Generation, Position, StreamId},
+    ports::{Backlog, LogError},
+};
+
+use super::{Redis, odd, scripts, unavailable};
+
+/// One destination on one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneStatus {
+    /// The destination's id.
+    pub destination: String,
+    /// Where it stands.
+    pub position: Position,
+    /// What waits above that.
+    pub backlog: Backlog,
+}
+
+/// All destinations that have a position on this application's stream.
+///
+/// # Errors
+/// Redis is away.
+pub async fn lanes(redis: &Redis, application: &str) -> Result<Vec<LaneStatus>, LogError> {
+    let keys = redis.keys().of(application);
+    let rows: Vec<(String, String, String, u64, String)> = redis
+        .link()
+        .run(async |mut connection| {
+            scripts::LANES.key(keys.stream()).key(keys.lanes()).invoke_async(&mut connection).await
+        })
+        .await
+        .map_err(|error| unavailable(&error))?;
+    rows.into_iter()
+        .map(|(destination, generation, id, messages, first)| {
+            let oldest_ms = first.parse::<StreamId>().ok().map(|id| id.ms);
+            let id = id.parse().map_err(|_| odd("lanes"))?;
+            let position = Position { generation: Generation::new(&generation), id };
+            Ok(LaneStatus { destination, position, backlog: Backlog { messages, oldest_ms } })
+        })
+        .collect()
+}
+
+/// Who holds the lease of a destination on this stream: the owner's random token.
+///
+/// # Errors
+/// Redis is away.
+pub async fn lease_holder(redis: &Redis, application: &str, destination: &str) -> Result<Option<String>, LogError> {
+    let key = redis.keys().of(application).lease(destination);
+    redis
+        .link()
+        .run(async |mut connection| redis::cmd("GET").arg(&key).query_async(&mut connection).await)
+        .await
+        .map_err(|error| unavailable(&error))
+}

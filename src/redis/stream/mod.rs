@@ -1,0 +1,3 @@
+//! The stream's format: what an entry looks like, and how it is read back.
+
+pub mod entry;

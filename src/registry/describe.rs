@@ -1,0 +1,106 @@
+//! Changes of resources in words, for `apply`, its dry run and the audit entries. Passwords are never among them.
+
+use serde::Serialize;
+use serde_json::Value;
+use tidegate_actors::route::RouteSpec;
+
+use crate::resources::Destination;
+
+/// What is listed now and was not, and the other way round.
+pub(super) fn topics(old: &[String], new: &[String]) -> Vec<String> {
+    let without = |these: &[String], those: &[String]| {
+        these.iter().filter(|topic| !those.contains(topic)).cloned().collect::<Vec<_>>()
+    };
+    let (added, removed) = (without(new, old), without(old, new));
+    let mut details = Vec::new();
+    if !added.is_empty() {
+        details.push(format!("topics added: {}", added.join(", ")));
+    }
+    if !removed.is_empty() {
+        details.push(format!("topics removed: {}", removed.join(", ")));
+    }
+    if details.is_empty() && old != new {
+        details.push("topics in another order".into());
+    }
+    details
+}
+
+/// What differs between two states of a destination.
+pub(super) fn destination(old: &Destination, new: &Destination) -> Vec<String> {
+    let mut details = Vec::new();
+    let mut differ = |field: &str, old: Value, new: Value| {
+        if old != new {
+            details.push(format!("{field} {} → {}", shown(&old), shown(&new)));
+        }
+    };
+    differ("kind", value(&old.kind), value(&new.kind));
+    differ("url", value(&old.url), value(&new.url));
+    differ("delivery", value(&old.delivery), value(&new.delivery));
+    differ("tls", value(&old.tls), value(&new.tls));
+    differ("node", value(&old.node), value(&new.node));
+    match (&old.password, &new.password) {
+        (None, Some(_)) => details.push("password added".into()),
+        (Some(_), None) => details.push("password removed".into()),
+        (Some(old), Some(new)) if old != new => details.push("password changed".into()),
+        _ => {}
+    }
+    details
+}
+
+/// A new route in a phrase.
+pub(super) fn route(route: &RouteSpec) -> String {
+    format!(
+        "topic `{}` of `{}` into table `{}` of `{}`, from {}",
+        route.topic,
+        route.application,
+        route.table,
+        route.destination,
+        String::from(route.start.clone())
+    )
+}
+
+/// What differs between two states of a route.
+pub(super) fn route_changes(old: &RouteSpec, new: &RouteSpec) -> Vec<String> {
+    let (old, new) = (value(old), value(new));
+    let mut details = Vec::new();
+    for field in ["application", "topic", "destination", "table", "key", "start", "on_missing", "every_change"] {
+        let (old, new) = (&old[field], &new[field]);
+        if old != new {
+            details.push(format!("{field} {} → {}", shown(old), shown(new)));
+        }
+    }
+    match (old["columns"].as_object(), new["columns"].as_object()) {
+        (Some(old), Some(new)) => {
+            for (column, source) in new {
+                match old.get(column) {
+                    None => details.push(format!("column {column} added: {}", shown(source))),
+                    Some(was) if was != source => {
+                        details.push(format!("column {column} {} → {}", shown(was), shown(source)));
+                    }
+                    Some(_) => {}
+                }
+            }
+            details
+                .extend(old.keys().filter(|column| !new.contains_key(*column)).map(|c| format!("column {c} removed")));
+        }
+        (None, None) => {}
+        (_, Some(new)) => {
+            details.push(format!("columns matching → {}", new.keys().cloned().collect::<Vec<_>>().join(", ")));
+        }
+        (Some(_), None) => details.push("columns → matching".into()),
+    }
+    details
+}
+
+fn value(of: &impl Serialize) -> Value {
+    serde_json::to_value(of).unwrap_or(Value::Null)
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        // Left out is the same as the default, in every field that may be left out.
+        Value::Null => "(default)".into(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

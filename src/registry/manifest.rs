@@ -1,0 +1,333 @@
+//! The TOML of `tidegate apply`: applications, destinations and routes as an operator writes them.
+//!
+//! [`Manifest::parse`] checks all that can be told from the file alone and answers with every mistake, each with its line,
+//! its column and the remedy. What depends on the registry's state is [`super::plan`]'s.
+
+mod columns;
+pub(crate) mod reader;
+
+use std::{collections::BTreeMap, fmt};
+
+use secrecy::{ExposeSecret, SecretString};
+use tidegate_actors::route::{RouteSpec, Start};
+use toml::de::DeTable;
+use url::Url;
+
+pub use self::reader::Mistake;
+use self::reader::{Fields, Mistakes, Place, Text, described, mistake_at};
+use crate::{
+    databases::{Connection, kind},
+    resources::{Delivery, Tls},
+};
+
+/// What a file asks for.
+#[derive(Debug)]
+pub struct Manifest {
+    // A password may stand in it.
+    text: SecretString,
+    /// The `[[application]]` tables.
+    pub applications: Vec<ApplicationEntry>,
+    /// The `[[destination]]` tables.
+    pub destinations: Vec<DestinationEntry>,
+    /// The `[[route]]` tables.
+    pub routes: Vec<RouteEntry>,
+}
+
+/// One `[[application]]`.
+#[derive(Debug)]
+pub struct ApplicationEntry {
+    /// Its name.
+    pub name: String,
+    /// Its topics, in the order of the file.
+    pub topics: Vec<String>,
+}
+
+/// One `[[destination]]`.
+#[derive(Debug)]
+pub struct DestinationEntry {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its address, without a password.
+    pub url: String,
+    /// Where its password comes from.
+    pub password: Option<PasswordSource>,
+    /// Ordered or parallel.
+    pub delivery: Delivery,
+    /// How the connection is secured.
+    pub tls: Option<Tls>,
+    /// The node that owns a file.
+    pub node: Option<String>,
+    pub(super) password_place: Place,
+}
+
+/// Where a destination's password comes from.
+#[derive(Debug)]
+pub enum PasswordSource {
+    /// The file itself.
+    Text(SecretString),
+    /// An environment variable of the machine where apply runs.
+    Env(String),
+    /// A file on that machine; relative to the manifest's folder.
+    File(String),
+    /// What the registry has stays.
+    Kept,
+}
+
+/// One `[[route]]`; its id and version are the registry's.
+#[derive(Debug)]
+pub struct RouteEntry {
+    /// The route.
+    pub spec: RouteSpec,
+    pub(super) application_place: Place,
+    pub(super) destination_place: Place,
+}
+
+/// Every mistake of a file.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub struct Mistaken(pub Vec<Mistake>);
+
+impl fmt::Display for Mistaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            mistake.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl Manifest {
+    /// Reads a file's text.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, Mistaken> {
+        let document = DeTable::parse(text).map_err(|error| {
+            let message = format!("this is not TOML: {}", error.message().replace('\n', ", "));
+            Mistaken(vec![mistake_at(text, error.span().map_or(0, |span| span.start), message)])
+        })?;
+        let mistakes = Mistakes::new(text);
+        let mut fields = Fields::new("a manifest", document.get_ref(), document.span(), &mistakes);
+        let mut taken = BTreeMap::new();
+        let applications =
+            fields.tables("application", "an application").into_iter().map(|f| application(f, &mut taken)).collect();
+        taken.clear();
+        let destinations =
+            fields.tables("destination", "a destination").into_iter().map(|f| destination(f, &mut taken)).collect();
+        taken.clear();
+        let routes = fields.tables("route", "a route").into_iter().map(|f| route(f, &mut taken)).collect();
+        fields.finish();
+        match mistakes.into_sorted() {
+            none if none.is_empty() => Ok(Self { text: text.to_owned().into(), applications, destinations, routes }),
+            found => Err(Mistaken(found)),
+        }
+    }
+
+    pub(super) fn mistake(&self, place: Place, message: impl Into<String>) -> Mistake {
+        mistake_at(self.text.expose_secret(), place, message)
+    }
+}
+
+type Taken = BTreeMap<String, usize>;
+
+fn application(mut fields: Fields<'_, '_>, taken: &mut Taken) -> ApplicationEntry {
+    let name = name(&mut fields, "application", taken);
+    if name == "registry" {
+        // Its stream's keys would share the hash tag of the registry's own.
+        fields
+            .mistakes
+            .add(fields.place(), "`registry` is taken by Tidegate itself; give the application another name");
+    }
+    let mut topics: Vec<String> = Vec::new();
+    for topic in fields.texts("topics") {
+        check_name("topic", &topic, &fields.mistakes);
+        if topics.contains(&topic.value) {
+            fields.mistakes.add(topic.place, format!("topic `{}` is listed twice", topic.value));
+        }
+        topics.push(topic.value);
+    }
+    fields.finish();
+    ApplicationEntry { name, topics }
+}
+
+fn destination(mut fields: Fields<'_, '_>, taken: &mut Taken) -> DestinationEntry {
+    let name = name(&mut fields, "destination", taken);
+    let kind_name = fields.text("kind");
+    let url = fields.text("url");
+    let password_place = fields.get("password").map_or(fields.place(), |value| value.span().start);
+    let password = password(&mut fields);
+    let delivery = fields.choice("delivery").unwrap_or_default();
+    let tls = tls(&mut fields);
+    let node = fields.optional_text("node").map(|node| {
+        check_name("node", &node, &fields.mistakes);
+        node.value
+    });
+    if let (Some(url), false) = (address(&url, &fields.mistakes), kind_name.value.is_empty()) {
+        let connection = Connection {
+            name: name.clone(),
+            url,
+            password: None,
+            tls: tls.clone(),
+            connect_timeout: std::time::Duration::from_secs(5),
+            session_timeout: std::time::Duration::from_secs(5),
+        };
+        match kind(&kind_name.value) {
+            Err(sentence) => fields.mistakes.add(kind_name.place, sentence),
+            Ok(kind) => {
+                if let Err(sentence) = (kind.validate)(&connection) {
+                    fields.mistakes.add(fields.place(), format!("destination `{name}`: {sentence}"));
+                }
+            }
+        }
+    }
+    fields.finish();
+    DestinationEntry { name, kind: kind_name.value, url: url.value, password, delivery, tls, node, password_place }
+}
+
+fn tls(fields: &mut Fields<'_, '_>) -> Option<Tls> {
+    let mut inner = Fields::of("`tls`", fields.get("tls")?, &fields.mistakes)?;
+    if inner.get("mode").is_none() {
+        inner.mistakes.add(inner.place(), "`tls` needs `mode`: verify, require or off");
+    }
+    let mode = inner.choice("mode");
+    let ca = inner.optional_text("ca").map(|ca| ca.value);
+    inner.finish();
+    Some(Tls { mode: mode?, ca })
+}
+
+fn password(fields: &mut Fields<'_, '_>) -> Option<PasswordSource> {
+    const FORMS: &str = "`password` is a text, { env = \"NAME\" }, { file = \"path\" } or { kept = true }";
+    let value = fields.get("password")?;
+    if let Some(text) = value.get_ref().as_str() {
+        return Some(PasswordSource::Text(text.to_owned().into()));
+    }
+    if value.get_ref().as_table().is_none() {
+        fields.mistakes.add(value.span().start, format!("{FORMS}, not {}", described(value.get_ref())));
+        return None;
+    }
+    let mut inner = Fields::of("`password`", value, &fields.mistakes)?;
+    let (env, file, kept) = (inner.optional_text("env"), inner.optional_text("file"), inner.flag("kept"));
+    let (place, mistakes) = (inner.place(), inner.mistakes.clone());
+    let empty = inner.entries().next().is_none();
+    inner.finish();
+    match (env, file, kept) {
+        (Some(env), None, false) => Some(PasswordSource::Env(env.value)),
+        (None, Some(file), false) => Some(PasswordSource::File(file.value)),
+        (None, None, true) => Some(PasswordSource::Kept),
+        (None, None, false) if !empty => None,
+        _ => {
+            mistakes.add(place, format!("{FORMS}; give one of them"));
+            None
+        }
+    }
+}
+
+/// The address, if it is one without a password. What is wrong with it is told without showing it.
+fn address(url: &Text, mistakes: &Mistakes<'_>) -> Option<Url> {
+    if url.value.is_empty() {
+        return None;
+    }
+    match Url::parse(&url.value) {
+        Err(error) => {
+            mistakes.add(
+                url.place,
+                format!("`url` is not an address ({error}); write one such as mysql://user@host/database"),
+            );
+            None
+        }
+        Ok(parsed) => {
+            let in_query = |(name, _): (std::borrow::Cow<'_, str>, _)| {
+                matches!(&*name.to_lowercase(), "password" | "passwd" | "pwd")
+            };
+            if parsed.password().is_some() || parsed.query_pairs().any(in_query) {
+                mistakes.add(
+                    url.place,
+                    "`url` holds a password, and addresses are shown and logged; take it out and write \
+                     password = { env = \"…\" } or { file = \"…\" } beside it",
+                );
+                return None;
+            }
+            Some(parsed)
+        }
+    }
+}
+
+fn route(mut fields: Fields<'_, '_>, taken: &mut Taken) -> RouteEntry {
+    let name = name(&mut fields, "route", taken);
+    let application = fields.text("application");
+    let topic = fields.text("topic");
+    check_name("topic", &topic, &fields.mistakes);
+    let destination = fields.text("destination");
+    let table = fields.text("table");
+    if !table.value.is_empty() && (table.value.split('.').count() > 2 || table.value.split('.').any(str::is_empty)) {
+        fields.mistakes.add(table.place, format!("`{}` is neither `table` nor `schema.table`", table.value));
+    }
+    let key = fields.texts("key");
+    let start = fields.optional_text("start").map_or(Start::Now, |text| start(&text, &fields.mistakes));
+    let on_missing = fields.choice("on_missing").unwrap_or_default();
+    let every_change = fields.flag("every_change");
+    let columns = columns::read(&mut fields);
+    columns::check_key(&key, &columns, &fields.mistakes);
+    let (application_place, destination_place) = (application.place, destination.place);
+    let spec = RouteSpec {
+        id: String::new(),
+        version: 0,
+        name,
+        application: application.value,
+        topic: topic.value,
+        destination: destination.value,
+        table: table.value,
+        key: key.into_iter().map(|column| column.value).collect(),
+        start,
+        on_missing,
+        every_change,
+        columns,
+    };
+    fields.finish();
+    RouteEntry { spec, application_place, destination_place }
+}
+
+fn start(text: &Text, mistakes: &Mistakes<'_>) -> Start {
+    let start = Start::from(text.value.clone());
+    if let Start::At(moment) = &start
+        && chrono::DateTime::parse_from_rfc3339(moment).is_err()
+    {
+        mistakes.add(
+            text.place,
+            format!(
+                "`{moment}` is not a start; give \"now\", \"earliest\" or a time such as \"2026-01-31T08:00:00+07:00\""
+            ),
+        );
+    }
+    start
+}
+
+fn name(fields: &mut Fields<'_, '_>, what: &'static str, taken: &mut Taken) -> String {
+    let name = fields.text("name");
+    if name.value.is_empty() {
+        return name.value;
+    }
+    check_name(what, &name, &fields.mistakes);
+    if taken.insert(name.value.clone(), name.place).is_some() {
+        fields.mistakes.add(name.place, format!("there are two {what}s `{}`; names are unique", name.value));
+    }
+    name.value
+}
+
+/// Names stand in keys of Redis, in metrics and in addresses of the console.
+fn check_name(what: &str, name: &Text, mistakes: &Mistakes<'_>) {
+    let right = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.value.chars().count() > 64 || !name.value.chars().all(right) {
+        mistakes.add(
+            name.place,
+            format!("`{}` cannot be the {what}'s name; use up to 64 letters, digits, `-`, `_` and `.`", name.value),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::*;
+
+/// The example of the contract, word for word.
+const EXAMPLE: &str = include_str!("example.toml");
+
+fn mistakes(text: &str) -> String {
+    Manifest::parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn the_example_of_the_contract_parses() {
+    let manifest = Manifest::parse(EXAMPLE).unwrap();
+    assert_eq!(manifest.applications[0].topics, ["cars"]);
+    let destination = &manifest.destinations[0];
+    assert_eq!((destination.kind.as_str(), destination.delivery), ("mysql", Delivery::Ordered));
+    assert!(matches!(&destination.password, Some(PasswordSource::Env(name)) if name == "ROOMS_PASSWORD"));
+    let by_serde: toml::Table = toml::from_str(EXAMPLE).unwrap();
+    let by_serde: RouteSpec = by_serde["route"].as_array().unwrap()[0].clone().try_into().unwrap();
+    assert_eq!(manifest.routes[0].spec, by_serde, "our reader and the type's own serde agree");
+}
+
+#[test]
+fn unknown_names_are_answered_with_the_nearest() {
+    insta::assert_snapshot!(mistakes(&EXAMPLE.replace("topics =", "topic =").replace("[[route]]", "[[routes]]")), @r###"
+line 3, column 1: an application has no `topic`; did you mean `topics`?
+line 13, column 3: a manifest has no `routes`; did you mean `route`?
+line 21, column 2: write `[[route]]`: there may be several
+"###);
+    insta::assert_snapshot!(mistakes(&EXAMPLE.replace("\"mysql\"", "\"mysq\"").replace("\"ordered\"", "\"orderd\"")), @r###"
+line 7, column 8: `mysq` is not a kind of database; did you mean `mysql`? (there are postgres, mysql, sqlite)
+line 10, column 12: `orderd` is not a value of `delivery`; did you mean `ordered`?
+"###);
+    insta::assert_snapshot!(mistakes(&EXAMPLE.replace("\"trim\"", "\"tirm\"").replace("\"int\"", "\"number\"")), @r###"
+line 23, column 42: `tirm` is not a value of `clean`; did you mean `trim`?
+line 24, column 32: `number` is not a value of `as`; there are `int`, `decimal`, `float`, `bool`, `text`, `date`, `time`, `timestamp`, `uuid`, `json`, `bytes`
+"###);
+    insta::assert_snapshot!(mistakes(&EXAMPLE.replace("default = 0", "defualt = 0").replace("mode =", "moed =")), @r###"
+line 11, column 7: `tls` needs `mode`: verify, require or off
+line 11, column 9: `tls` has no `moed`; did you mean `mode`?
+line 24, column 39: a column has no `defualt`; did you mean `default`?
+"###);
+}
+
+#[test]
+fn what_is_missing_or_doubled_is_named() {
+    insta::assert_snapshot!(mistakes("[[application]]\nname = \"a\"\n[[application]]\nname = \"a\"\n[[destination]]\n[[route]]\n"), @r###"
+line 4, column 8: there are two applications `a`; names are unique
+line 5, column 1: a destination needs `kind`
+line 5, column 1: a destination needs `name`
+line 5, column 1: a destination needs `url`
+line 6, column 1: a route needs `application`
+line 6, column 1: a route needs `destination`
+line 6, column 1: a route needs `name`
+line 6, column 1: a route needs `table`
+line 6, column 1: a route needs `topic`
+line 6, column 1: a route needs columns: write `columns = "matching"`, or a table `[route.columns]` with a field for each column
+"###);
+    insta::assert_snapshot!(mistakes(&EXAMPLE.replace("id = \"id\"", "").replace("key = [\"id\"]", "key = \"id\"")), @r#"line 19, column 7: `key` is a list of texts, such as ["id"], not a text"#);
+    insta::assert_snapshot!(mistakes(&EXAMPLE.replace("id = \"id\"", "idd = \"id\"")), @"line 19, column 8: key column `id` is not in `columns`; did you mean `idd`?");
+    insta::assert_snapshot!(mistakes("[[application]]\nname = \"a b\"\ntopics = [\"ä\", \"t\", \"t\"]\n[[application]]\nname = \"registry\""), @r###"
+line 2, column 8: `a b` cannot be the application's name; use up to 64 letters, digits, `-`, `_` and `.`
+line 3, column 11: `ä` cannot be the topic's name; use up to 64 letters, digits, `-`, `_` and `.`
+line 3, column 21: topic `t` is listed twice
+line 4, column 1: `registry` is taken by Tidegate itself; give the application another name
+"###);
+}
+
+#[test]
+fn values_of_the_wrong_sort_are_named() {
+    insta::assert_snapshot!(mistakes(&EXAMPLE.replace("table = \"cars\"", "table = \"a.b.c\"").replace("\"now\"", "\"tomorrow\"")), @r###"
+line 18, column 9: `a.b.c` is neither `table` nor `schema.table`
+line 20, column 9: `tomorrow` is not a start; give "now", "earliest" or a time such as "2026-01-31T08:00:00+07:00"
+"###);
+    insta::assert_snapshot!(mistakes(&EXAMPLE.replace("stock = {", "stock = 5 #").replace("{ env = \"ROOMS_PASSWORD\" }", "7")), @r###"
+line 9, column 12: `password` is a text, { env = "NAME" }, { file = "path" } or { kept = true }, not a number
+line 24, column 9: a column takes a field's name or a table such as { from = "field" }, not a number
+"###);
+    insta::assert_snapshot!(mistakes(&EXAMPLE.replace("{ env = \"ROOMS_PASSWORD\" }", "{ env = \"A\", kept = true }")), @r#"line 9, column 12: `password` is a text, { env = "NAME" }, { file = "path" } or { kept = true }; give one of them"#);
+    insta::assert_snapshot!(mistakes("[application]\nname = \"a\""), @"line 1, column 1: write `[[application]]`: there may be several");
+    insta::assert_snapshot!(mistakes("[[application]\n"), @"line 1, column 15: this is not TOML: unclosed array table, expected `]`");
+}
+
+#[test]
+fn a_password_in_the_address_is_refused_and_not_shown() {
+    for url in ["mysql://writer:hunter2@10.0.0.5/cars_room", "mysql://writer@10.0.0.5/cars_room?Password=hunter2"] {
+        let found = mistakes(&EXAMPLE.replace("mysql://writer@10.0.0.5/cars_room", url));
+        assert!(found.starts_with("line 8, column 7: `url` holds a password"), "{found}");
+        assert!(!found.contains("hunter2"));
+    }
+    assert!(!mistakes(&EXAMPLE.replace("{ env = \"ROOMS_PASSWORD\" }", "hunter2")).contains("hunter2"));
+    let manifest = Manifest::parse(&EXAMPLE.replace("{ env = \"ROOMS_PASSWORD\" }", "\"hunter2\"")).unwrap();
+    assert!(!format!("{manifest:?}").contains("hunter2"));
+}

@@ -1,0 +1,335 @@
+//! What an apply would change: a manifest against the registry's document, in words and as the document that results.
+//!
+//! Pure: the environment and the folder for `env` and `file` passwords are arguments. Passwords are never shown; a
+//! destination that is given the password it has already is left as it is.
+
+use std::{fmt, path::Path};
+
+use rand::Rng;
+use secrecy::{ExposeSecret, SecretString};
+use tidegate_actors::route::RouteSpec;
+
+use super::{
+    describe,
+    manifest::{
+        ApplicationEntry, DestinationEntry, Manifest, Mistake, Mistaken, PasswordSource, RouteEntry, reader::hint,
+    },
+    secrets::{MasterKey, SecretError},
+};
+use crate::{
+    databases::nearest,
+    resources::{Application, Delivery, Destination, Document, Sealed},
+};
+
+/// What a plan is made with, beside the manifest and the document.
+pub struct Means<'a> {
+    /// Seals passwords; `None` refuses them.
+    pub master_key: Option<&'a MasterKey>,
+    /// An environment variable of the machine where apply runs.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+    /// What relative password files are relative to.
+    pub folder: &'a Path,
+    /// The time, in milliseconds since the Unix epoch.
+    pub now_ms: u64,
+    /// Whether what the file lacks is removed.
+    pub prune: bool,
+}
+
+/// What happens to one resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// It is new.
+    Create,
+    /// It changes.
+    Update,
+    /// It becomes another one of the same name, which begins anew.
+    Replace,
+    /// It goes.
+    Remove,
+}
+
+/// One change, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What happens.
+    pub verb: Verb,
+    /// `application`, `destination` or `route`.
+    pub what: &'static str,
+    /// Its name.
+    pub name: String,
+    /// What changes about it.
+    pub details: Vec<String>,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = match self.verb {
+            Verb::Create => "create",
+            Verb::Update => "update",
+            Verb::Replace => "replace",
+            Verb::Remove => "remove",
+        };
+        write!(f, "{verb} {} `{}`", self.what, self.name)?;
+        if !self.details.is_empty() {
+            write!(f, ": {}", self.details.join("; "))?;
+        }
+        Ok(())
+    }
+}
+
+/// What an apply comes to.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The document afterwards; its version is still that of the current one.
+    pub document: Document,
+    /// What changes; nothing where it is empty.
+    pub changes: Vec<Change>,
+    /// What the file lacks and apply leaves (`route \`old\``).
+    pub left: Vec<String>,
+    /// What looks like a slip but is allowed.
+    pub notes: Vec<String>,
+}
+
+/// Compares a manifest with the current document.
+///
+/// # Errors
+/// References that lead nowhere, passwords that cannot be read, sealed or kept: all of them, with their lines.
+pub fn plan(manifest: &Manifest, current: &Document, means: &Means<'_>) -> Result<Plan, Mistaken> {
+    let mut plan = Plan { document: current.clone(), changes: Vec::new(), left: Vec::new(), notes: Vec::new() };
+    let mut mistakes = Vec::new();
+    remove(manifest, &mut plan, means.prune);
+    for entry in &manifest.applications {
+        apply_application(entry, &mut plan, means);
+    }
+    for entry in &manifest.destinations {
+        if let Err(mistake) = apply_destination(manifest, entry, &mut plan, means) {
+            mistakes.push(mistake);
+        }
+    }
+    for entry in &manifest.routes {
+        let found = check_references(manifest, entry, &plan.document);
+        if found.is_empty() {
+            apply_route(entry, &mut plan);
+        }
+        mistakes.extend(found);
+    }
+    mistakes.sort();
+    if mistakes.is_empty() { Ok(plan) } else { Err(Mistaken(mistakes)) }
+}
+
+/// A random id: 12 lower-case letters and digits.
+#[must_use]
+pub fn random_id() -> String {
+    const CHARS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let mut random = rand::rng();
+    (0..12).map(|_| char::from(CHARS[random.random_range(0..CHARS.len())])).collect()
+}
+
+/// Routes go first: they refer to the others.
+fn remove(manifest: &Manifest, plan: &mut Plan, prune: bool) {
+    let Plan { document, changes, left, .. } = plan;
+    let mut lacks = |what: &'static str, name: &str, wanted: bool, details: Vec<String>| {
+        if wanted {
+            return true;
+        }
+        if prune {
+            changes.push(Change { verb: Verb::Remove, what, name: name.into(), details });
+        } else {
+            left.push(format!("{what} `{name}`"));
+        }
+        !prune
+    };
+    document.routes.retain(|route| {
+        lacks("route", &route.name, manifest.routes.iter().any(|entry| entry.spec.name == route.name), Vec::new())
+    });
+    document.destinations.retain(|destination| {
+        let wanted = manifest.destinations.iter().any(|entry| entry.name == destination.name);
+        lacks("destination", &destination.name, wanted, Vec::new())
+    });
+    document.applications.retain(|application| {
+        let wanted = manifest.applications.iter().any(|entry| entry.name == application.name);
+        let keys = match application.keys.iter().filter(|key| key.revoked_at_ms.is_none()).count() {
+            0 => Vec::new(),
+            1 => vec!["with its API key".into()],
+            count => vec![format!("with its {count} API keys")],
+        };
+        lacks("application", &application.name, wanted, keys)
+    });
+}
+
+fn apply_application(entry: &ApplicationEntry, plan: &mut Plan, means: &Means<'_>) {
+    let Some(known) = plan.document.applications.iter_mut().find(|known| known.name == entry.name) else {
+        let details =
+            if entry.topics.is_empty() { vec![] } else { vec![format!("topics {}", entry.topics.join(", "))] };
+        plan.changes.push(Change { verb: Verb::Create, what: "application", name: entry.name.clone(), details });
+        plan.document.applications.push(Application {
+            name: entry.name.clone(),
+            topics: entry.topics.clone(),
+            created_at_ms: means.now_ms,
+            keys: Vec::new(),
+        });
+        return;
+    };
+    let details = describe::topics(&known.topics, &entry.topics);
+    if !details.is_empty() {
+        plan.changes.push(Change { verb: Verb::Update, what: "application", name: entry.name.clone(), details });
+    }
+    known.topics.clone_from(&entry.topics);
+}
+
+fn apply_destination(
+    manifest: &Manifest,
+    entry: &DestinationEntry,
+    plan: &mut Plan,
+    means: &Means<'_>,
+) -> Result<(), Mistake> {
+    let place = plan.document.destinations.iter().position(|known| known.name == entry.name);
+    let known = place.map(|place| plan.document.destinations[place].clone());
+    let id = known.as_ref().map_or_else(random_id, |known| known.id.clone());
+    let password = sealed_password(entry, known.as_ref(), &id, means).map_err(|why| {
+        manifest.mistake(entry.password_place, format!("the password of destination `{}`: {why}", entry.name))
+    })?;
+    let mut wanted = Destination {
+        id,
+        name: entry.name.clone(),
+        kind: entry.kind.clone(),
+        url: entry.url.clone(),
+        password,
+        delivery: entry.delivery,
+        tls: entry.tls.clone(),
+        node: entry.node.clone(),
+        revision: known.as_ref().map_or(1, |known| known.revision),
+    };
+    let (Some(place), Some(known)) = (place, known) else {
+        let details = vec![format!("{} at {}", wanted.kind, wanted.url)];
+        plan.changes.push(Change { verb: Verb::Create, what: "destination", name: entry.name.clone(), details });
+        plan.document.destinations.push(wanted);
+        return Ok(());
+    };
+    let details = describe::destination(&known, &wanted);
+    if !details.is_empty() {
+        // All of them concern how the destination is reached or claimed: its actors are built anew.
+        wanted.revision += 1;
+        plan.changes.push(Change { verb: Verb::Update, what: "destination", name: entry.name.clone(), details });
+    }
+    plan.document.destinations[place] = wanted;
+    Ok(())
+}
+
+fn sealed_password(
+    entry: &DestinationEntry,
+    known: Option<&Destination>,
+    id: &str,
+    means: &Means<'_>,
+) -> Result<Option<Sealed>, String> {
+    let Some(source) = &entry.password else { return Ok(None) };
+    let kept = known.and_then(|known| known.password.as_ref());
+    let password: SecretString = match source {
+        PasswordSource::Kept => {
+            return kept
+                .cloned()
+                .map(Some)
+                .ok_or_else(|| "the registry keeps none; give it as { env = \"NAME\" } or { file = \"path\" }".into());
+        }
+        PasswordSource::Text(text) => text.clone(),
+        PasswordSource::Env(name) => (means.environment)(name)
+            .ok_or_else(|| format!("the environment variable {name} is not set here; set it and apply again"))?
+            .into(),
+        PasswordSource::File(path) => {
+            let path = means.folder.join(path);
+            let text = std::fs::read_to_string(&path)
+                .map_err(|error| format!("cannot read {}: {error}; check the path and its rights", path.display()))?;
+            text.trim_end_matches(['\r', '\n']).to_owned().into()
+        }
+    };
+    if password.expose_secret().is_empty() {
+        return Err("it is empty; leave `password` out where there is none".into());
+    }
+    let key = means.master_key.ok_or_else(|| SecretError::NoMasterKey.to_string())?;
+    let unchanged =
+        kept.filter(|kept| key.open(id, kept).is_ok_and(|opened| opened.expose_secret() == password.expose_secret()));
+    Ok(Some(unchanged.cloned().unwrap_or_else(|| key.seal(id, &password))))
+}
+
+fn check_references(manifest: &Manifest, entry: &RouteEntry, document: &Document) -> Vec<Mistake> {
+    let route = &entry.spec;
+    let mut found = Vec::new();
+    if !document.applications.iter().any(|application| application.name == route.application) {
+        let names: Vec<&str> = document.applications.iter().map(|application| application.name.as_str()).collect();
+        found.push(manifest.mistake(entry.application_place, unknown("application", &route.application, &names)));
+    }
+    match document.destinations.iter().find(|destination| destination.name == route.destination) {
+        None => {
+            // A destination with a mistake of its own is in the file, and was reported.
+            if !manifest.destinations.iter().any(|entry| entry.name == route.destination) {
+                let names: Vec<&str> = document.destinations.iter().map(|known| known.name.as_str()).collect();
+                found.push(
+                    manifest.mistake(entry.destination_place, unknown("destination", &route.destination, &names)),
+                );
+            }
+        }
+        Some(destination) if destination.delivery == Delivery::Parallel && route.key.is_empty() => {
+            found.push(manifest.mistake(
+                entry.destination_place,
+                format!(
+                    "destination `{}` is parallel, so a record may come twice; give route `{}` a key",
+                    destination.name, route.name
+                ),
+            ));
+        }
+        Some(_) => {}
+    }
+    found
+}
+
+fn unknown(what: &str, name: &str, names: &[&str]) -> String {
+    if names.is_empty() {
+        return format!("there is no {what} `{name}`; add a [[{what}]] of this name");
+    }
+    format!("there is no {what} `{name}`; {}", hint(name, names))
+}
+
+fn apply_route(entry: &RouteEntry, plan: &mut Plan) {
+    note_topic(entry, plan);
+    let name = entry.spec.name.clone();
+    let fresh = RouteSpec { id: random_id(), version: 1, ..entry.spec.clone() };
+    let Some(known) = plan.document.routes.iter_mut().find(|known| known.name == name) else {
+        let details = vec![describe::route(&fresh)];
+        plan.changes.push(Change { verb: Verb::Create, what: "route", name, details });
+        plan.document.routes.push(fresh);
+        return;
+    };
+    let mut wanted = RouteSpec { id: known.id.clone(), version: known.version, ..entry.spec.clone() };
+    let mut details = describe::route_changes(known, &wanted);
+    if details.is_empty() {
+        return;
+    }
+    // Another stream or another database is another place to begin at: the old place means nothing there.
+    if known.application != wanted.application || known.destination != wanted.destination {
+        details.push(format!("it begins anew at {}", String::from(fresh.start.clone())));
+        plan.changes.push(Change { verb: Verb::Replace, what: "route", name, details });
+        *known = fresh;
+        return;
+    }
+    if known.start != wanted.start {
+        details.push("a route's start counts when it is created, so this one goes on from where it is".into());
+    }
+    wanted.version += 1;
+    plan.changes.push(Change { verb: Verb::Update, what: "route", name, details });
+    *known = wanted;
+}
+
+/// A topic exists by having a route, so one that is nearly a listed one is told but not refused.
+fn note_topic(entry: &RouteEntry, plan: &mut Plan) {
+    let RouteSpec { name, application, topic, .. } = &entry.spec;
+    let listed = plan.document.applications.iter().find(|known| known.name == *application).map(|known| &known.topics);
+    let Some(listed) = listed.filter(|listed| !listed.contains(topic)) else { return };
+    if let Some(near) = nearest(topic, listed.iter().map(String::as_str)) {
+        plan.notes.push(format!(
+            "route `{name}` makes topic `{topic}` of `{application}` exist, which is not listed; was `{near}` meant?"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests;

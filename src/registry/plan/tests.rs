@@ -1,0 +1,144 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::*;
+
+const EXAMPLE: &str = include_str!("../manifest/example.toml");
+
+fn means<'a>(key: Option<&'a MasterKey>, environment: &'a dyn Fn(&str) -> Option<String>, prune: bool) -> Means<'a> {
+    Means { master_key: key, environment, folder: Path::new("/nonexistent"), now_ms: 7, prune }
+}
+
+fn hunter2(name: &str) -> Option<String> {
+    (name == "ROOMS_PASSWORD").then(|| "hunter2".into())
+}
+
+fn apply(text: &str, current: &Document, key: &MasterKey) -> Plan {
+    plan(&Manifest::parse(text).unwrap(), current, &means(Some(key), &hunter2, false)).unwrap()
+}
+
+fn words(plan: &Plan) -> String {
+    plan.changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_is_created_once_and_then_changes_nothing() {
+    let key = MasterKey::generate();
+    let first = apply(EXAMPLE, &Document::default(), &key);
+    insta::assert_snapshot!(words(&first), @r###"
+create application `car-app`: topics cars
+create destination `rooms`: mysql at mysql://writer@10.0.0.5/cars_room
+create route `rooms-cars`: topic `cars` of `car-app` into table `cars` of `rooms`, from now
+"###);
+    assert_eq!(first.document.routes[0].version, 1);
+    assert_eq!(first.document.destinations[0].revision, 1);
+    assert_eq!(first.document.destinations[0].id.len(), 12);
+    let again = apply(EXAMPLE, &first.document, &key);
+    assert_eq!(again.changes, []);
+    assert_eq!(again.document, first.document);
+    assert!(!format!("{first:?}").contains("hunter2"));
+}
+
+#[test]
+fn changes_are_told_in_words_and_counted() {
+    let key = MasterKey::generate();
+    let first = apply(EXAMPLE, &Document::default(), &key).document;
+    let text = EXAMPLE
+        .replace("10.0.0.5", "10.0.0.6")
+        .replace("{ env = \"ROOMS_PASSWORD\" }", "\"hunter3\"")
+        .replace("topics = [\"cars\"]", "topics = [\"cars\", \"sales\"]")
+        .replace("as = \"int\", default = 0", "as = \"int\"")
+        .replace("[\"id\"]", "[\"id\", \"car_name\"]");
+    let second = apply(&text, &first, &key);
+    insta::assert_snapshot!(words(&second), @r###"
+update application `car-app`: topics added: sales
+update destination `rooms`: url mysql://writer@10.0.0.5/cars_room → mysql://writer@10.0.0.6/cars_room; password changed
+update route `rooms-cars`: key ["id"] → ["id","car_name"]; column stock {"as":"int","default":0,"from":"stock"} → {"as":"int","from":"stock"}
+"###);
+    assert_eq!((second.document.routes[0].version, second.document.destinations[0].revision), (2, 2));
+    assert_eq!(second.document.routes[0].id, first.routes[0].id);
+    assert_eq!(second.document.destinations[0].id, first.destinations[0].id);
+    assert!(!words(&second).contains("hunter"));
+}
+
+#[test]
+fn what_the_file_lacks_is_left_or_pruned() {
+    let key = MasterKey::generate();
+    let mut first = apply(EXAMPLE, &Document::default(), &key).document;
+    super::super::keys::create(&mut first, "car-app", None, 0).unwrap();
+    let manifest = Manifest::parse("[[application]]\nname = \"other\"").unwrap();
+    let left = plan(&manifest, &first, &means(None, &hunter2, false)).unwrap();
+    assert_eq!(left.left, ["route `rooms-cars`", "destination `rooms`", "application `car-app`"]);
+    assert_eq!(left.document.routes, first.routes);
+    let pruned = plan(&manifest, &first, &means(None, &hunter2, true)).unwrap();
+    insta::assert_snapshot!(words(&pruned), @r###"
+remove route `rooms-cars`
+remove destination `rooms`
+remove application `car-app`: with its API key
+create application `other`
+"###);
+    assert_eq!(pruned.document.routes.len() + pruned.document.destinations.len(), 0);
+    assert_eq!(pruned.document.applications.len(), 1);
+}
+
+#[test]
+fn references_that_lead_nowhere_are_told_with_their_lines() {
+    let text = EXAMPLE
+        .replace("application = \"car-app\"", "application = \"car-ap\"")
+        .replace("destination = \"rooms\"", "destination = \"roms\"");
+    let manifest = Manifest::parse(&text).unwrap();
+    let key = MasterKey::generate();
+    let error = plan(&manifest, &Document::default(), &means(Some(&key), &hunter2, false)).unwrap_err();
+    insta::assert_snapshot!(error, @r###"
+line 15, column 15: there is no application `car-ap`; did you mean `car-app`?
+line 17, column 15: there is no destination `roms`; did you mean `rooms`?
+"###);
+}
+
+#[test]
+fn passwords_that_cannot_be_read_or_kept_are_told_with_the_remedy() {
+    let key = MasterKey::generate();
+    let refused = |text: &str, key: Option<&MasterKey>, environment: &dyn Fn(&str) -> Option<String>| {
+        plan(&Manifest::parse(text).unwrap(), &Document::default(), &means(key, environment, false))
+            .unwrap_err()
+            .to_string()
+    };
+    insta::assert_snapshot!(refused(EXAMPLE, Some(&key), &|_| None), @"line 9, column 12: the password of destination `rooms`: the environment variable ROOMS_PASSWORD is not set here; set it and apply again");
+    insta::assert_snapshot!(refused(EXAMPLE, None, &hunter2), @"line 9, column 12: the password of destination `rooms`: there is no master key; make one with `tidegate key generate-master`, keep it in a file that only Tidegate may read, and name that file in `master_key_file` (or set TIDEGATE_MASTER_KEY)");
+    let kept = EXAMPLE.replace("env = \"ROOMS_PASSWORD\"", "kept = true");
+    insta::assert_snapshot!(refused(&kept, Some(&key), &hunter2), @r#"line 9, column 12: the password of destination `rooms`: the registry keeps none; give it as { env = "NAME" } or { file = "path" }"#);
+    let file = EXAMPLE.replace("env = \"ROOMS_PASSWORD\"", "file = \"pw\"");
+    insta::assert_snapshot!(refused(&file, Some(&key), &hunter2), @"line 9, column 12: the password of destination `rooms`: cannot read /nonexistent/pw: No such file or directory (os error 2); check the path and its rights");
+}
+
+#[test]
+fn a_route_that_moves_begins_anew() {
+    let key = MasterKey::generate();
+    let first = apply(EXAMPLE, &Document::default(), &key).document;
+    let text = format!(
+        "{}\n[[destination]]\nname = \"lofts\"\nkind = \"mysql\"\nurl = \"mysql://w@h/d\"\n",
+        EXAMPLE.replace("destination = \"rooms\"", "destination = \"lofts\"")
+    );
+    let moved = apply(&text, &first, &key);
+    insta::assert_snapshot!(words(&moved), @r###"
+create destination `lofts`: mysql at mysql://w@h/d
+replace route `rooms-cars`: destination rooms → lofts; it begins anew at now
+"###);
+    assert_ne!(moved.document.routes[0].id, first.routes[0].id);
+    assert_eq!(moved.document.routes[0].version, 1);
+}
+
+#[test]
+fn a_topic_that_is_nearly_a_listed_one_is_noted() {
+    let key = MasterKey::generate();
+    let noted = apply(&EXAMPLE.replace("topic = \"cars\"", "topic = \"car\""), &Document::default(), &key);
+    insta::assert_snapshot!(noted.notes.join("\n"), @"route `rooms-cars` makes topic `car` of `car-app` exist, which is not listed; was `cars` meant?");
+}
+
+#[test]
+fn a_parallel_destination_wants_keyed_routes() {
+    let text = EXAMPLE.replace("\"ordered\"", "\"parallel\"").replace("key = [\"id\"]", "");
+    let key = MasterKey::generate();
+    let error =
+        plan(&Manifest::parse(&text).unwrap(), &Document::default(), &means(Some(&key), &hunter2, false)).unwrap_err();
+    insta::assert_snapshot!(error, @"line 17, column 15: destination `rooms` is parallel, so a record may come twice; give route `rooms-cars` a key");
+}

@@ -1,0 +1,255 @@
+//! The document in Redis: one value with its version, replaced only by who has read what is there, and the list of who
+//! changed what.
+
+use std::time::Duration;
+
+use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, Script, aio::MultiplexedConnection};
+
+use crate::{config::RedisUrl, resources::Document};
+
+/// Longest time to connect and log in.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest time for an answer.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Changes that are remembered (roughly: Redis trims whole nodes of the stream).
+const MAX_CHANGES: usize = 10_000;
+/// Longest text of one change: a large apply is cut short in the audit, not in the document.
+const MAX_CHANGE_BYTES: usize = 4096;
+
+/// Replaces the document if it is the one that was read. It may write to a full Redis: an operator must be able to
+/// change what fills it. KEYS: document, changes. ARGV: the version and installation that were read, the new ones, the
+/// body, who, what, how many changes are kept.
+const REPLACE: &str = r"#!lua flags=allow-oom
+local read = redis.call('HMGET', KEYS[1], 'version', 'installation')
+if (read[1] or '0') ~= ARGV[1] or (read[2] or '') ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], 'version', ARGV[3], 'installation', ARGV[4], 'body', ARGV[5])
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[8], '*', 'version', ARGV[3], 'who', ARGV[6], 'what', ARGV[7])
+return 1
+";
+
+/// Why the document could not be read or written.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum StoreError {
+    /// Redis is away, refuses, or is too slow.
+    #[error("Redis at {address}: {why}")]
+    Unavailable {
+        /// Where it should be, without a password.
+        address: String,
+        /// What happened, and the remedy where there is one.
+        why: String,
+    },
+    /// What stands there is no document of this version of Tidegate.
+    #[error("the registry in Redis at {address} cannot be understood ({why}); was it written by a newer Tidegate?")]
+    Unreadable {
+        /// Where Redis is.
+        address: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// One entry of the list of changes.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct AuditEntry {
+    /// The entry's id; its first part is the time in milliseconds since the Unix epoch.
+    pub id: String,
+    /// The document's version afterwards.
+    pub version: u64,
+    /// Who changed it.
+    pub who: String,
+    /// What was changed, a line each.
+    pub what: String,
+}
+
+/// Version and installation: what tells two documents apart.
+pub(super) type Edition = (u64, String);
+
+/// The document's place in Redis, over a connection that is made on first use.
+pub struct Store {
+    client: Client,
+    connection: Option<MultiplexedConnection>,
+    address: String,
+    prefix: String,
+}
+
+impl Store {
+    /// The registry of this prefix.
+    ///
+    /// # Errors
+    /// The address cannot be understood. Nothing connects yet.
+    pub fn open(url: &RedisUrl, prefix: &str) -> Result<Self, StoreError> {
+        let address = url.to_string();
+        let client = Client::open(url.expose())
+            .map_err(|error| StoreError::Unavailable { address: address.clone(), why: described(&error) })?;
+        Ok(Self { client, connection: None, address, prefix: prefix.to_owned() })
+    }
+
+    /// The hash with `version`, `installation` and `body`. The braces keep all of the registry on one node of a cluster.
+    pub(super) fn document_key(&self) -> String {
+        format!("{}:{{registry}}:document", self.prefix)
+    }
+
+    /// The stream of changes.
+    pub(super) fn changes_key(&self) -> String {
+        format!("{}:{{registry}}:changes", self.prefix)
+    }
+
+    /// Where Redis is, without a password.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The document, if there is one.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn load(&mut self) -> Result<Option<Document>, StoreError> {
+        let key = self.document_key();
+        let body: Option<String> =
+            self.run(async |connection| redis::cmd("HGET").arg(&key).arg("body").query_async(connection).await).await?;
+        body.map(|body| self.parse(&body)).transpose()
+    }
+
+    /// Replaces `old` by `new`; false where `old` is not what stands there any more.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. Where the answer was lost, whether it was replaced is unknown.
+    pub async fn replace(
+        &mut self,
+        old: &Document,
+        new: &Document,
+        who: &str,
+        what: &[String],
+    ) -> Result<bool, StoreError> {
+        let body = serde_json::to_string(new)
+            .map_err(|error| StoreError::Unreadable { address: self.address.clone(), why: error.to_string() })?;
+        let (document, changes) = (self.document_key(), self.changes_key());
+        let what = shortened(what);
+        let script = Script::new(REPLACE);
+        self.run(async |connection| {
+            let mut call = script.key(&document);
+            call.key(&changes).arg(old.version).arg(&old.installation).arg(new.version).arg(&new.installation);
+            call.arg(&body).arg(who).arg(&what).arg(MAX_CHANGES).invoke_async(connection).await
+        })
+        .await
+    }
+
+    /// The latest changes, newest first.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn changes(&mut self, most: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        let key = self.changes_key();
+        let entries: Vec<(String, std::collections::HashMap<String, String>)> = self
+            .run(async |connection| {
+                redis::cmd("XREVRANGE").arg(&key).arg("+").arg("-").arg("COUNT").arg(most).query_async(connection).await
+            })
+            .await?;
+        let entry = |(id, mut fields): (String, std::collections::HashMap<String, String>)| AuditEntry {
+            id,
+            version: fields.get("version").and_then(|version| version.parse().ok()).unwrap_or_default(),
+            who: fields.remove("who").unwrap_or_default(),
+            what: fields.remove("what").unwrap_or_default(),
+        };
+        Ok(entries.into_iter().map(entry).collect())
+    }
+
+    /// Whether the server can do its work: it answers, is new enough, and throws nothing away. Answers with what it is.
+    ///
+    /// # Errors
+    /// A sentence with the remedy.
+    pub async fn check_server(&mut self) -> Result<String, String> {
+        let info: String =
+            self.run(async |c| redis::cmd("INFO").query_async(c).await).await.map_err(|error| error.to_string())?;
+        let field = |name: &str| {
+            info.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        };
+        let version = field("redis_version");
+        if version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major < 7) {
+            return Err(format!("Redis {version} is too old; Tidegate needs 7.0 or later, or Valkey"));
+        }
+        let policy = field("maxmemory_policy");
+        if !matches!(policy.as_str(), "" | "noeviction") {
+            return Err(format!(
+                "maxmemory-policy is {policy}, so a full Redis would throw records away; set `maxmemory-policy noeviction`"
+            ));
+        }
+        if field("aof_enabled") == "0" {
+            return Ok(format!(
+                "version {version}, but a restart loses records: set `appendonly yes`, `appendfsync always`"
+            ));
+        }
+        Ok(format!("version {version}"))
+    }
+
+    pub(super) fn parse(&self, body: &str) -> Result<Document, StoreError> {
+        serde_json::from_str(body)
+            .map_err(|error| StoreError::Unreadable { address: self.address.clone(), why: error.to_string() })
+    }
+
+    /// A connection of its own, for a reader that blocks.
+    pub(super) async fn connect(&self, response_timeout: Duration) -> Result<MultiplexedConnection, StoreError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(response_timeout));
+        self.client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .map_err(|error| self.unavailable(&error))
+    }
+
+    pub(super) fn unavailable(&self, error: &RedisError) -> StoreError {
+        StoreError::Unavailable { address: self.address.clone(), why: described(error) }
+    }
+
+    async fn run<T>(
+        &mut self,
+        call: impl AsyncFn(&mut MultiplexedConnection) -> RedisResult<T>,
+    ) -> Result<T, StoreError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.connect(RESPONSE_TIMEOUT).await?,
+        };
+        match call(&mut connection).await {
+            Ok(value) => {
+                self.connection = Some(connection);
+                Ok(value)
+            }
+            // The connection goes too: after any error it may be out of step.
+            Err(error) => Err(self.unavailable(&error)),
+        }
+    }
+}
+
+/// Redis's words, with the remedy where it is plain. They name commands and keys, never values.
+fn described(error: &RedisError) -> String {
+    if error.is_timeout() {
+        return "it does not answer; is it overloaded or stopped?".into();
+    }
+    if error.is_connection_refusal() {
+        return "nothing listens there; is it running, and is `redis_url` right?".into();
+    }
+    match error.code() {
+        Some("NOAUTH" | "WRONGPASS") => "it wants another password; put the right one into `redis_url`".into(),
+        Some("NOPERM") => format!("{error}; give the user all commands on keys that begin with the prefix"),
+        _ => error.to_string(),
+    }
+}
+
+fn shortened(what: &[String]) -> String {
+    let mut text = what.join("\n");
+    if text.len() > MAX_CHANGE_BYTES {
+        let mut end = MAX_CHANGE_BYTES;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push_str(" …");
+    }
+    text
+}

@@ -1,0 +1,239 @@
+//! The adapters as the core's actors get them: the log in Redis, the databases of the registry, the janitor's work, the
+//! counters.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use serde_json::json;
+use tidegate_actors::{
+    breaker::BreakerState,
+    message::{Generation, StreamId},
+    ports::{Destination, EntryReader, EventLog, Fault, Housekeeping, LogError, Observe, World, WriteError},
+    route::{DestinationSpec, Topology},
+    schema::TableSchema,
+    status::{DestinationDetail, DestinationStatus},
+    transaction::{Committed, LaneId, TakenOver, Transaction, WatermarkRow},
+};
+
+use crate::{
+    databases,
+    http::{DocumentReceiver, metrics},
+    redis::{
+        Redis, RedisLog, RedisReader, dead,
+        memory::{self, MemoryGuard, Pressure},
+        trim::{self, Retention},
+    },
+    registry::{connection::connection, secrets::MasterKey},
+    resources::{Delivery, Document},
+};
+
+/// What a node's actors are made from.
+pub struct NodeWorld {
+    /// The log.
+    pub redis: Redis,
+    /// The registry.
+    pub documents: DocumentReceiver,
+    /// What destinations' passwords are sealed with.
+    pub master_key: Option<Arc<MasterKey>>,
+    /// What is kept after every destination has it.
+    pub retention: Retention,
+    /// Shares of Redis's memory: trim above the first, refuse above the second.
+    pub memory_marks: (f64, f64),
+    /// Set by the janitor above the second mark, read by the appenders.
+    pub full: Arc<AtomicBool>,
+}
+
+/// The part of the registry's document that the actors work by.
+#[must_use]
+pub fn topology(document: &Document) -> Topology {
+    let ordered = document.destinations.iter().filter(|destination| destination.delivery == Delivery::Ordered);
+    let spec = |destination: &crate::resources::Destination| {
+        let routes = document.routes.iter().filter(|route| route.destination == destination.name);
+        Arc::new(DestinationSpec {
+            id: destination.id.as_str().into(),
+            name: destination.name.as_str().into(),
+            revision: destination.revision,
+            routes: routes.cloned().map(Arc::new).collect(),
+        })
+    };
+    Topology {
+        version: document.version,
+        installation: document.installation.as_str().into(),
+        destinations: ordered.map(spec).collect(),
+    }
+}
+
+impl World for NodeWorld {
+    fn log(&self, destination: &DestinationSpec) -> Box<dyn EventLog> {
+        Box::new(RedisLog::new(&self.redis, &destination.name))
+    }
+
+    fn reader(&self, _: &DestinationSpec) -> Box<dyn EntryReader> {
+        Box::new(RedisReader::new(&self.redis))
+    }
+
+    fn destination(&self, destination: &DestinationSpec) -> Box<dyn Destination> {
+        let document = self.documents.borrow().clone();
+        let known =
+            document.as_ref().and_then(|document| document.destinations.iter().find(|one| one.id == *destination.id));
+        let opened = known.ok_or_else(|| "it is no longer in the registry".to_owned()).and_then(|known| {
+            let kind = databases::kind(&known.kind)?;
+            let connection = connection(known, self.master_key.as_deref()).map_err(|error| error.to_string())?;
+            Ok((kind.open)(connection))
+        });
+        opened.unwrap_or_else(|why| Box::new(Unusable(why)))
+    }
+
+    fn housekeeping(&self) -> Box<dyn Housekeeping> {
+        let (soft, hard) = self.memory_marks;
+        Box::new(Keeper {
+            redis: self.redis.clone(),
+            documents: self.documents.clone(),
+            retention: self.retention,
+            guard: MemoryGuard::new(soft, hard, Arc::clone(&self.full)),
+        })
+    }
+
+    fn observer(&self) -> Arc<dyn Observe> {
+        Arc::new(Counters)
+    }
+}
+
+/// A destination whose settings lead nowhere on this node: held, with the reason, until they are mended.
+struct Unusable(String);
+
+impl Unusable {
+    fn held<T>(&self) -> Result<T, WriteError> {
+        Err(WriteError::Hold(Fault::new(self.0.clone())))
+    }
+}
+
+#[async_trait(?Send)]
+impl Destination for Unusable {
+    async fn probe(&mut self) -> Result<(), WriteError> {
+        self.held()
+    }
+
+    async fn take_over(&mut self, _: &str, _: &str, _: &str) -> Result<TakenOver, WriteError> {
+        self.held()
+    }
+
+    async fn begin_lane(&mut self, _: &LaneId, _: &Generation, _: &str, _: StreamId) -> Result<(), WriteError> {
+        self.held()
+    }
+
+    async fn watermark(&mut self, _: &LaneId, _: &Generation) -> Result<Option<WatermarkRow>, WriteError> {
+        self.held()
+    }
+
+    async fn table(&mut self, _: &str) -> Result<TableSchema, WriteError> {
+        self.held()
+    }
+
+    async fn commit(&mut self, _: &Transaction) -> Result<Committed, WriteError> {
+        self.held()
+    }
+}
+
+/// The janitor's work.
+struct Keeper {
+    redis: Redis,
+    documents: DocumentReceiver,
+    retention: Retention,
+    guard: MemoryGuard,
+}
+
+#[async_trait(?Send)]
+impl Housekeeping for Keeper {
+    async fn tidy(&mut self) -> Result<serde_json::Value, LogError> {
+        let sample = memory::sample(&self.redis).await?;
+        let memory = self.guard.observe(Instant::now(), sample);
+        if let Some(ratio) = memory.ratio {
+            metrics::redis_memory(ratio);
+        }
+        let Some(document) = self.documents.borrow().clone() else { return Ok(json!({"memory_ratio": memory.ratio})) };
+        // Under pressure nothing is retained: only what some destination still has to get.
+        let retention = match memory.pressure {
+            Pressure::None => self.retention,
+            Pressure::Soft | Pressure::Hard => Retention { time: Some(Duration::ZERO), messages: Some(0) },
+        };
+        let mut streams = BTreeMap::new();
+        for (application, outcome) in trim::round(&self.redis, &document, retention).await {
+            let trimmed = outcome?;
+            streams.insert(application, json!({"removed": trimmed.removed, "held_by": trimmed.held_by}));
+        }
+        for destination in &document.destinations {
+            let mut letters = 0;
+            for application in &document.applications {
+                letters += dead::count(&self.redis, &application.name, &destination.id).await?;
+            }
+            metrics::dead_letters(&destination.name, u32::try_from(letters).unwrap_or(u32::MAX));
+        }
+        Ok(json!({
+            "memory_ratio": memory.ratio,
+            "memory_pressure": format!("{:?}", memory.pressure).to_lowercase(),
+            "memory_full_in_s": memory.full_in.map(|time| time.as_secs()),
+            "streams": streams,
+        }))
+    }
+}
+
+/// Counts what the actors do in the process's metrics.
+#[derive(Debug, Default)]
+struct Counters;
+
+/// Kinds of actors as the metric's label, which has to live as long as the process.
+static KINDS: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+
+fn label(kind: &str) -> &'static str {
+    let mut kinds = KINDS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = kinds.iter().find(|known| **known == kind) {
+        return known;
+    }
+    let leaked: &'static str = Box::leak(kind.to_owned().into_boxed_str());
+    kinds.push(leaked);
+    leaked
+}
+
+impl Observe for Counters {
+    fn committed(&self, destination: &str, rows: u64, took: Duration, accepted_ms: &mut dyn Iterator<Item = u64>) {
+        metrics::delivered(destination, rows, took);
+        let now = u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or(0);
+        // Entries of one millisecond waited alike; most of a batch shares a few of them.
+        let mut last = None;
+        for accepted in accepted_ms {
+            if last != Some(accepted) {
+                metrics::end_to_end(destination, Duration::from_millis(now.saturating_sub(accepted)));
+                last = Some(accepted);
+            }
+        }
+    }
+
+    fn fenced(&self, destination: &str) {
+        metrics::fence_rejection(destination);
+    }
+
+    fn gap(&self, _: &str) {
+        metrics::stream_gap();
+    }
+
+    fn restarted(&self, kind: &str) {
+        metrics::actor_restarted(label(kind));
+    }
+
+    fn destination(&self, name: &str, detail: &DestinationDetail, _: u64) {
+        metrics::backlog(name, detail.backlog, Duration::from_secs_f64(detail.backlog_age_s.max(0.0)));
+        metrics::destination_up(name, detail.status == DestinationStatus::Up);
+        metrics::held_routes(name, u32::from(detail.held.is_some()));
+        let state = match detail.breaker {
+            BreakerState::Closed => 0,
+            BreakerState::HalfOpen => 1,
+            BreakerState::Open => 2,
+        };
+        metrics::breaker_state(name, state);
+    }
+}
