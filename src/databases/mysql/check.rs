@@ -69,6 +69,11 @@ pub(super) async fn steps(settings: &Connection) -> Vec<CheckStep> {
         (TlsMode::Off, true) => "off; the server is on this machine",
         (TlsMode::Off, false) => "OFF: passwords and records cross the network readable",
     };
+    if let Some(ca) = settings.tls.as_ref().and_then(|tls| tls.ca.as_ref())
+        && let Err(error) = tokio::fs::read(ca).await
+    {
+        return vec![tls(Err(format!("`{ca}`, named in `tls.ca`, can't be read: {error}")))];
+    }
     let mut session = match Session::open(settings).await {
         Ok(session) => session,
         Err(error) if is_tls(&error) => {
