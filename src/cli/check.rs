@@ -110,12 +110,17 @@ impl Check {
             let hint = nearest(name, names()).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
             anyhow::bail!("there is no destination `{name}`{hint}");
         }
-        let wanted = |destination: &&Destination| self.destination.as_ref().is_none_or(|name| *name == destination.name);
+        let wanted =
+            |destination: &&Destination| self.destination.as_ref().is_none_or(|name| *name == destination.name);
         for destination in document.destinations.iter().filter(wanted) {
             report.heading(&format!("destination {} ({})", destination.name, destination.kind))?;
             if let Some(node) = destination.node.as_ref().filter(|node| **node != settings.node) {
                 let outcome = Ok(format!("this file is on node `{node}`; run the check there"));
-                report.add(Some(&destination.name), None, CheckStep { step: "node", subject: node.clone(), outcome })?;
+                report.add(
+                    Some(&destination.name),
+                    None,
+                    CheckStep { step: "node", subject: node.clone(), outcome },
+                )?;
                 continue;
             }
             check_destination(document, destination, key, report).await?;
@@ -179,7 +184,11 @@ async fn check_destination(
     let (kind, connection) = match found {
         Ok(found) => found,
         Err(wrong) => {
-            report.add(Some(name), None, CheckStep { step: "settings", subject: destination.url.clone(), outcome: Err(wrong) })?;
+            report.add(
+                Some(name),
+                None,
+                CheckStep { step: "settings", subject: destination.url.clone(), outcome: Err(wrong) },
+            )?;
             return Ok(());
         }
     };
@@ -205,7 +214,9 @@ async fn check_destination(
 async fn check_route(route: &RouteSpec, database: &mut dyn Database) -> Vec<CheckStep> {
     let subject = route.table.clone();
     let table = match timeout(TABLE_TIMEOUT, database.table(&route.table)).await {
-        Err(_) => Err(format!("the database did not describe it within {} s; look at its load", TABLE_TIMEOUT.as_secs())),
+        Err(_) => {
+            Err(format!("the database did not describe it within {} s; look at its load", TABLE_TIMEOUT.as_secs()))
+        }
         Ok(Err(error)) => Err(error.to_string()),
         Ok(Ok(table)) => Ok(table),
     };

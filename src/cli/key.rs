@@ -85,7 +85,9 @@ impl Key {
 async fn create(flags: &Flags, application: &str, expires: Option<Duration>) -> anyhow::Result<()> {
     let now = now_ms()?;
     let expires = expires
-        .map(|time| u64::try_from(time.as_millis()).ok().and_then(|ms| now.checked_add(ms)).context("--expires is too far away"))
+        .map(|time| {
+            u64::try_from(time.as_millis()).ok().and_then(|ms| now.checked_add(ms)).context("--expires is too far away")
+        })
         .transpose()?;
     let key = registry(&settings(flags)?, "key create")?
         .change(|current| {
@@ -150,7 +152,11 @@ async fn list(flags: &Flags, only: Option<&str>, json: bool) -> anyhow::Result<(
     writeln!(out, "{:width$}  {:8}  {:7}  {:20}  EXPIRES", "APPLICATION", "KEY", "STATE", "CREATED")?;
     for line in &lines {
         let expires = line.expires_at.as_deref().unwrap_or("never");
-        writeln!(out, "{:width$}  {:8}  {:7}  {:20}  {expires}", line.application, line.id, line.state, line.created_at)?;
+        writeln!(
+            out,
+            "{:width$}  {:8}  {:7}  {:20}  {expires}",
+            line.application, line.id, line.state, line.created_at
+        )?;
     }
     Ok(())
 }

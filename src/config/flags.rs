@@ -98,7 +98,9 @@ pub(super) fn names() -> Vec<(String, String)> {
     Alone::command()
         .get_arguments()
         .filter(|argument| argument.get_id() != "config" && argument.get_id() != "help")
-        .map(|argument| (argument.get_id().to_string(), argument.get_help().map(ToString::to_string).unwrap_or_default()))
+        .map(|argument| {
+            (argument.get_id().to_string(), argument.get_help().map(ToString::to_string).unwrap_or_default())
+        })
         .collect()
 }
 

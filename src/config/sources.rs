@@ -75,11 +75,7 @@ impl Sources {
     }
 
     /// A setting that has a default.
-    pub(super) fn read<T>(
-        &self,
-        name: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Result<T, SettingError> {
+    pub(super) fn read<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, SettingError> {
         let default = DEFAULTS.iter().find(|(known, _)| *known == name).map_or("", |(_, default)| *default);
         let text = self.text(name)?.unwrap_or_else(|| default.to_owned());
         parse(&text).map_err(|problem| self.wrong(name, &problem))

@@ -68,7 +68,8 @@ impl FromStr for Retention {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const REMEDY: &str = "give a time such as `24h`, a number of messages such as `1000000`, or both: `24h,1000000`";
+        const REMEDY: &str =
+            "give a time such as `24h`, a number of messages such as `1000000`, or both: `24h,1000000`";
         let mut retention = Self { age: None, messages: None };
         for part in text.split(',').map(str::trim) {
             let twice = if let Ok(messages) = part.replace('_', "").parse::<u64>() {
@@ -160,7 +161,10 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
 /// systemd names the unit's own folder; a person's node keeps its state where such things are kept.
 pub(super) fn default_state_dir(environment: &[(String, String)]) -> PathBuf {
     let variable = |name: &str| {
-        environment.iter().find(|(given, value)| given == name && !value.is_empty()).map(|(_, value)| PathBuf::from(value))
+        environment
+            .iter()
+            .find(|(given, value)| given == name && !value.is_empty())
+            .map(|(_, value)| PathBuf::from(value))
     };
     variable("STATE_DIRECTORY")
         .or_else(|| variable("XDG_STATE_HOME").map(|home| home.join("tidegate")))

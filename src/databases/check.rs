@@ -68,7 +68,9 @@ async fn resolve(host: &str, port: u16, connection: &Connection) -> Result<Vec<S
             "the name server did not answer within {} s; check this machine's DNS",
             connection.connect_timeout.as_secs()
         )),
-        Ok(Err(error)) => Err(format!("no address is known for this name ({error}); check the host in the destination's url")),
+        Ok(Err(error)) => {
+            Err(format!("no address is known for this name ({error}); check the host in the destination's url"))
+        }
         Ok(Ok(found)) => {
             let found: Vec<SocketAddr> = found.take(MAX_ADDRESSES).collect();
             if found.is_empty() {
@@ -147,6 +149,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_has_no_network_steps() {
-        assert_eq!(check(&Kind { port: None, ..kind(|_| Box::pin(async { vec![] })) }, &to("sqlite:///srv/rooms.db")).await, []);
+        assert_eq!(
+            check(&Kind { port: None, ..kind(|_| Box::pin(async { vec![] })) }, &to("sqlite:///srv/rooms.db")).await,
+            []
+        );
     }
 }

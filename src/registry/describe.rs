@@ -80,7 +80,8 @@ pub(super) fn route_changes(old: &RouteSpec, new: &RouteSpec) -> Vec<String> {
                     Some(_) => {}
                 }
             }
-            details.extend(old.keys().filter(|column| !new.contains_key(*column)).map(|c| format!("column {c} removed")));
+            details
+                .extend(old.keys().filter(|column| !new.contains_key(*column)).map(|c| format!("column {c} removed")));
         }
         (None, None) => {}
         (_, Some(new)) => {

@@ -132,7 +132,8 @@ pub fn create(
     };
     let body = format!("{KEY_PREFIX}{id}{}", base62(SECRET_CHARS));
     let text: SecretString = format!("{body}{}", checksum(&body)).into();
-    let key = ApiKey { id, digest: digest(text.expose_secret()), created_at_ms: now_ms, expires_at_ms, revoked_at_ms: None };
+    let key =
+        ApiKey { id, digest: digest(text.expose_secret()), created_at_ms: now_ms, expires_at_ms, revoked_at_ms: None };
     owner.keys.push(key.clone());
     Ok((text, key))
 }
@@ -227,7 +228,8 @@ mod tests {
     use super::*;
 
     fn document() -> Document {
-        let application = |name: &str| Application { name: name.into(), topics: vec![], created_at_ms: 0, keys: vec![] };
+        let application =
+            |name: &str| Application { name: name.into(), topics: vec![], created_at_ms: 0, keys: vec![] };
         Document { applications: vec![application("car-app"), application("shop")], ..Document::default() }
     }
 
@@ -277,7 +279,7 @@ mod tests {
         assert!(authenticate(&document.applications, short.expose_secret(), 49).is_some());
         assert!(authenticate(&document.applications, short.expose_secret(), 50).is_none());
         assert!(matches!(revoke(&mut document, "shop", &Which::Only, 10), Err(KeyError::Ambiguous { count: 2, .. })));
-        assert_eq!(revoke(&mut document, "shop", &Which::Only, 60).unwrap(), [kept.id.clone()]);
+        assert_eq!(revoke(&mut document, "shop", &Which::Only, 60).unwrap(), std::slice::from_ref(&kept.id));
         assert!(authenticate(&document.applications, long.expose_secret(), 61).is_none());
         let again = revoke(&mut document, "shop", &Which::Named(long.expose_secret().into()), 62).unwrap_err();
         assert!(!again.to_string().contains(long.expose_secret()), "{again}");

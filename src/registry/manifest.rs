@@ -138,7 +138,9 @@ fn application(mut fields: Fields<'_, '_>, taken: &mut Taken) -> ApplicationEntr
     let name = name(&mut fields, "application", taken);
     if name == "registry" {
         // Its stream's keys would share the hash tag of the registry's own.
-        fields.mistakes.add(fields.place(), "`registry` is taken by Tidegate itself; give the application another name");
+        fields
+            .mistakes
+            .add(fields.place(), "`registry` is taken by Tidegate itself; give the application another name");
     }
     let mut topics: Vec<String> = Vec::new();
     for topic in fields.texts("topics") {
@@ -231,11 +233,16 @@ fn address(url: &Text, mistakes: &Mistakes<'_>) -> Option<Url> {
     }
     match Url::parse(&url.value) {
         Err(error) => {
-            mistakes.add(url.place, format!("`url` is not an address ({error}); write one such as mysql://user@host/database"));
+            mistakes.add(
+                url.place,
+                format!("`url` is not an address ({error}); write one such as mysql://user@host/database"),
+            );
             None
         }
         Ok(parsed) => {
-            let in_query = |(name, _): (std::borrow::Cow<'_, str>, _)| matches!(&*name.to_lowercase(), "password" | "passwd" | "pwd");
+            let in_query = |(name, _): (std::borrow::Cow<'_, str>, _)| {
+                matches!(&*name.to_lowercase(), "password" | "passwd" | "pwd")
+            };
             if parsed.password().is_some() || parsed.query_pairs().any(in_query) {
                 mistakes.add(
                     url.place,
@@ -291,7 +298,9 @@ fn start(text: &Text, mistakes: &Mistakes<'_>) -> Start {
     {
         mistakes.add(
             text.place,
-            format!("`{moment}` is not a start; give \"now\", \"earliest\" or a time such as \"2026-01-31T08:00:00+07:00\""),
+            format!(
+                "`{moment}` is not a start; give \"now\", \"earliest\" or a time such as \"2026-01-31T08:00:00+07:00\""
+            ),
         );
     }
     start

@@ -104,7 +104,9 @@ impl<S: StreamRegistration> Registry<S> {
             let outcome = self.store.replace(&current, &document, &self.who, &what).await;
             match outcome {
                 Ok(true) => {
-                    streams::forget_gone(&mut self.streams, &current, &document).await.map_err(ChangeError::HalfDone)?;
+                    streams::forget_gone(&mut self.streams, &current, &document)
+                        .await
+                        .map_err(ChangeError::HalfDone)?;
                     streams::set_versions(&mut self.streams, &document).await.map_err(ChangeError::HalfDone)?;
                     return Ok(value);
                 }

@@ -11,7 +11,9 @@ use tidegate_actors::route::RouteSpec;
 
 use super::{
     describe,
-    manifest::{ApplicationEntry, DestinationEntry, Manifest, Mistake, Mistaken, PasswordSource, RouteEntry, reader::hint},
+    manifest::{
+        ApplicationEntry, DestinationEntry, Manifest, Mistake, Mistaken, PasswordSource, RouteEntry, reader::hint,
+    },
     secrets::{MasterKey, SecretError},
 };
 use crate::{
@@ -157,7 +159,8 @@ fn remove(manifest: &Manifest, plan: &mut Plan, prune: bool) {
 
 fn apply_application(entry: &ApplicationEntry, plan: &mut Plan, means: &Means<'_>) {
     let Some(known) = plan.document.applications.iter_mut().find(|known| known.name == entry.name) else {
-        let details = if entry.topics.is_empty() { vec![] } else { vec![format!("topics {}", entry.topics.join(", "))] };
+        let details =
+            if entry.topics.is_empty() { vec![] } else { vec![format!("topics {}", entry.topics.join(", "))] };
         plan.changes.push(Change { verb: Verb::Create, what: "application", name: entry.name.clone(), details });
         plan.document.applications.push(Application {
             name: entry.name.clone(),
@@ -223,9 +226,10 @@ fn sealed_password(
     let kept = known.and_then(|known| known.password.as_ref());
     let password: SecretString = match source {
         PasswordSource::Kept => {
-            return kept.cloned().map(Some).ok_or_else(|| {
-                "the registry keeps none; give it as { env = \"NAME\" } or { file = \"path\" }".into()
-            });
+            return kept
+                .cloned()
+                .map(Some)
+                .ok_or_else(|| "the registry keeps none; give it as { env = \"NAME\" } or { file = \"path\" }".into());
         }
         PasswordSource::Text(text) => text.clone(),
         PasswordSource::Env(name) => (means.environment)(name)
@@ -242,9 +246,8 @@ fn sealed_password(
         return Err("it is empty; leave `password` out where there is none".into());
     }
     let key = means.master_key.ok_or_else(|| SecretError::NoMasterKey.to_string())?;
-    let unchanged = kept.filter(|kept| {
-        key.open(id, kept).is_ok_and(|opened| opened.expose_secret() == password.expose_secret())
-    });
+    let unchanged =
+        kept.filter(|kept| key.open(id, kept).is_ok_and(|opened| opened.expose_secret() == password.expose_secret()));
     Ok(Some(unchanged.cloned().unwrap_or_else(|| key.seal(id, &password))))
 }
 
@@ -260,13 +263,18 @@ fn check_references(manifest: &Manifest, entry: &RouteEntry, document: &Document
             // A destination with a mistake of its own is in the file, and was reported.
             if !manifest.destinations.iter().any(|entry| entry.name == route.destination) {
                 let names: Vec<&str> = document.destinations.iter().map(|known| known.name.as_str()).collect();
-                found.push(manifest.mistake(entry.destination_place, unknown("destination", &route.destination, &names)));
+                found.push(
+                    manifest.mistake(entry.destination_place, unknown("destination", &route.destination, &names)),
+                );
             }
         }
         Some(destination) if destination.delivery == Delivery::Parallel && route.key.is_empty() => {
             found.push(manifest.mistake(
                 entry.destination_place,
-                format!("destination `{}` is parallel, so a record may come twice; give route `{}` a key", destination.name, route.name),
+                format!(
+                    "destination `{}` is parallel, so a record may come twice; give route `{}` a key",
+                    destination.name, route.name
+                ),
             ));
         }
         Some(_) => {}

@@ -26,7 +26,9 @@ const NONCE_BYTES: usize = 24;
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SecretError {
     /// The text is not a master key.
-    #[error("is not a master key; give what `tidegate key generate-master` prints (`{MASTER_KEY_PREFIX}` and 43 more characters)")]
+    #[error(
+        "is not a master key; give what `tidegate key generate-master` prints (`{MASTER_KEY_PREFIX}` and 43 more characters)"
+    )]
     BadMasterKey,
     /// The file cannot be read.
     #[error("cannot read the master key from {path}: {why}; check the path and its rights")]
@@ -37,7 +39,9 @@ pub enum SecretError {
         why: String,
     },
     /// Sealed with another key than the one at hand.
-    #[error("it was sealed with the master key {sealed_with}, and the one given is {given}; give that master key, or apply the password again")]
+    #[error(
+        "it was sealed with the master key {sealed_with}, and the one given is {given}; give that master key, or apply the password again"
+    )]
     OtherKey {
         /// The id of the key it was sealed with.
         sealed_with: String,
@@ -48,7 +52,9 @@ pub enum SecretError {
     #[error("it was changed since it was sealed, or sealed for something else; apply it again")]
     Damaged,
     /// There is no master key at all.
-    #[error("there is no master key; make one with `tidegate key generate-master`, keep it in a file that only Tidegate may read, and name that file in `master_key_file` (or set TIDEGATE_MASTER_KEY)")]
+    #[error(
+        "there is no master key; make one with `tidegate key generate-master`, keep it in a file that only Tidegate may read, and name that file in `master_key_file` (or set TIDEGATE_MASTER_KEY)"
+    )]
     NoMasterKey,
 }
 
@@ -81,7 +87,8 @@ impl MasterKey {
     pub fn parse(text: &str) -> Result<Self, SecretError> {
         let encoded = text.trim().strip_prefix(MASTER_KEY_PREFIX).ok_or(SecretError::BadMasterKey)?;
         let decoded = Zeroizing::new(URL_SAFE_NO_PAD.decode(encoded).map_err(|_| SecretError::BadMasterKey)?);
-        let bytes = Zeroizing::new(<[u8; KEY_BYTES]>::try_from(decoded.as_slice()).map_err(|_| SecretError::BadMasterKey)?);
+        let bytes =
+            Zeroizing::new(<[u8; KEY_BYTES]>::try_from(decoded.as_slice()).map_err(|_| SecretError::BadMasterKey)?);
         Ok(Self::from_bytes(&bytes))
     }
 
@@ -184,7 +191,9 @@ mod tests {
             let changed = Sealed { text: BASE64.encode(changed), ..sealed.clone() };
             assert_eq!(key.open("d", &changed).unwrap_err(), SecretError::Damaged);
         }
-        for (nonce, text) in [("", sealed.text.as_str()), ("AAAA", ""), (sealed.nonce.as_str(), "!"), (sealed.nonce.as_str(), "")] {
+        for (nonce, text) in
+            [("", sealed.text.as_str()), ("AAAA", ""), (sealed.nonce.as_str(), "!"), (sealed.nonce.as_str(), "")]
+        {
             let changed = Sealed { key: key.id().into(), nonce: nonce.into(), text: text.into() };
             assert_eq!(key.open("d", &changed).unwrap_err(), SecretError::Damaged);
         }

@@ -163,7 +163,11 @@ impl Store {
         let info: String =
             self.run(async |c| redis::cmd("INFO").query_async(c).await).await.map_err(|error| error.to_string())?;
         let field = |name: &str| {
-            info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default().trim().to_owned()
+            info.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
         };
         let version = field("redis_version");
         if version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major < 7) {
@@ -176,7 +180,9 @@ impl Store {
             ));
         }
         if field("aof_enabled") == "0" {
-            return Ok(format!("version {version}, but a restart loses records: set `appendonly yes`, `appendfsync always`"));
+            return Ok(format!(
+                "version {version}, but a restart loses records: set `appendonly yes`, `appendfsync always`"
+            ));
         }
         Ok(format!("version {version}"))
     }
@@ -191,7 +197,10 @@ impl Store {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(response_timeout));
-        self.client.get_multiplexed_async_connection_with_config(&config).await.map_err(|error| self.unavailable(&error))
+        self.client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .map_err(|error| self.unavailable(&error))
     }
 
     pub(super) fn unavailable(&self, error: &RedisError) -> StoreError {
@@ -225,8 +234,11 @@ fn described(error: &RedisError) -> String {
     if error.is_connection_refusal() {
         return "nothing listens there; is it running, and is `redis_url` right?".into();
     }
+    if error.kind() == redis::ErrorKind::AuthenticationFailed {
+        return "it refuses this user and password; put the right ones into `redis_url`".into();
+    }
     match error.code() {
-        Some("NOAUTH" | "WRONGPASS") => "it wants another password; put the right one into `redis_url`".into(),
+        Some("NOAUTH" | "WRONGPASS") => "it wants a user and password; put the right ones into `redis_url`".into(),
         Some("NOPERM") => format!("{error}; give the user all commands on keys that begin with the prefix"),
         _ => error.to_string(),
     }

@@ -97,7 +97,10 @@ pub(super) async fn forget_gone(
 }
 
 /// Tells every stream the document's version.
-pub(super) async fn set_versions(streams: &mut impl StreamRegistration, document: &Document) -> Result<(), StreamError> {
+pub(super) async fn set_versions(
+    streams: &mut impl StreamRegistration,
+    document: &Document,
+) -> Result<(), StreamError> {
     for application in &document.applications {
         streams.set_version(&application.name, document.version).await?;
     }

@@ -173,9 +173,9 @@ impl Follower {
             let changed = *before != state;
             if changed {
                 match &state {
-                    WatchState::Emptied => tracing::error!(
-                        "Redis has no registry any more; this node goes on with the last one it knew"
-                    ),
+                    WatchState::Emptied => {
+                        tracing::error!("Redis has no registry any more; this node goes on with the last one it knew")
+                    }
                     WatchState::Away { why } => tracing::warn!(%why, "the registry cannot be read"),
                     WatchState::Unreadable { why } => tracing::error!(%why, "the registry cannot be understood"),
                     WatchState::Loading | WatchState::Current => {}

@@ -25,16 +25,27 @@ fn default_value() -> impl Strategy<Value = serde_json::Value> {
     leaf.prop_recursive(2, 8, 3, |inner| {
         prop_oneof![
             collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-            collection::btree_map(any::<String>(), inner, 0..3).prop_map(|map| Value::Object(map.into_iter().collect())),
+            collection::btree_map(any::<String>(), inner, 0..3)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
 }
 
 fn source() -> impl Strategy<Value = ColumnSource> {
-    let clean = select(vec![CleanStep::Trim, CleanStep::Collapse, CleanStep::Lower, CleanStep::Upper, CleanStep::NullIfEmpty]);
+    let clean =
+        select(vec![CleanStep::Trim, CleanStep::Collapse, CleanStep::Lower, CleanStep::Upper, CleanStep::NullIfEmpty]);
     let cast = select(vec![
-        Cast::Int, Cast::Decimal, Cast::Float, Cast::Bool, Cast::Text, Cast::Date, Cast::Time, Cast::Timestamp, Cast::Uuid,
-        Cast::Json, Cast::Bytes,
+        Cast::Int,
+        Cast::Decimal,
+        Cast::Float,
+        Cast::Bool,
+        Cast::Text,
+        Cast::Date,
+        Cast::Time,
+        Cast::Timestamp,
+        Cast::Uuid,
+        Cast::Json,
+        Cast::Bytes,
     ]);
     prop_oneof![
         any::<String>().prop_map(ColumnSource::Field),
@@ -59,8 +70,18 @@ fn route_of(name: String) -> impl Strategy<Value = RouteSpec> {
                 _ => Vec::new(),
             };
             RouteSpec {
-                id: "abc".into(), version, name: name.clone(), application: "app".into(), topic: "t".into(),
-                destination: "db".into(), table, key, start, on_missing, every_change, columns,
+                id: "abc".into(),
+                version,
+                name: name.clone(),
+                application: "app".into(),
+                topic: "t".into(),
+                destination: "db".into(),
+                table,
+                key,
+                start,
+                on_missing,
+                every_change,
+                columns,
             }
         },
     )
@@ -69,16 +90,18 @@ fn route_of(name: String) -> impl Strategy<Value = RouteSpec> {
 fn destination_of(key: &MasterKey) -> impl Strategy<Value = Destination> + use<> {
     let sealed = key.seal("d00000000001", &"hunter2".into());
     let tls = (select(vec![TlsMode::Verify, TlsMode::Require, TlsMode::Off]), option::of(any::<String>()));
-    (any::<bool>(), option::of(tls), option::of("[a-z0-9._-]{1,9}")).prop_map(move |(with_password, tls, node)| Destination {
-        id: "d00000000001".into(),
-        name: "db".into(),
-        kind: "postgres".into(),
-        url: "postgres://writer@db.example:5433/cars?application_name=a%20b".into(),
-        password: with_password.then(|| sealed.clone()),
-        delivery: Delivery::Ordered,
-        tls: tls.map(|(mode, ca)| Tls { mode, ca }),
-        node,
-        revision: 3,
+    (any::<bool>(), option::of(tls), option::of("[a-z0-9._-]{1,9}")).prop_map(move |(with_password, tls, node)| {
+        Destination {
+            id: "d00000000001".into(),
+            name: "db".into(),
+            kind: "postgres".into(),
+            url: "postgres://writer@db.example:5433/cars?application_name=a%20b".into(),
+            password: with_password.then(|| sealed.clone()),
+            delivery: Delivery::Ordered,
+            tls: tls.map(|(mode, ca)| Tls { mode, ca }),
+            node,
+            revision: 3,
+        }
     })
 }
 

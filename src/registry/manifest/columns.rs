@@ -46,7 +46,10 @@ pub(super) fn check_key(key: &[Text], columns: &Columns, mistakes: &Mistakes<'_>
             && !named.contains_key(&column.value)
         {
             let names: Vec<&str> = named.keys().map(String::as_str).collect();
-            mistakes.add(column.place, format!("key column `{}` is not in `columns`; {}", column.value, hint(&column.value, &names)));
+            mistakes.add(
+                column.place,
+                format!("key column `{}` is not in `columns`; {}", column.value, hint(&column.value, &names)),
+            );
         }
     }
 }
@@ -57,7 +60,10 @@ fn source_of(value: &Spanned<DeValue<'_>>, mistakes: &Mistakes<'_>) -> ColumnSou
     }
     if value.get_ref().as_table().is_none() {
         let found = described(value.get_ref());
-        mistakes.add(value.span().start, format!("a column takes a field's name or a table such as {{ from = \"field\" }}, not {found}"));
+        mistakes.add(
+            value.span().start,
+            format!("a column takes a field's name or a table such as {{ from = \"field\" }}, not {found}"),
+        );
         return ColumnSource::Field(String::new());
     }
     let Some(mut fields) = Fields::of("a column", value, mistakes) else { return ColumnSource::Field(String::new()) };

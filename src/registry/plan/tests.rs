@@ -82,7 +82,9 @@ create application `other`
 
 #[test]
 fn references_that_lead_nowhere_are_told_with_their_lines() {
-    let text = EXAMPLE.replace("application = \"car-app\"", "application = \"car-ap\"").replace("destination = \"rooms\"", "destination = \"roms\"");
+    let text = EXAMPLE
+        .replace("application = \"car-app\"", "application = \"car-ap\"")
+        .replace("destination = \"rooms\"", "destination = \"roms\"");
     let manifest = Manifest::parse(&text).unwrap();
     let key = MasterKey::generate();
     let error = plan(&manifest, &Document::default(), &means(Some(&key), &hunter2, false)).unwrap_err();
@@ -96,7 +98,9 @@ line 17, column 15: there is no destination `roms`; did you mean `rooms`?
 fn passwords_that_cannot_be_read_or_kept_are_told_with_the_remedy() {
     let key = MasterKey::generate();
     let refused = |text: &str, key: Option<&MasterKey>, environment: &dyn Fn(&str) -> Option<String>| {
-        plan(&Manifest::parse(text).unwrap(), &Document::default(), &means(key, environment, false)).unwrap_err().to_string()
+        plan(&Manifest::parse(text).unwrap(), &Document::default(), &means(key, environment, false))
+            .unwrap_err()
+            .to_string()
     };
     insta::assert_snapshot!(refused(EXAMPLE, Some(&key), &|_| None), @"line 9, column 12: the password of destination `rooms`: the environment variable ROOMS_PASSWORD is not set here; set it and apply again");
     insta::assert_snapshot!(refused(EXAMPLE, None, &hunter2), @"line 9, column 12: the password of destination `rooms`: there is no master key; make one with `tidegate key generate-master`, keep it in a file that only Tidegate may read, and name that file in `master_key_file` (or set TIDEGATE_MASTER_KEY)");
@@ -110,7 +114,10 @@ fn passwords_that_cannot_be_read_or_kept_are_told_with_the_remedy() {
 fn a_route_that_moves_begins_anew() {
     let key = MasterKey::generate();
     let first = apply(EXAMPLE, &Document::default(), &key).document;
-    let text = format!("{}\n[[destination]]\nname = \"lofts\"\nkind = \"mysql\"\nurl = \"mysql://w@h/d\"\n", EXAMPLE.replace("destination = \"rooms\"", "destination = \"lofts\""));
+    let text = format!(
+        "{}\n[[destination]]\nname = \"lofts\"\nkind = \"mysql\"\nurl = \"mysql://w@h/d\"\n",
+        EXAMPLE.replace("destination = \"rooms\"", "destination = \"lofts\"")
+    );
     let moved = apply(&text, &first, &key);
     insta::assert_snapshot!(words(&moved), @r###"
 create destination `lofts`: mysql at mysql://w@h/d
@@ -131,6 +138,7 @@ fn a_topic_that_is_nearly_a_listed_one_is_noted() {
 fn a_parallel_destination_wants_keyed_routes() {
     let text = EXAMPLE.replace("\"ordered\"", "\"parallel\"").replace("key = [\"id\"]", "");
     let key = MasterKey::generate();
-    let error = plan(&Manifest::parse(&text).unwrap(), &Document::default(), &means(Some(&key), &hunter2, false)).unwrap_err();
+    let error =
+        plan(&Manifest::parse(&text).unwrap(), &Document::default(), &means(Some(&key), &hunter2, false)).unwrap_err();
     insta::assert_snapshot!(error, @"line 17, column 15: destination `rooms` is parallel, so a record may come twice; give route `rooms-cars` a key");
 }
