@@ -3,5 +3,6 @@
 
 mod contract;
 mod postgres;
+mod registry;
 mod servers;
 mod sqlite;
