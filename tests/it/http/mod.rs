@@ -1,5 +1,7 @@
 //! The listeners over real sockets: slow clients, draining and shutdown, probes, and the operators' listener.
 
+#![allow(clippy::print_stderr)] // a test says what it could not try
+
 use std::{
     future::Future,
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -30,15 +32,11 @@ use tokio::{
     time::timeout,
 };
 
-const KEY: &str = "tg_live_aaaaaaaassssssssssssssssssssssssssssssssccccccc";
+const KEY: &str = "tg_live_aaaaaaaasssssssssssssssssssssssssssssssscccccc";
 const LONG: Duration = Duration::from_secs(20);
 
-fn key() -> &'static str {
-    &KEY[..54]
-}
-
 fn documents() -> watch::Receiver<Option<Arc<Document>>> {
-    let digest = Sha256::digest(key()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = Sha256::digest(KEY).iter().map(|byte| format!("{byte:02x}")).collect();
     let key = ApiKey { id: "aaaaaaaa".to_owned(), digest, created_at_ms: 0, expires_at_ms: None, revoked_at_ms: None };
     let application =
         Application { name: "car-app".to_owned(), topics: vec!["cars".to_owned()], created_at_ms: 0, keys: vec![key] };
@@ -121,7 +119,7 @@ fn post(body: &str, length: usize) -> String {
     format!(
         "POST /v1/messages HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
          Content-Length: {length}\r\n\r\n{body}",
-        key()
+        KEY
     )
 }
 
@@ -136,6 +134,53 @@ async fn a_trickling_body_is_cut_off() {
     assert!(answer.contains("application/problem+json") && answer.contains("x-request-id"), "{answer}");
     assert!(begun.elapsed() < Duration::from_secs(5));
     running.handle.stop(false).await;
+}
+
+#[actix_web::test]
+async fn a_refused_request_leaves_nothing_of_its_body_behind() {
+    let running = producers(Limits::default());
+    let refused = post(CAR, CAR.len()).replace("Bearer", "Basic");
+    let then = "GET /healthz/live HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+    let answer = answer(connect(running.address, &format!("{refused}{then}")).await).await;
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    let rest = answer.split_once("HTTP/1.1 ").and_then(|(_, rest)| rest.split_once("HTTP/1.1 "));
+    assert!(rest.is_none_or(|(_, next)| next.starts_with("200")), "{answer}");
+    running.handle.stop(false).await;
+}
+
+#[actix_web::test]
+async fn the_examples_of_the_page_run() {
+    let running = producers(Limits::default());
+    let page = get(running.address, "/docs", "").await;
+    for (tab, program, flag) in
+        [("p1", "bash", "-c"), ("p2", "php", "-r"), ("p3", "python3", "-c"), ("p4", "node", "-e")]
+    {
+        let example = page.split_once(&format!("<pre class=\"{tab}\"")).unwrap().1.split_once("<code>").unwrap().1;
+        let example = text(example.split_once("</code>").unwrap().0).replace("<?php", "");
+        // Node reads top-level `await` in modules only.
+        let example = if tab == "p4" { format!("(async () => {{ {example} }})()") } else { example };
+        running.gate.add_permits(1);
+        let mut command = tokio::process::Command::new(program);
+        command.arg(flag).arg(&example).env("TIDEGATE_KEY", KEY);
+        command.env("TIDEGATE_URL", format!("http://{}", running.address)).env("NO_PROXY", "127.0.0.1");
+        let Ok(output) = timeout(LONG, command.output()).await.unwrap() else {
+            eprintln!("{program} is not installed: its example is not tried");
+            continue;
+        };
+        let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && said.contains("gen-1-0"), "{example}\n{said}\n{complained}");
+    }
+    running.handle.stop(false).await;
+}
+
+/// The text of a piece of HTML.
+fn text(html: &str) -> String {
+    let plain: String = html
+        .split('<')
+        .enumerate()
+        .map(|(place, piece)| if place == 0 { piece } else { piece.split_once('>').map_or("", |(_, text)| text) })
+        .collect();
+    plain.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 }
 
 #[actix_web::test]
