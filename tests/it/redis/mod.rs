@@ -5,6 +5,7 @@ mod appending;
 mod lanes;
 mod looking_up;
 mod reading;
+mod storm;
 mod trimming;
 
 use std::{
