@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod contract;
-mod e2e;
 mod http;
 mod postgres;
 mod redis;

@@ -73,6 +73,13 @@ impl RedisAppender {
         Self { redis: redis.clone(), liveness, full, under_way: Arc::default() }
     }
 
+    /// Another appender of the same node with a connection of its own, for another thread.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        let liveness = Arc::new(Liveness::new(self.redis.client().clone()));
+        Self { liveness, ..self.clone() }
+    }
+
     /// The newest generation of the stream. Looked up before the first record of every connection, since a restart and a
     /// failover break connections; and now and then, since emptying Redis by hand does not.
     async fn generation(&self, live: &Live, application: &Arc<str>) -> RedisResult<Generation> {

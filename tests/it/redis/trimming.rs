@@ -160,10 +160,12 @@ async fn schemas_that_no_batch_was_mapped_for_are_swept_at_the_second_look() {
         columns: vec![],
         unique_keys: vec![],
     };
+    let route = serde_json::json!({"name": "r", "application": APP, "topic": "t", "destination": "d", "table": "cars"});
+    let plan = tidegate_actors::ports::PlanRecord { route: serde_json::from_value(route).unwrap(), table };
     for n in 0..1100 {
-        scene.log.keep_plan(&scene.lane, &format!("old{n}"), &table).await.unwrap();
+        scene.log.keep_plan(&scene.lane, &format!("old{n}"), &plan).await.unwrap();
     }
-    scene.log.keep_plan(&scene.lane, "digest", &table).await.unwrap();
+    scene.log.keep_plan(&scene.lane, "digest", &plan).await.unwrap();
     let mut unused = Default::default();
     assert_eq!(trim::sweep_plans(&scene.redis, APP, &mut unused).await.unwrap(), 0);
     assert_eq!(trim::sweep_plans(&scene.redis, APP, &mut unused).await.unwrap(), 1100);
