@@ -8,6 +8,7 @@ mod bulk;
 mod catalogue;
 mod dead_letters;
 mod fencing;
+mod mariadb;
 mod memory;
 mod operations;
 mod postgres;
@@ -198,5 +199,6 @@ macro_rules! contract_suite {
 }
 
 contract_suite!(in_memory, crate::contract::memory::Memory);
+contract_suite!(on_mariadb, crate::contract::mariadb::Mariadb);
 contract_suite!(on_postgres, crate::contract::postgres::Postgres);
 contract_suite!(on_sqlite, crate::contract::sqlite::Sqlite);
