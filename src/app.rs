@@ -187,10 +187,11 @@ fn producers(
     // Nobody restarts an ingest actor but its own worker, so nobody listens for its end.
     let (ends, _) = mpsc::unbounded_channel();
     let (redis, board) = (redis.clone(), board.clone());
+    let of_node = RedisAppender::new(&redis, full);
     let state = move || {
         let name = format!("worker-{}", workers.fetch_add(1, Ordering::Relaxed));
-        let (of_worker, full) = (redis.clone(), Arc::clone(&full));
-        let make = Box::new(move || Rc::new(RedisAppender::new(&of_worker, Arc::clone(&full))) as Rc<dyn Appender>);
+        let of_node = of_node.clone();
+        let make = Box::new(move || Rc::new(of_node.beside()) as Rc<dyn Appender>);
         let handle = IngestHandle::start(&name, make, Arc::clone(&gate), &board, ends.clone());
         let found = Finder { redis: redis.clone(), documents: documents.clone() };
         let limits = http::Limits::default();
@@ -244,34 +245,8 @@ impl Finder {
         let Some(message) = lookup::message(&self.redis, application, id).await? else { return Ok(Found::Nothing) };
         let document = self.documents.borrow().clone().unwrap_or_default();
         let deliveries = lookup::deliveries(&self.redis, &document, application, id, &message).await?;
-        let raw = |text: &str| serde_json::value::RawValue::from_string(text.to_owned());
-        let accepted = i64::try_from(message.id.ms).ok().and_then(chrono::DateTime::from_timestamp_millis);
-        Ok(Found::Message(serde_json::value::to_raw_value(&FoundMessage {
-            id: id.to_string(),
-            application,
-            topic: &message.topic,
-            action: message.action.as_str(),
-            key: message.key.as_deref().map(raw).transpose()?,
-            own_id: message.own_id.as_deref(),
-            received_at: accepted.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)),
-            data: raw(&message.data)?,
-            deliveries,
-        })?))
+        Ok(Found::Message(http::message_body(id, &message, &deliveries)?))
     }
-}
-
-/// A message as `GET /v1/messages/{id}` shows it.
-#[derive(serde::Serialize)]
-struct FoundMessage<'a> {
-    id: String,
-    application: &'a str,
-    topic: &'a str,
-    action: &'static str,
-    key: Option<Box<serde_json::value::RawValue>>,
-    own_id: Option<&'a str>,
-    received_at: Option<String>,
-    data: Box<serde_json::value::RawValue>,
-    deliveries: Vec<lookup::RouteDelivery>,
 }
 
 async fn in_time<T, E: std::fmt::Display>(look: impl Future<Output = Result<T, E>>) -> Result<T, AppendError> {

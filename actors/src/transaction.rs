@@ -168,7 +168,8 @@ pub struct Supersede {
     pub by: StreamId,
 }
 
-/// One transaction of one lane. Written in this order: fence, `exhume`, statements, `bury`, `supersede`.
+/// One transaction of one lane. Written in this order: fence, `exhume`, statements, `supersede`, `bury` (so that
+/// what is given up here is never taken for older than what is written here).
 #[derive(Clone, Debug)]
 pub struct Transaction {
     /// `UPDATE tidegate_watermark SET last_id = new … WHERE lane, generation, owner = mine AND last_id = previous`.

@@ -34,8 +34,15 @@ pub async fn check(kind: &Kind, connection: &Connection) -> Vec<CheckStep> {
     steps
 }
 
-/// Name resolution and TCP, for kinds that are reached over a network; no steps for a file.
+/// Name resolution and TCP, for kinds that are reached over a network; no steps for a file or a Unix socket.
 async fn reach(kind: &Kind, connection: &Connection) -> Vec<CheckStep> {
+    // `postgres://user@%2Frun%2Fpostgresql/db`, `?host=/run/postgresql`, `?socket=/run/mysqld/mysqld.sock`
+    let is_path = |text: &str| text.starts_with('/') || text.to_ascii_lowercase().starts_with("%2f");
+    if connection.url.host_str().is_some_and(is_path)
+        || connection.url.query_pairs().any(|(name, value)| matches!(&*name, "host" | "socket") && is_path(&value))
+    {
+        return Vec::new();
+    }
     let Some(host) = connection.url.host_str().filter(|host| !host.is_empty()) else { return Vec::new() };
     let Some(port) = connection.url.port().or(kind.port) else { return Vec::new() };
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -148,7 +155,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_has_no_network_steps() {
+    async fn files_and_sockets_have_no_network_steps() {
+        for socket in ["postgres://writer@%2Frun%2Fpostgresql/db", "mysql://writer@localhost/db?socket=/run/my.sock"] {
+            assert_eq!(check(&kind(|_| Box::pin(async { vec![] })), &to(socket)).await, []);
+        }
         assert_eq!(
             check(&Kind { port: None, ..kind(|_| Box::pin(async { vec![] })) }, &to("sqlite:///srv/rooms.db")).await,
             []

@@ -140,8 +140,8 @@ impl Destination for Sqlite {
                 let untouched = statements::write(session, index, statement).await?;
                 committed.untouched.extend(untouched.into_iter().map(|row| (index, row)));
             }
-            bookkeeping::bury(session, &transaction.fence.lane, &transaction.bury).await?;
             bookkeeping::supersede(session, &transaction.fence.lane, &transaction.supersede).await?;
+            bookkeeping::bury(session, &transaction.fence.lane, &transaction.bury).await?;
             Ok(End::Commit(committed))
         })
         .await

@@ -80,8 +80,8 @@ pub(crate) struct KnownApplication {
 
 /// A route that tells rows apart.
 pub(crate) struct KeyedRoute {
-    /// Its name.
-    pub(crate) name: String,
+    /// As the operator wrote it.
+    pub(crate) spec: RouteSpec,
     /// Its key.
     pub(crate) key: Vec<KeyColumn>,
 }
@@ -92,6 +92,10 @@ pub(crate) struct KeyColumn {
     pub(crate) column: String,
     /// The field's name.
     pub(crate) field: String,
+    /// Whether the field is found in any case: where columns are matched by name.
+    pub(crate) any_case: bool,
+    /// Whether the route fills it in where a record lacks it.
+    pub(crate) has_default: bool,
 }
 
 impl Index {
@@ -133,16 +137,26 @@ impl Index {
 }
 
 fn keyed(route: &RouteSpec) -> KeyedRoute {
-    let field = |column: &String| match &route.columns {
-        Columns::Matching(_) => column.clone(),
-        Columns::Named(columns) => match columns.get(column) {
-            Some(ColumnSource::Field(field)) => field.clone(),
-            Some(ColumnSource::Detailed(rule)) => rule.from.clone().unwrap_or_else(|| column.clone()),
-            None => column.clone(),
-        },
+    let column = |name: &String| {
+        let (mut field, mut any_case, mut has_default) = (name.clone(), false, false);
+        match &route.columns {
+            Columns::Matching(_) => any_case = true,
+            Columns::Named(columns) => {
+                let alike =
+                    || columns.iter().find(|(column, _)| column.eq_ignore_ascii_case(name)).map(|found| found.1);
+                match columns.get(name).or_else(alike) {
+                    Some(ColumnSource::Field(from)) => field.clone_from(from),
+                    Some(ColumnSource::Detailed(rule)) => {
+                        has_default = rule.default.is_some();
+                        rule.from.as_ref().unwrap_or(name).clone_into(&mut field);
+                    }
+                    None => {}
+                }
+            }
+        }
+        KeyColumn { column: name.clone(), field, any_case, has_default }
     };
-    let key = route.key.iter().map(|column| KeyColumn { column: column.clone(), field: field(column) }).collect();
-    KeyedRoute { name: route.name.clone(), key }
+    KeyedRoute { spec: route.clone(), key: route.key.iter().map(column).collect() }
 }
 
 /// The digest's bytes; a key whose digest is no SHA-256 opens nothing.

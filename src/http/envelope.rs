@@ -138,7 +138,7 @@ fn agree(key: &Key<'_>, members: &[Member<'_>], routes: &[KeyedRoute]) -> Result
             if !same_scalar(in_data, in_key) {
                 let message = format!(
                     "`key` and the field `{}` of `data` differ; both are the key column `{}` of route `{}`",
-                    column.field, column.column, route.name
+                    column.field, column.column, route.spec.name
                 );
                 return Err(Fault::new("key_mismatch", 0, message).within("key"));
             }
@@ -151,10 +151,10 @@ fn agree(key: &Key<'_>, members: &[Member<'_>], routes: &[KeyedRoute]) -> Result
 fn needs_key(action: Action, members: &[Member<'_>], routes: &[KeyedRoute]) -> Result<(), Box<Fault>> {
     let action = action.as_str();
     for route in routes {
-        if let Some(column) = route.key.iter().find(|column| field(members, column).is_none()) {
+        if let Some(column) = route.key.iter().find(|column| !column.has_default && field(members, column).is_none()) {
             let message = format!(
                 "`{action}` needs a key: give `key`, or the field `{}` in `data`, which route `{}` tells rows apart by",
-                column.field, route.name
+                column.field, route.spec.name
             );
             return Err(Fault::new("key_required", 0, message).within("key"));
         }
@@ -166,5 +166,7 @@ fn needs_key(action: Action, members: &[Member<'_>], routes: &[KeyedRoute]) -> R
 }
 
 fn field<'a>(members: &'a [Member<'_>], column: &KeyColumn) -> Option<&'a str> {
-    members.iter().find(|member| member.name == column.field).map(|member| member.value)
+    let exact = members.iter().find(|member| member.name == column.field);
+    let alike = || members.iter().find(|member| member.name.eq_ignore_ascii_case(&column.field));
+    exact.or_else(|| if column.any_case { alike() } else { None }).map(|member| member.value)
 }

@@ -69,8 +69,13 @@ impl<'a> Key<'a> {
         match self {
             Self::Scalar(scalar) => (columns.len() == 1).then_some(scalar),
             Self::Composite(parts) => {
-                let named = |name: &str| parts.iter().find(|(part, _)| part == name).map(|(_, value)| &**value);
-                named(&column.column).or_else(|| named(&column.field))
+                let exact = |name: &str| parts.iter().find(|(part, _)| part == name);
+                let alike = |name: &str| parts.iter().find(|(part, _)| part.eq_ignore_ascii_case(name));
+                let named = |name: &str| exact(name).or_else(|| alike(name)).map(|(_, value)| &**value);
+                // Names are columns'; but a key that has all the fields and not all the columns is spoken of in fields.
+                let in_fields = columns.iter().all(|column| named(&column.field).is_some())
+                    && !columns.iter().all(|column| named(&column.column).is_some());
+                if in_fields { named(&column.field) } else { named(&column.column).or_else(|| named(&column.field)) }
             }
         }
     }

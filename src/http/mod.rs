@@ -25,8 +25,10 @@ mod tests;
 use std::{rc::Rc, time::Duration};
 
 use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::value::RawValue;
 use tidegate_actors::{
-    message::MessageId,
+    message::{Message, MessageId},
     ports::{AppendError, AppendRequest, Appended},
 };
 
@@ -52,13 +54,45 @@ pub trait Lookup {
 /// What a search for a message came to.
 #[derive(Clone, Debug)]
 pub enum Found {
-    /// The message: `{"id","topic","action","key","data","deliveries":[…]}`.
-    /// It is kept as text, so that every digit of the record stays.
-    Message(Box<serde_json::value::RawValue>),
+    /// The message as [`message_body`] writes it: text, because numbers keep every digit.
+    Message(Box<RawValue>),
     /// There is none of this id, or it is no longer retained.
     Nothing,
     /// It is another application's.
     Foreign,
+}
+
+/// What `GET /v1/messages/{id}` answers: the message, and its deliveries as the log tells them.
+///
+/// # Errors
+/// The record or its key is no JSON, which an entry that came through the door always is.
+pub fn message_body(
+    id: &MessageId,
+    message: &Message,
+    deliveries: &impl Serialize,
+) -> Result<Box<RawValue>, serde_json::Error> {
+    #[derive(Serialize)]
+    struct Body<'a, D> {
+        id: String,
+        own_id: Option<&'a str>,
+        topic: &'a str,
+        action: &'a str,
+        key: Option<&'a RawValue>,
+        data: &'a RawValue,
+        accepted_at: Option<String>,
+        deliveries: &'a D,
+    }
+    let accepted_at = i64::try_from(message.id.ms).ok().and_then(chrono::DateTime::from_timestamp_millis);
+    serde_json::value::to_raw_value(&Body {
+        id: id.to_string(),
+        own_id: message.own_id.as_deref(),
+        topic: &message.topic,
+        action: message.action.as_str(),
+        key: message.key.as_deref().map(serde_json::from_str).transpose()?,
+        data: serde_json::from_str(&message.data)?,
+        accepted_at: accepted_at.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)),
+        deliveries,
+    })
 }
 
 /// Bounds of what a producer may send.

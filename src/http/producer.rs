@@ -69,22 +69,21 @@ fn now_ms() -> u64 {
 
 async fn post(state: web::Data<Rc<ProducerState>>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let started = Instant::now();
-    let application = auth::application(&request, &state.directory, now_ms());
-    let outcome = match &application {
-        Ok(application) => accept(&state, &request, payload, application).await,
-        Err(_) => Err(Problem::new(&UNAVAILABLE, "")),
+    let (application, outcome) = match auth::application(&request, &state.directory, now_ms()) {
+        Ok(application) => {
+            let outcome = accept(&state, &request, payload, &application).await;
+            (Some(application), outcome)
+        }
+        Err(problem) => (None, Err(problem)),
     };
-    let response = match (&application, outcome) {
-        (Ok(application), Ok(response)) => {
-            application.accepted.increment(1);
+    let response = match outcome {
+        Ok(response) => {
+            application.iter().for_each(|application| application.accepted.increment(1));
             response
         }
-        (Ok(application), Err(problem)) => {
-            meter::requests(&application.name, problem.status()).increment(1);
-            problem.response()
-        }
-        (Err(problem), _) => {
-            meter::requests("unknown", problem.status()).increment(1);
+        Err(problem) => {
+            let name = application.as_ref().map_or("unknown", |application| &application.name);
+            meter::requests(name, problem.status()).increment(1);
             problem.response()
         }
     };

@@ -33,9 +33,11 @@ pub(crate) fn is_broken(error: &RedisError) -> bool {
         )
 }
 
-/// Whether Redis refused because it has no memory left.
+/// Whether Redis refused because it has no memory left; in a transaction, because it refused one of its commands.
 pub(crate) fn is_full(error: &RedisError) -> bool {
-    error.code() == Some("OOM") || error.to_string().contains("OOM command not allowed")
+    error.code() == Some("OOM")
+        || error.detail().is_some_and(|detail| detail.contains("OOM command not allowed"))
+        || error.clone().into_server_errors().is_some_and(|all| all.iter().any(|(_, error)| error.code() == "OOM"))
 }
 
 /// The error in words. Redis's own words name commands and keys, never values.

@@ -3,7 +3,7 @@
 
 use redis::{Value, cmd};
 use tidegate_actors::{
-    message::Position,
+    message::{Generation, Position},
     ports::{BatchRecord, LogError},
 };
 
@@ -53,6 +53,38 @@ pub async fn recent(
         .await
         .map_err(|error| unavailable(&error))?;
     Ok(found.into_iter().filter_map(record).collect())
+}
+
+/// Hands every batch of a destination in one generation to `with`, oldest first.
+pub(crate) async fn each(
+    redis: &Redis,
+    application: &str,
+    destination: &str,
+    generation: &Generation,
+    mut with: impl FnMut(BatchRecord),
+) -> Result<(), LogError> {
+    const STEP: usize = 500;
+    let key = redis.keys().of(application).history(destination, &generation.0);
+    let mut from = "-".to_owned();
+    loop {
+        let found: Vec<Value> = redis
+            .link()
+            .run(async |mut connection| {
+                cmd("XRANGE").arg(&key).arg(&from).arg("+").arg("COUNT").arg(STEP).query_async(&mut connection).await
+            })
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let read = found.len();
+        if let Some(Value::Array(parts)) = found.last()
+            && let Some(id) = parts.first().and_then(text)
+        {
+            from = format!("({id}");
+        }
+        found.into_iter().filter_map(record).for_each(&mut with);
+        if read < STEP {
+            return Ok(());
+        }
+    }
 }
 
 /// Reads one `[id, ["r", json]]`.

@@ -3,15 +3,19 @@
 //! One script decides and removes, so that no lane can be claimed or registered in between. A destination without a
 //! position of the newest generation forbids trimming altogether. The janitor calls [`round`] every now and then.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
+use redis::cmd;
 use tidegate_actors::ports::LogError;
 
-use super::{Redis, odd, scripts, unavailable};
+use super::{Redis, history, log::parse_generations, odd, scripts, unavailable};
 use crate::resources::Document;
 
 /// How often one round goes on with a stream that still has something to remove: by number it goes in small steps.
 const STEPS: usize = 50;
+
+/// Plans are a kilobyte or two each and change with their table only: fewer than this are not worth a sweep.
+const PLANS_WORTH_A_SWEEP: usize = 1000;
 
 /// How long delivered records stay: by time or by number, whichever is less. Neither: as long as there is room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,4 +111,51 @@ pub fn registered<'a>(document: &'a Document, application: &str) -> Vec<&'a str>
     let wanted =
         |name: &str| document.routes.iter().any(|route| route.application == application && route.destination == name);
     document.destinations.iter().filter(|one| wanted(&one.name)).map(|one| one.id.as_str()).collect()
+}
+
+/// Forgets table schemas that no batch in the history was mapped for. Where there are many only, and only those that the
+/// sweep before found unused too (`unused` carries them): a schema is kept before the first batch that uses it. To be
+/// called about once an hour.
+///
+/// # Errors
+/// Redis is away.
+pub async fn sweep_plans(redis: &Redis, application: &str, unused: &mut HashSet<String>) -> Result<usize, LogError> {
+    let keys = redis.keys().of(application);
+    let (plans, lanes, meta) = (keys.plans(), keys.lanes(), keys.meta());
+    let (kept, destinations, generations): (Vec<String>, Vec<String>, Option<String>) = redis
+        .link()
+        .run(async |mut connection| {
+            let mut pipe = redis::pipe();
+            pipe.cmd("HKEYS").arg(&plans).cmd("HKEYS").arg(&lanes);
+            pipe.cmd("HGET").arg(&meta).arg("generations").query_async(&mut connection).await
+        })
+        .await
+        .map_err(|error| unavailable(&error))?;
+    if kept.len() < PLANS_WORTH_A_SWEEP {
+        unused.clear();
+        return Ok(0);
+    }
+    let mut unreferenced: HashSet<String> = kept.into_iter().collect();
+    let generations = parse_generations(generations.as_deref().unwrap_or_default()).ok_or_else(|| odd("meta"))?;
+    for destination in &destinations {
+        for start in &generations {
+            history::each(redis, application, destination, &start.generation, |record| {
+                for (_, _, digest) in &record.routes {
+                    unreferenced.remove(digest);
+                }
+            })
+            .await?;
+        }
+    }
+    let gone: Vec<&String> = unreferenced.intersection(unused).collect();
+    for some in gone.chunks(500) {
+        redis
+            .link()
+            .run(async |mut connection| cmd("HDEL").arg(&plans).arg(some).query_async::<()>(&mut connection).await)
+            .await
+            .map_err(|error| unavailable(&error))?;
+    }
+    let swept = gone.len();
+    *unused = unreferenced;
+    Ok(swept)
 }

@@ -41,6 +41,9 @@ pub(super) fn destination(old: &Destination, new: &Destination) -> Vec<String> {
     match (&old.password, &new.password) {
         (None, Some(_)) => details.push("password added".into()),
         (Some(_), None) => details.push("password removed".into()),
+        (Some(old), Some(new)) if old.key != new.key => {
+            details.push(format!("password sealed with master key {} instead of {}", new.key, old.key));
+        }
         (Some(old), Some(new)) if old != new => details.push("password changed".into()),
         _ => {}
     }

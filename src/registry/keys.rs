@@ -279,7 +279,7 @@ mod tests {
         assert!(authenticate(&document.applications, short.expose_secret(), 49).is_some());
         assert!(authenticate(&document.applications, short.expose_secret(), 50).is_none());
         assert!(matches!(revoke(&mut document, "shop", &Which::Only, 10), Err(KeyError::Ambiguous { count: 2, .. })));
-        assert_eq!(revoke(&mut document, "shop", &Which::Only, 60).unwrap(), [kept.id.clone()]);
+        assert_eq!(revoke(&mut document, "shop", &Which::Only, 60).unwrap(), std::slice::from_ref(&kept.id));
         assert!(authenticate(&document.applications, long.expose_secret(), 61).is_none());
         let again = revoke(&mut document, "shop", &Which::Named(long.expose_secret().into()), 62).unwrap_err();
         assert!(!again.to_string().contains(long.expose_secret()), "{again}");

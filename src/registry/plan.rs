@@ -113,6 +113,7 @@ pub fn plan(manifest: &Manifest, current: &Document, means: &Means<'_>) -> Resul
         }
         mistakes.extend(found);
     }
+    note_other_keys(&mut plan, means);
     mistakes.sort();
     if mistakes.is_empty() { Ok(plan) } else { Err(Mistaken(mistakes)) }
 }
@@ -328,6 +329,22 @@ fn note_topic(entry: &RouteEntry, plan: &mut Plan) {
         plan.notes.push(format!(
             "route `{name}` makes topic `{topic}` of `{application}` exist, which is not listed; was `{near}` meant?"
         ));
+    }
+}
+
+/// A node has one master key: passwords sealed with two of them cannot all be used.
+fn note_other_keys(plan: &mut Plan, means: &Means<'_>) {
+    let Some(key) = means.master_key else { return };
+    for destination in &plan.document.destinations {
+        if let Some(sealed) = destination.password.as_ref().filter(|sealed| sealed.key != key.id()) {
+            plan.notes.push(format!(
+                "the password of destination `{}` is sealed with master key {}, and the one given here is {}: a node that has \
+                 this one cannot use it until it is applied again",
+                destination.name,
+                sealed.key,
+                key.id()
+            ));
+        }
     }
 }
 

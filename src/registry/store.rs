@@ -234,8 +234,11 @@ fn described(error: &RedisError) -> String {
     if error.is_connection_refusal() {
         return "nothing listens there; is it running, and is `redis_url` right?".into();
     }
+    if error.kind() == redis::ErrorKind::AuthenticationFailed {
+        return "it refuses this user and password; put the right ones into `redis_url`".into();
+    }
     match error.code() {
-        Some("NOAUTH" | "WRONGPASS") => "it wants another password; put the right one into `redis_url`".into(),
+        Some("NOAUTH" | "WRONGPASS") => "it wants a user and password; put the right ones into `redis_url`".into(),
         Some("NOPERM") => format!("{error}; give the user all commands on keys that begin with the prefix"),
         _ => error.to_string(),
     }

@@ -2,7 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod contract;
+mod e2e;
+mod http;
 mod mysql;
 mod postgres;
+mod redis;
+mod registry;
 mod servers;
 mod sqlite;

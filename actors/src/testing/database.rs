@@ -322,9 +322,6 @@ impl Data {
         if let Some(dead) = &transaction.exhume {
             self.dead.remove(&(lane.clone(), dead.clone()));
         }
-        for row in &transaction.bury {
-            self.dead.insert((lane.clone(), row.dead.clone()), row.clone());
-        }
         for later in &transaction.supersede {
             let of_lane = self.dead.iter_mut().filter(|((dead_lane, _), _)| *dead_lane == lane);
             for (_, row) in of_lane {
@@ -333,6 +330,9 @@ impl Data {
                     row.superseded_by = Some(later.by);
                 }
             }
+        }
+        for row in &transaction.bury {
+            self.dead.insert((lane.clone(), row.dead.clone()), row.clone());
         }
         if let Some(row) = self.watermarks.get_mut(&key) {
             row.last_id = *new;

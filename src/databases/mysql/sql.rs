@@ -39,7 +39,7 @@ pub(super) struct Shape<'a> {
     pub(super) columns: Vec<&'a ColumnSchema>,
     /// Places in `columns` of the key.
     pub(super) key: Vec<usize>,
-    /// Places in `columns` that are written only where a row is inserted.
+    /// Places in `columns` that only an insert writes.
     insert_only: &'a [usize],
 }
 
@@ -62,10 +62,10 @@ impl<'a> Shape<'a> {
         }
     }
 
-    /// The columns that a row which is there takes on: all but the key and what is for new rows.
+    /// The columns that an update sets: neither the key nor what only an insert writes.
     fn others(&self) -> impl Iterator<Item = (usize, &'a ColumnSchema)> {
-        let kept = |place: &usize| self.key.contains(place) || self.insert_only.contains(place);
-        self.columns.iter().copied().enumerate().filter(move |(place, _)| !kept(place))
+        let set = |place: &usize| !self.key.contains(place) && !self.insert_only.contains(place);
+        self.columns.iter().copied().enumerate().filter(move |(place, _)| set(place))
     }
 
     /// Whether there is anything to set.

@@ -66,8 +66,8 @@ pub(super) async fn transaction(
         writer.write(index, name).await?;
         committed.untouched.extend(writer.untouched.into_iter().map(|row| (index, row)));
     }
-    bookkeeping::bury(session, &lane, &transaction.bury).await?;
     bookkeeping::supersede(session, &lane, &transaction.supersede).await?;
+    bookkeeping::bury(session, &lane, &transaction.bury).await?;
     Ok(committed)
 }
 

@@ -103,8 +103,8 @@ async fn attempt(
             let rows = writer.write(upserts).await?;
             untouched.extend(rows.into_iter().map(|row| (index, row)));
         }
-        bookkeeping::bury(pg, lane, &transaction.bury).await.map_err(ours)?;
         bookkeeping::supersede(pg, lane, &transaction.supersede).await.map_err(ours)?;
+        bookkeeping::bury(pg, lane, &transaction.bury).await.map_err(ours)?;
         Ok(Finish::Commit(Committed { untouched, exhumed: true }))
     })
     .await

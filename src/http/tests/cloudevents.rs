@@ -68,12 +68,9 @@ async fn an_event_that_is_none_is_refused_with_its_place() {
         ("\"data\":", "\"data_base64\":\"\",\"data\":", "422 0:/data_base64 data_base64"),
         ("7/cars", "7/boats", "422 0:/topic unknown_topic"),
         ("\"subject\":\"42\"", "\"subject\":\"43\"", "422 0:/key key_mismatch"),
-        ("\"data\":{", "\"data\":[{", "422 0:/data type"),
+        (r#"{"name":"Civic","car_id":42}"#, "[]", "422 0:/data type"),
     ] {
-        let event = EVENT
-            .replace(from, to)
-            .replace("\"car_id\":42}}", if to.ends_with('[') { "}]}" } else { "\"car_id\":42}}" });
-        let event = if to.ends_with("[{") { event.replace("42}}", "42}]}") } else { event };
+        let event = EVENT.replace(from, to);
         assert_eq!(post(event).kind("application/cloudevents+json").send().await.refusal(), refusal, "{to}");
     }
 }

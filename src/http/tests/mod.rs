@@ -24,12 +24,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tidegate_actors::{
-    message::{Generation, MessageId, Position, StreamId},
+    message::{Action, Generation, Message, MessageId, Position, StreamId},
     ports::{AppendError, AppendRequest, Appended, NewRecord},
 };
 use tokio::sync::watch;
 
-use super::{Found, Ingest, Limits, Lookup, ProducerState, health::Readiness, request_id, server};
+use super::{Found, Ingest, Limits, Lookup, ProducerState, health::Readiness, message_body, request_id, server};
 use crate::resources::{ApiKey, Application, Document};
 
 pub(super) static KEY: LazyLock<String> = LazyLock::new(|| key("k1"));
@@ -99,10 +99,18 @@ impl Lookup for Log {
     async fn message(&self, application: &str, wanted: &MessageId) -> Result<Found, AppendError> {
         assert_eq!(application, "car-app");
         Ok(match wanted.to_string().as_str() {
-            "gen-1763775403123-0" => Found::Message(
-                serde_json::value::to_raw_value(&serde_json::json!({"id": wanted.to_string(), "topic": "cars"}))
-                    .unwrap(),
-            ),
+            "gen-1763775403123-0" => {
+                let message = Message {
+                    id: wanted.0.id,
+                    topic: "cars".into(),
+                    action: Action::Upsert,
+                    key: Some("42".into()),
+                    own_id: Some("order 7".into()),
+                    traceparent: None,
+                    data: "{\"price\":1.00000000000000000000001}".into(),
+                };
+                Found::Message(message_body(wanted, &message, &[()]).unwrap())
+            }
             "other-1763775403123-0" => Found::Foreign,
             "away-1763775403123-0" => return Err(AppendError::Unavailable("redis://secret@host".to_owned())),
             _ => Found::Nothing,

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use redis::{Client, aio::MultiplexedConnection};
@@ -23,8 +23,8 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// One connection, and what was learned over it.
 pub(super) struct Live {
     pub(super) connection: MultiplexedConnection,
-    /// The newest generation by application.
-    pub(super) generations: Mutex<HashMap<Arc<str>, Generation>>,
+    /// The newest generation by application, and when it was looked up.
+    pub(super) generations: Mutex<HashMap<Arc<str>, (Generation, Instant)>>,
 }
 
 #[derive(Clone)]

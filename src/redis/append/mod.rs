@@ -11,7 +11,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -39,8 +39,13 @@ const TIME_LIMIT: Duration = Duration::from_millis(1800);
 const PROBE: Duration = Duration::from_secs(1);
 /// How long an `Idempotency-Key` and an own id are remembered.
 const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a generation that was looked up is believed without another look.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How often a stream that vanished between two calls is made again.
 const TRIES: usize = 3;
+
+/// Application and `Idempotency-Key` of requests.
+type KeysUnderWay = Mutex<HashSet<(Arc<str>, Box<str>)>>;
 
 /// [`Appender`] over Redis.
 #[derive(Clone)]
@@ -48,8 +53,8 @@ pub struct RedisAppender {
     redis: Redis,
     liveness: Arc<Liveness>,
     full: Arc<AtomicBool>,
-    /// Application and `Idempotency-Key` of the requests that this node is working on.
-    under_way: Arc<Mutex<HashSet<(Arc<str>, Box<str>)>>>,
+    /// Those that this node is working on.
+    under_way: Arc<KeysUnderWay>,
 }
 
 /// What an attempt came to.
@@ -60,16 +65,27 @@ enum Attempt {
 }
 
 impl RedisAppender {
-    /// An appender that refuses while `full` is set: the memory guard's hard mark.
+    /// An appender that refuses while `full` is set: the memory guard's hard mark. One for each node, to be cloned: its
+    /// clones know of each other's requests under way.
     #[must_use]
     pub fn new(redis: &Redis, full: Arc<AtomicBool>) -> Self {
         let liveness = Arc::new(Liveness::new(redis.client().clone()));
         Self { redis: redis.clone(), liveness, full, under_way: Arc::default() }
     }
 
-    /// The newest generation of the stream, looked up once for each connection: whatever changes it breaks connections.
+    /// Another appender of the same node with a connection of its own, for another thread.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        let liveness = Arc::new(Liveness::new(self.redis.client().clone()));
+        Self { liveness, ..self.clone() }
+    }
+
+    /// The newest generation of the stream. Looked up before the first record of every connection, since a restart and a
+    /// failover break connections; and now and then, since emptying Redis by hand does not.
     async fn generation(&self, live: &Live, application: &Arc<str>) -> RedisResult<Generation> {
-        if let Some(generation) = lock(&live.generations).get(application) {
+        if let Some((generation, since)) = lock(&live.generations).get(application)
+            && since.elapsed() < LOOK_AGAIN
+        {
             return Ok(generation.clone());
         }
         let keys = self.redis.keys().of(application);
@@ -78,7 +94,7 @@ impl RedisAppender {
         call.key(keys.meta()).arg(random_token());
         let token: String = call.invoke_async(&mut connection).await?;
         let generation = Generation::new(&token);
-        lock(&live.generations).insert(application.clone(), generation.clone());
+        lock(&live.generations).insert(application.clone(), (generation.clone(), Instant::now()));
         Ok(generation)
     }
 
@@ -205,7 +221,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Marks a key as under way until it is dropped, with the request's future if need be.
-struct UnderWay<'a>(&'a Mutex<HashSet<(Arc<str>, Box<str>)>>, (Arc<str>, Box<str>));
+struct UnderWay<'a>(&'a KeysUnderWay, (Arc<str>, Box<str>));
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {

@@ -14,7 +14,7 @@ local same = old_generation == generation and old_id == id
 local function known()
   if same or id == meta[2] then return true end
   for i = 1, #tokens do
-    if tokens[i] == generation and afters[i] == id then return true end
+    if afters[i] == id then return true end
   end
   if #redis.call('XRANGE', stream, id, id) == 1 then return true end
   for _, start in ipairs(redis.call('HVALS', KEYS[5])) do

@@ -46,9 +46,8 @@ local function ensure_generation(stream, meta, token)
   local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
   local stored = redis.call('HMGET', meta, 'replid', 'generations', 'trimmed')
   local list, trimmed = stored[2] or '', stored[3] or '0-0'
-  local info = stream_info(stream)
-  if info and stored[1] == replid and list ~= '' then return list, trimmed end
-  local after
+  if stored[1] == replid and list ~= '' and redis.call('EXISTS', stream) == 1 then return list, trimmed end
+  local info, after = stream_info(stream), nil
   if info then
     after = info['last-generated-id']
     -- The mark still holds: ids of one stream never go back, so it is at or below where the generation starts.

@@ -122,6 +122,9 @@ proptest! {
             destinations: vec![destination],
             routes: vec![routes.0, routes.1],
         };
+        // As it is read back from Redis: nothing may be lost on that way either.
+        let stored: Document = serde_json::from_str(&serde_json::to_string(&document).unwrap()).unwrap();
+        prop_assert_eq!(&stored, &document);
         let text = export(&document);
         let manifest = Manifest::parse(&text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
         let means = Means { master_key: None, environment: &|_| None, folder: Path::new("/"), now_ms: 5, prune: true };

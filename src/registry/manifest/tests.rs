@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use tidegate_actors::route::{ColumnSource, Columns};
+
 use super::*;
 
 /// The example of the contract, word for word.
@@ -19,6 +21,35 @@ fn the_example_of_the_contract_parses() {
     let by_serde: toml::Table = toml::from_str(EXAMPLE).unwrap();
     let by_serde: RouteSpec = by_serde["route"].as_array().unwrap()[0].clone().try_into().unwrap();
     assert_eq!(manifest.routes[0].spec, by_serde, "our reader and the type's own serde agree");
+}
+
+#[test]
+fn a_file_belongs_to_a_node() {
+    let text = "[[destination]]\nname = \"rooms\"\nkind = \"sqlite\"\nurl = \"sqlite:///srv/rooms.db\"\nnode = \"a\"\n";
+    let manifest = Manifest::parse(text).unwrap();
+    assert_eq!(manifest.destinations[0].node.as_deref(), Some("a"));
+}
+
+#[test]
+fn defaults_are_the_json_that_a_record_would_carry() {
+    let defaults = |value: &str| {
+        let manifest = Manifest::parse(&EXAMPLE.replace("default = 0", &format!("default = {value}"))).unwrap();
+        let Columns::Named(columns) = &manifest.routes[0].spec.columns else { panic!("columns") };
+        let ColumnSource::Detailed(rule) = &columns["stock"] else { panic!("a rule") };
+        rule.default.clone().unwrap().to_string()
+    };
+    for (toml, json) in [
+        ("1_000", "1000"),
+        ("+5", "5"),
+        ("0xFF", "255"),
+        ("-1_0.5e1", "-105.0"),
+        ("2026-01-31", "\"2026-01-31\""),
+        ("[1, { a = true }]", "[1,{\"a\":true}]"),
+    ] {
+        assert_eq!(defaults(toml), json);
+    }
+    insta::assert_snapshot!(mistakes(&EXAMPLE.replace("default = 0", "default = 9223372036854775808")), @"line 24, column 49: this number has more than 64 bits; write it as a text");
+    insta::assert_snapshot!(mistakes(&EXAMPLE.replace("default = 0", "default = nan")), @"line 24, column 49: JSON has no such number; write it as a text");
 }
 
 #[test]

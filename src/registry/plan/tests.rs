@@ -142,3 +142,15 @@ fn a_parallel_destination_wants_keyed_routes() {
         plan(&Manifest::parse(&text).unwrap(), &Document::default(), &means(Some(&key), &hunter2, false)).unwrap_err();
     insta::assert_snapshot!(error, @"line 17, column 15: destination `rooms` is parallel, so a record may come twice; give route `rooms-cars` a key");
 }
+
+#[test]
+fn another_master_key_is_told() {
+    let (old, new) = (MasterKey::generate(), MasterKey::generate());
+    let first = apply(EXAMPLE, &Document::default(), &old).document;
+    let told = |plan: Plan| {
+        format!("{}{}", words(&plan), plan.notes.join("\n")).replace(old.id(), "OLD").replace(new.id(), "NEW")
+    };
+    let kept = EXAMPLE.replace("env = \"ROOMS_PASSWORD\"", "kept = true");
+    insta::assert_snapshot!(told(apply(&kept, &first, &new)), @"the password of destination `rooms` is sealed with master key OLD, and the one given here is NEW: a node that has this one cannot use it until it is applied again");
+    insta::assert_snapshot!(told(apply(EXAMPLE, &first, &new)), @"update destination `rooms`: password sealed with master key NEW instead of OLD");
+}

@@ -54,7 +54,8 @@ impl Load {
                 if stop.get() {
                     return acknowledged;
                 }
-                let ids: Vec<i64> = (first..self.keys.min(first + self.batch)).map(|n| producer * self.keys + n).collect();
+                let ids: Vec<i64> =
+                    (first..self.keys.min(first + self.batch)).map(|n| producer * self.keys + n).collect();
                 self.send(&client, &ids, round).await;
                 acknowledged.extend(ids.iter().map(|id| (*id, round)));
                 sent.set(sent.get() + ids.len() as u64);

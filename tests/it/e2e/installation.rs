@@ -1,0 +1,228 @@
+//! An installation of its own for one test: Redis, databases, and nodes as separate processes, all under one folder.
+
+use std::{
+    fs::File,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use super::{ledger::Target, load::Load};
+use crate::servers::{free_port, redis::RedisServer, wait_for};
+
+/// Redis and a folder; nodes are started on it.
+pub(crate) struct Installation {
+    /// The Redis that all nodes share.
+    pub(crate) redis: RedisServer,
+    /// Everything that is written goes in here.
+    pub(crate) dir: tempfile::TempDir,
+    master_key: String,
+}
+
+impl Installation {
+    /// A fresh Redis with `appendfsync always`, and nothing registered.
+    pub(crate) async fn new() -> Self {
+        let dir = crate::servers::temp_dir();
+        let key = Command::new(env!("CARGO_BIN_EXE_tidegate")).args(["key", "generate-master"]).output().unwrap();
+        assert!(key.status.success(), "{}", String::from_utf8_lossy(&key.stderr));
+        let master_key = String::from_utf8(key.stdout).unwrap().trim().to_owned();
+        Self { redis: RedisServer::start().await, dir, master_key }
+    }
+
+    /// A command of the program under test, with this installation's settings.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .env("TIDEGATE_REDIS_URL", self.redis.url())
+            .env("TIDEGATE_STATE_DIR", self.dir.path().join("state"))
+            .env("TIDEGATE_MASTER_KEY", &self.master_key)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end; its standard output.
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "tidegate {arguments:?}: {out}{err}");
+        out.into_owned()
+    }
+
+    /// Registers an application `car-app` with topic `cars` and these destinations, each with the ledger's two routes; its
+    /// API key.
+    pub(crate) fn register(&self, targets: &[Target]) -> String {
+        self.apply(&manifest(targets));
+        self.run(&["key", "create", "car-app"]).trim().to_owned()
+    }
+
+    /// Applies a manifest.
+    pub(crate) fn apply(&self, manifest: &str) {
+        let file = self.dir.path().join("resources.toml");
+        std::fs::write(&file, manifest).unwrap();
+        self.run(&["apply", file.to_str().unwrap()]);
+    }
+
+    /// A SQLite destination's file, with the ledger's tables.
+    pub(crate) async fn sqlite(&self, name: &str) -> Target {
+        let path = self.dir.path().join(format!("{name}.db"));
+        File::create(&path).unwrap();
+        let target = Target { name: name.into(), kind: "sqlite", url: format!("sqlite://{}", path.display()) };
+        target.create_tables().await;
+        target
+    }
+
+    /// Starts a node.
+    pub(crate) fn node(&self, name: &str) -> Node {
+        let log = self.dir.path().join(format!("{name}.log"));
+        let mut node = Node { name: name.into(), listen: free_port(), admin: free_port(), log, process: None };
+        node.start(self);
+        node
+    }
+}
+
+/// The manifest of an application with these destinations and the ledger's routes into each.
+pub(crate) fn manifest(targets: &[Target]) -> String {
+    let mut text = "[[application]]\nname = \"car-app\"\ntopics = [\"cars\"]\n".to_owned();
+    for Target { name, kind, url } in targets {
+        text += &format!(
+            r#"
+[[destination]]
+name = "{name}"
+kind = "{kind}"
+url = "{url}"
+
+[[route]]
+name = "{name}-cars"
+application = "car-app"
+topic = "cars"
+destination = "{name}"
+table = "cars"
+key = ["id"]
+columns = "matching"
+
+[[route]]
+name = "{name}-events"
+application = "car-app"
+topic = "cars"
+destination = "{name}"
+table = "events"
+[route.columns]
+id = "id"
+version = "version"
+"#
+        );
+    }
+    text
+}
+
+/// A node: `tidegate serve` as a process of its own.
+pub(crate) struct Node {
+    name: String,
+    /// The producers' port.
+    pub(crate) listen: u16,
+    /// The operations port.
+    pub(crate) admin: u16,
+    log: PathBuf,
+    process: Option<Child>,
+}
+
+impl Node {
+    /// Starts it (again).
+    pub(crate) fn start(&mut self, installation: &Installation) {
+        let log = File::options().create(true).append(true).open(&self.log).unwrap();
+        let child = installation
+            .command(&["serve"])
+            .env("TIDEGATE_NODE", &self.name)
+            .env("TIDEGATE_LISTEN", format!("127.0.0.1:{}", self.listen))
+            .env("TIDEGATE_ADMIN", format!("127.0.0.1:{}", self.admin))
+            .env("TIDEGATE_CONSOLE", "127.0.0.1:0")
+            .env("TIDEGATE_DRAIN_DELAY_S", "1")
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.process = Some(child);
+    }
+
+    /// Waits until the load balancer would send requests here.
+    pub(crate) async fn ready(&self) {
+        wait_for("the node is ready", Duration::from_secs(30), async || {
+            let (status, _) = get(&format!("http://127.0.0.1:{}/healthz/ready", self.listen)).await?;
+            (status == 200).then_some(())
+        })
+        .await;
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// SIGTERM, then waits for the end.
+    pub(crate) async fn terminate(&mut self) -> (ExitStatus, Duration) {
+        let mut process = self.process.take().unwrap();
+        let begun = Instant::now();
+        crate::servers::run(Command::new("kill").arg(process.id().to_string())).unwrap();
+        let status = wait_for("the node ends", Duration::from_secs(30), async || process.try_wait().unwrap()).await;
+        (status, begun.elapsed())
+    }
+
+    /// Where producers send.
+    pub(crate) fn load(&self, key: &str) -> Load {
+        Load { url: format!("http://127.0.0.1:{}", self.listen), key: key.into(), producers: 4, keys: 50, batch: 1 }
+    }
+
+    /// `detail` of a destination in `/health/actors`, or null.
+    pub(crate) async fn destination(&self, name: &str) -> Value {
+        let actors = get(&format!("http://127.0.0.1:{}/health/actors", self.admin)).await;
+        let Some((200, body)) = actors else { return Value::Null };
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let of = |actor: &&Value| actor["kind"] == "destination" && actor["name"] == name;
+        body["actors"].as_array().unwrap().iter().find(of).map_or(Value::Null, |actor| actor["detail"].clone())
+    }
+
+    /// What it has logged.
+    pub(crate) fn logged(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let logged = self.logged();
+            let tail: Vec<_> = logged.lines().rev().take(40).collect();
+            eprintln!("-- the last lines of node {}:", self.name);
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+        self.kill();
+    }
+}
+
+/// GET; status and body, or nothing where nobody answers.
+pub(crate) async fn get(url: &str) -> Option<(u16, String)> {
+    let client = awc::Client::builder().timeout(Duration::from_secs(3)).finish();
+    let mut answer = client.get(url).send().await.ok()?;
+    let body = answer.body().await.ok()?;
+    Some((answer.status().as_u16(), String::from_utf8_lossy(&body).into_owned()))
+}
+
+/// Waits until every target has as many messages as were acknowledged, then holds it against the ledger.
+pub(crate) async fn settle(targets: &[Target], acknowledged: &super::ledger::Acknowledged) {
+    let expected: i64 = acknowledged.values().sum();
+    for target in targets {
+        let what = format!("{} has {expected} messages", target.name);
+        wait_for(&what, Duration::from_secs(90), async || {
+            target.arrived().await.filter(|arrived| *arrived >= expected)
+        })
+        .await;
+        target.check(acknowledged).await;
+    }
+}

@@ -1,0 +1,118 @@
+//! A private redis-server: append-only file with `appendfsync always`, as Tidegate is shipped; to be killed, restarted,
+//! paused and filled up.
+
+use std::{
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use super::{Guard, free_port, wait_for};
+
+/// A running (or killed) server in a temporary folder.
+pub(crate) struct RedisServer {
+    dir: tempfile::TempDir,
+    port: u16,
+    settings: Vec<(String, String)>,
+    process: Option<(Child, Guard)>,
+}
+
+impl RedisServer {
+    /// An empty server that answers.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With further settings, such as `("maxmemory", "20mb")`.
+    pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let dir = tempfile::Builder::new().prefix("tidegate-redis-").tempdir().unwrap();
+        let mut server = Self { dir, port: free_port(), settings, process: None };
+        server.restart().await;
+        server
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    fn spawn(&mut self) {
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+        command.args(["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]);
+        for (name, value) in &self.settings {
+            command.args([&format!("--{name}"), value]);
+        }
+        let log = std::fs::File::create(self.dir.path().join("log")).unwrap();
+        command.current_dir(self.dir.path()).stdin(Stdio::null()).stdout(log).stderr(Stdio::null());
+        let child = command.spawn().expect("redis-server is installed");
+        let guard = Guard::new(&format!("kill -9 {}", child.id()));
+        self.process = Some((child, guard));
+    }
+
+    /// Starts it (again) with what its files hold, and waits until it answers.
+    pub(crate) async fn restart(&mut self) {
+        self.kill();
+        self.spawn();
+        let client = redis::Client::open(self.url()).unwrap();
+        wait_for("redis-server to answer", Duration::from_secs(20), async || {
+            let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+            redis::cmd("PING").query_async::<String>(&mut connection).await.ok()
+        })
+        .await;
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
+        if let Some((mut child, guard)) = self.process.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+            drop(guard);
+        }
+    }
+
+    /// Loses everything: the files too.
+    pub(crate) fn kill_and_empty(&mut self) {
+        self.kill();
+        let _ = std::fs::remove_dir_all(self.dir.path().join("appendonlydir"));
+    }
+
+    fn signal(&self, signal: &str) {
+        let (child, _) = self.process.as_ref().expect("it runs");
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+    }
+
+    /// SIGSTOP: it accepts connections and answers nothing.
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    /// A connection for the test itself.
+    pub(crate) async fn connection(&self) -> redis::aio::MultiplexedConnection {
+        redis::Client::open(self.url()).unwrap().get_multiplexed_async_connection().await.unwrap()
+    }
+
+    /// Sends one command, written as on redis-cli.
+    pub(crate) async fn ask<T: redis::FromRedisValue>(&self, command: &str) -> T {
+        let mut words = command.split(' ');
+        let mut call = redis::cmd(words.next().unwrap());
+        for word in words {
+            call.arg(word);
+        }
+        call.query_async(&mut self.connection().await).await.unwrap_or_else(|error| panic!("{command}: {error}"))
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
