@@ -68,7 +68,7 @@ impl Load {
     async fn send(&self, client: &awc::Client, ids: &[i64], version: i64) {
         let message = |id: &i64| {
             json!({"topic": "cars", "key": id, "id": format!("{id}-{version}"),
-                "data": {"version": version, "car_name": format!("Toyota Avanza {id} G CVT"), "stock": version % 50}})
+                "data": {"id": id, "version": version, "car_name": format!("Toyota Avanza {id} G CVT"), "stock": version % 50}})
         };
         let body = match ids {
             [only] => message(only).to_string(),

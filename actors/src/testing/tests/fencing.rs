@@ -93,7 +93,7 @@ fn a_dead_letter_is_buried_superseded_and_told_to_the_next_owner() {
     second.bury = vec![dead_row(4, "7")];
     second.supersede = vec![Supersede { table: "cars".into(), key: "7".into(), by: id(5) }];
     answer(destination.commit(&second)).unwrap();
-    // A still later one does not change what made them obsolete.
+    // A still later one does not change what made the first obsolete; to the one given up just then it is the first.
     let mut third = transaction(5, 6, vec![]);
     third.supersede = vec![
         Supersede { table: "cars".into(), key: "7".into(), by: id(6) },
@@ -104,7 +104,7 @@ fn a_dead_letter_is_buried_superseded_and_told_to_the_next_owner() {
     let found = answer(destination.take_over("inst", "dest", "two")).unwrap();
     let facts: Vec<_> = found.dead.iter().map(|(lane, row)| (lane.as_str(), row.dead.id, row.superseded_by)).collect();
     let lane = "inst/dest/app/main";
-    assert_eq!(facts, [(lane, id(1), Some(id(5))), (lane, id(2), None), (lane, id(4), Some(id(5)))]);
+    assert_eq!(facts, [(lane, id(1), Some(id(5))), (lane, id(2), None), (lane, id(4), Some(id(6)))]);
     assert_eq!(found.dead, database.dead());
 }
 
