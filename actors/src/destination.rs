@@ -18,7 +18,7 @@ use crate::{
     breaker::{Breaker, BreakerSettings},
     delivery::{Delivery, LeaseClock, Limits, Trouble},
     message::StreamId,
-    ports::{Batch, EventLog, Fault, LogError, Observe, ReadFrom, ReadOutcome},
+    ports::{Backlog, Batch, EventLog, Fault, LogError, Observe, ReadFrom, ReadOutcome},
     retry::Backoff,
     route::DestinationSpec,
     status::{DestinationDetail, DestinationStatus, Vitals, rfc3339_ago},
@@ -52,7 +52,10 @@ pub struct Control {
 #[derive(Default)]
 struct Shared {
     lease: LeaseClock,
-    owned: RefCell<Option<(Arc<str>, Vec<(LaneId, StreamId)>)>>,
+    /// The token under which the lanes are ours; none while they are not.
+    owner: RefCell<Option<Arc<str>>>,
+    /// The lanes, and where they stand as far as we have seen.
+    lanes: RefCell<Vec<(LaneId, Option<StreamId>)>>,
     detail: RefCell<DestinationDetail>,
 }
 
@@ -137,28 +140,22 @@ impl DestinationActor {
     /// Renews the lease and counts what waits, beside the steps.
     fn keep(&mut self, context: &mut Context<Self>) {
         self.show();
-        let owned = self.shared.owned.borrow().clone();
-        let (Some((owner, lanes)), Some(mut side)) = (owned, self.side.take()) else { return };
+        let Some(mut side) = self.side.take() else { return };
+        let (owner, lanes) = (self.shared.owner.borrow().clone(), self.shared.lanes.borrow().clone());
         let (lease, limit, ttl) = (self.shared.lease.clone(), self.limits.log, self.limits.lease);
         let kept = async move {
-            let names: Vec<_> = lanes.iter().map(|(lane, _)| lane.clone()).collect();
-            let asked = Instant::now();
-            match tokio::time::timeout(limit, side.lease(&names, &owner, ttl)).await {
-                Ok(Ok(true)) => lease.granted(asked, ttl),
-                Ok(Ok(false)) => lease.lost(),
-                // Unknown: it lasts as long as it was granted for.
-                _ => {}
+            if let Some(owner) = owner {
+                let names: Vec<_> = lanes.iter().map(|(lane, _)| lane.clone()).collect();
+                let asked = Instant::now();
+                match tokio::time::timeout(limit, side.lease(&names, &owner, ttl)).await {
+                    Ok(Ok(true)) => lease.granted(asked, ttl),
+                    Ok(Ok(false)) => lease.lost(),
+                    // Unknown: it lasts as long as it was granted for.
+                    _ => {}
+                }
             }
-            let mut waiting = Some(crate::ports::Backlog::default());
-            for (lane, after) in &lanes {
-                waiting = match (waiting, tokio::time::timeout(limit, side.backlog(lane, *after)).await) {
-                    (Some(sum), Ok(Ok(one))) => Some(crate::ports::Backlog {
-                        messages: sum.messages + one.messages,
-                        oldest_ms: [sum.oldest_ms, one.oldest_ms].into_iter().flatten().min(),
-                    }),
-                    _ => None,
-                };
-            }
+            let waiting = tokio::time::timeout(limit, backlog(&mut *side, &lanes)).await;
+            let waiting = waiting.ok().and_then(Result::ok);
             (side, waiting)
         };
         context.spawn(kept.into_actor(self).map(|(side, waiting), actor, _| {
@@ -179,6 +176,26 @@ impl DestinationActor {
         self.vitals.publish(&*detail);
         self.observer.destination(self.vitals.name(), &detail, detail.dead_letters);
     }
+}
+
+/// What waits on all lanes. One that we have not taken over yet stands where the log last heard of it, or where its first
+/// route begins.
+async fn backlog(log: &mut dyn EventLog, lanes: &[(LaneId, Option<StreamId>)]) -> Result<Backlog, LogError> {
+    let mut sum = Backlog::default();
+    for (lane, seen) in lanes {
+        let after = match seen {
+            Some(id) => *id,
+            None => {
+                let view = log.view(lane).await?;
+                let first = view.starts.iter().map(|(_, start)| start.id).min();
+                view.position.map(|position| position.id).or(first).unwrap_or_default()
+            }
+        };
+        let one = log.backlog(lane, after).await?;
+        sum.messages += one.messages;
+        sum.oldest_ms = [sum.oldest_ms, one.oldest_ms].into_iter().flatten().min();
+    }
+    Ok(sum)
 }
 
 fn age_s(accepted_ms: u64) -> f64 {
@@ -257,7 +274,7 @@ impl Runner {
             self.publish();
         }
         self.delivery.release().await;
-        *self.shared.owned.borrow_mut() = None;
+        *self.shared.owner.borrow_mut() = None;
     }
 
     fn learn(&mut self) {
@@ -453,7 +470,7 @@ impl Runner {
             Trouble::StandBy => {
                 self.delivery.stand_down();
                 (self.ahead, self.batch) = (None, None);
-                *self.shared.owned.borrow_mut() = None;
+                *self.shared.owner.borrow_mut() = None;
                 self.publish();
                 self.wait(Duration::from_millis(500)).await;
             }
@@ -540,10 +557,13 @@ impl Runner {
         detail.rows_written = counts.rows;
         detail.entries_delivered = counts.entries;
         detail.dead_letters = counts.dead;
-        if taken {
-            let lanes = self.delivery.lanes().iter().map(|state| (state.lane.clone(), state.last_id)).collect();
-            *self.shared.owned.borrow_mut() = Some((Arc::clone(self.delivery.owner()), lanes));
-        }
+        *self.shared.owner.borrow_mut() = taken.then(|| Arc::clone(self.delivery.owner()));
+        let stands = |lane: &LaneId| self.delivery.lanes().iter().find(|state| state.lane == *lane);
+        let lanes = self.delivery.wanted_lanes().into_iter().map(|lane| {
+            let last = stands(&lane).map(|state| state.last_id);
+            (lane, last)
+        });
+        *self.shared.lanes.borrow_mut() = lanes.collect();
         vitals.publish(&*detail);
         if detail.status == DestinationStatus::Up {
             vitals.running();

@@ -129,9 +129,7 @@ impl Delivery {
             let call = self.log.keep_dead(&self.lanes[lane].lane, &letters);
             log(self.limits.log, &self.progress.clone(), call).await?;
         }
-        if !self.lease.holds(Instant::now()) {
-            return Err(Trouble::StandBy);
-        }
+        self.hold_lease().await?;
         let state = &self.lanes[lane];
         let transaction = Transaction {
             fence: Fence {
@@ -175,6 +173,22 @@ impl Delivery {
             }
             Err(error @ WriteError::Hold(_)) => Err(error.into()),
         }
+    }
+
+    /// Nothing is written beyond the lease's end. One that ran out while this node was slow is asked for again: if another
+    /// owner came in between, the fence finds out.
+    async fn hold_lease(&mut self) -> Result<(), Trouble> {
+        let asked = Instant::now();
+        if self.lease.holds(asked) {
+            return Ok(());
+        }
+        let lanes = self.wanted_lanes();
+        let call = self.log.lease(&lanes, &self.owner, self.limits.lease);
+        if !log(self.limits.log, &self.progress.clone(), call).await? {
+            return Err(Trouble::StandBy);
+        }
+        self.lease.granted(asked, self.limits.lease);
+        Ok(())
     }
 
     fn compose(&self, lane: usize, messages: &[&Message], refused: &Refusals) -> Composed {

@@ -141,6 +141,7 @@ impl Node {
             .env("TIDEGATE_ADMIN", format!("127.0.0.1:{}", self.admin))
             .env("TIDEGATE_CONSOLE", "127.0.0.1:0")
             .env("TIDEGATE_DRAIN_DELAY_S", "1")
+            .env("TIDEGATE_LEASE_S", "1")
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()

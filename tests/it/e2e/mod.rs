@@ -117,8 +117,19 @@ async fn a_node_killed_twenty_times_under_load_loses_and_doubles_nothing() {
     let producers = node.load(&key).start();
     for round in 0..20_u64 {
         let sent = producers.sent();
-        // Not always at the same point of its life: sometimes in the middle of the load, sometimes while it takes over.
-        wait_until_sent(&producers, sent + 20 + 40 * (round % 5)).await;
+        if round % 4 == 3 {
+            // While it takes over: it has taken records, and may have written none of them yet.
+            wait_until_sent(&producers, sent + 20 + 10 * round).await;
+        } else {
+            // While it writes: each of the databases has got further since the last time.
+            for target in &targets {
+                let before = target.arrived().await.unwrap_or(0);
+                wait_for("the destination gets on", Duration::from_secs(20), async || {
+                    target.arrived().await.filter(|arrived| *arrived > before)
+                })
+                .await;
+            }
+        }
         node.kill();
         node.start(&installation);
     }
