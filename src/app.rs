@@ -22,8 +22,8 @@ use tidegate_actors::{
     delivery::Limits as DeliveryLimits,
     ingest::{Gate, IngestHandle},
     message::MessageId,
-    ports::{AppendError, AppendRequest, Appended, Appender},
-    status::StatusBoard,
+    ports::{AppendError, AppendRequest, Appended, Appender, Rejection},
+    status::{ActorKind, StatusBoard},
     supervisor::{Drain, Supervisor},
 };
 use tokio::sync::{mpsc, watch};
@@ -89,7 +89,8 @@ pub async fn serve(
     });
     let board = StatusBoard::new();
     let limits = DeliveryLimits { lease: settings.lease, ..DeliveryLimits::default() };
-    let supervisor = Supervisor::new(world, follow(documents.clone()), limits, board.clone()).start();
+    let supervisor =
+        Supervisor::new(world, follow(documents.clone(), settings.node.clone()), limits, board.clone()).start();
 
     let readiness = Arc::new(Readiness::default());
     let pinger = RedisAppender::new(&redis, Arc::clone(&full));
@@ -133,13 +134,13 @@ fn refuse_unusable_secrets(documents: &DocumentReceiver, key: Option<&MasterKey>
 }
 
 /// The topology, for as long as the registry is followed.
-fn follow(mut documents: DocumentReceiver) -> watch::Receiver<Arc<tidegate_actors::route::Topology>> {
-    let now = documents.borrow_and_update().as_ref().map(|document| topology(document)).unwrap_or_default();
+fn follow(mut documents: DocumentReceiver, node: String) -> watch::Receiver<Arc<tidegate_actors::route::Topology>> {
+    let now = documents.borrow_and_update().as_ref().map(|document| topology(document, &node)).unwrap_or_default();
     let (sender, receiver) = watch::channel(Arc::new(now));
     actix_rt::spawn(async move {
         while documents.changed().await.is_ok() {
             if let Some(document) = documents.borrow_and_update().clone() {
-                sender.send_replace(Arc::new(topology(&document)));
+                sender.send_replace(Arc::new(topology(&document, &node)));
             }
         }
     });
@@ -193,7 +194,7 @@ fn producers(
         let of_node = of_node.clone();
         let make = Box::new(move || Rc::new(of_node.beside()) as Rc<dyn Appender>);
         let handle = IngestHandle::start(&name, make, Arc::clone(&gate), &board, ends.clone());
-        let found = Finder { redis: redis.clone(), documents: documents.clone() };
+        let found = Finder { redis: redis.clone(), documents: documents.clone(), board: board.clone() };
         let limits = http::Limits::default();
         ProducerState::new(documents.clone(), Rc::new(Door(handle)), Rc::new(found), limits)
     };
@@ -235,6 +236,7 @@ impl Ingest for Door {
 struct Finder {
     redis: Redis,
     documents: DocumentReceiver,
+    board: StatusBoard,
 }
 
 /// A look-up is answered or refused within this.
@@ -244,8 +246,29 @@ impl Finder {
     async fn find(&self, application: &str, id: &MessageId) -> anyhow::Result<Found> {
         let Some(message) = lookup::message(&self.redis, application, id).await? else { return Ok(Found::Nothing) };
         let document = self.documents.borrow().clone().unwrap_or_default();
-        let deliveries = lookup::deliveries(&self.redis, &document, application, id, &message).await?;
+        let mut deliveries = lookup::deliveries(&self.redis, &document, application, id, &message).await?;
+        self.explain_waiting(&mut deliveries);
         Ok(Found::Message(http::message_body(id, &message, &deliveries)?))
+    }
+}
+
+impl Finder {
+    /// Why what is pending is pending: its destination is held, or does not answer.
+    fn explain_waiting(&self, deliveries: &mut [lookup::RouteDelivery]) {
+        let waiting = deliveries.iter_mut().filter(|delivery| delivery.status == lookup::Status::Pending);
+        for delivery in waiting {
+            let Some(detail) = self.board.detail(ActorKind::Destination, &delivery.destination) else { continue };
+            let said = |field: &str| detail.get(field).and_then(|text| text.as_str()).map(str::to_owned);
+            let (code, message) = match (said("held"), said("down_since")) {
+                (Some(held), _) => {
+                    delivery.status = lookup::Status::Held;
+                    ("held", held)
+                }
+                (None, Some(_)) => ("destination_down", said("last_error").unwrap_or_default()),
+                (None, None) => continue,
+            };
+            delivery.error = Some(Rejection { statement: None, row: None, code: code.into(), column: None, message });
+        }
     }
 }
 

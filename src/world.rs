@@ -2,7 +2,7 @@
 //! counters.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
 };
@@ -47,10 +47,14 @@ pub struct NodeWorld {
     pub full: Arc<AtomicBool>,
 }
 
-/// The part of the registry's document that the actors work by.
+/// The part of the registry's document that the actors of this node work by. A SQLite file belongs to the node that its
+/// destination names.
 #[must_use]
-pub fn topology(document: &Document) -> Topology {
-    let ordered = document.destinations.iter().filter(|destination| destination.delivery == Delivery::Ordered);
+pub fn topology(document: &Document, node: &str) -> Topology {
+    let ordered = document.destinations.iter().filter(|destination| {
+        let ours = destination.node.as_deref().is_none_or(|owner| owner == node);
+        ours && destination.delivery == Delivery::Ordered
+    });
     let spec = |destination: &crate::resources::Destination| {
         let routes = document.routes.iter().filter(|route| route.destination == destination.name);
         Arc::new(DestinationSpec {
@@ -95,6 +99,8 @@ impl World for NodeWorld {
             documents: self.documents.clone(),
             retention: self.retention,
             guard: MemoryGuard::new(soft, hard, Arc::clone(&self.full)),
+            plans_swept: None,
+            plans_unused: BTreeMap::new(),
         })
     }
 
@@ -145,7 +151,12 @@ struct Keeper {
     documents: DocumentReceiver,
     retention: Retention,
     guard: MemoryGuard,
+    plans_swept: Option<Instant>,
+    plans_unused: BTreeMap<String, HashSet<String>>,
 }
+
+/// How often plans that no history needs any more are looked for.
+const SWEEP_PLANS_EVERY: Duration = Duration::from_secs(60 * 60);
 
 #[async_trait(?Send)]
 impl Housekeeping for Keeper {
@@ -165,6 +176,13 @@ impl Housekeeping for Keeper {
         for (application, outcome) in trim::round(&self.redis, &document, retention).await {
             let trimmed = outcome?;
             streams.insert(application, json!({"removed": trimmed.removed, "held_by": trimmed.held_by}));
+        }
+        if self.plans_swept.is_none_or(|swept| swept.elapsed() >= SWEEP_PLANS_EVERY) {
+            for application in &document.applications {
+                let unused = self.plans_unused.entry(application.name.clone()).or_default();
+                trim::sweep_plans(&self.redis, &application.name, unused).await?;
+            }
+            self.plans_swept = Some(Instant::now());
         }
         for destination in &document.destinations {
             let mut letters = 0;

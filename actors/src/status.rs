@@ -226,6 +226,14 @@ impl StatusBoard {
         slots.iter().map(|slot| slot.health()).collect()
     }
 
+    /// What one actor shows just now, without the others.
+    #[must_use]
+    pub fn detail(&self, kind: ActorKind, name: &str) -> Option<Value> {
+        let slot = self.places().get(&(kind, Arc::from(name))).cloned()?;
+        let detail = slot.life().detail.borrow().clone();
+        Some(detail)
+    }
+
     fn places(&self) -> MutexGuard<'_, Slots> {
         // Every change of the map is a single call: a panic leaves it whole.
         self.places.lock().unwrap_or_else(PoisonError::into_inner)

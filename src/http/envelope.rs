@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use tidegate_actors::{message::Action, ports::NewRecord};
+use tidegate_actors::{mapping::key_conflict, message::Action, ports::NewRecord};
 
 use super::{
     directory::{KeyColumn, KeyedRoute, KnownApplication},
@@ -103,7 +103,7 @@ pub(crate) fn admit(
     };
     let members = if draft.data.is_some() { members } else { &[] };
     match &draft.key {
-        Some(key) => agree(key, members, routes)?,
+        Some(key) => agree(key, data, members, routes)?,
         None if action == Action::Insert => {}
         None => needs_key(action, members, routes)?,
     }
@@ -128,14 +128,15 @@ fn unknown_topic(topic: &str, application: &KnownApplication) -> Box<Fault> {
     Fault::new("unknown_topic", 0, message).within("topic")
 }
 
-/// The key and the record say the same wherever both speak of a route's key column.
-fn agree(key: &Key<'_>, members: &[Member<'_>], routes: &[KeyedRoute]) -> Result<(), Box<Fault>> {
+/// The key and the record say the same wherever both speak of a route's key column. Texts that differ are looked at
+/// once more by mapping's own rule: a UUID in another case, or the same instant in another zone, is the same key.
+fn agree(key: &Key<'_>, data: &str, members: &[Member<'_>], routes: &[KeyedRoute]) -> Result<(), Box<Fault>> {
     for route in routes {
         for column in &route.key {
             let (Some(in_data), Some(in_key)) = (field(members, column), key.value(&route.key, column)) else {
                 continue;
             };
-            if !same_scalar(in_data, in_key) {
+            if !same_scalar(in_data, in_key) && key_conflict(&route.spec, data, &key.to_json()).is_some() {
                 let message = format!(
                     "`key` and the field `{}` of `data` differ; both are the key column `{}` of route `{}`",
                     column.field, column.column, route.spec.name
