@@ -95,7 +95,7 @@ fn destination_of(key: &MasterKey) -> impl Strategy<Value = Destination> + use<>
             id: "d00000000001".into(),
             name: "db".into(),
             kind: "postgres".into(),
-            url: "postgres://writer@db.example:5433/cars?application_name=a%20b".into(),
+            url: "postgres://writer@db.example:5433/cars?search_path=a%20b".into(),
             password: with_password.then(|| sealed.clone()),
             delivery: Delivery::Ordered,
             tls: tls.map(|(mode, ca)| Tls { mode, ca }),
