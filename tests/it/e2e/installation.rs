@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::Write as _,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -24,11 +25,16 @@ pub(crate) struct Installation {
 impl Installation {
     /// A fresh Redis with `appendfsync always`, and nothing registered.
     pub(crate) async fn new() -> Self {
+        Self::with_redis(&[]).await
+    }
+
+    /// The same with further settings of Redis.
+    pub(crate) async fn with_redis(settings: &[(&str, &str)]) -> Self {
         let dir = crate::servers::temp_dir();
         let key = Command::new(env!("CARGO_BIN_EXE_tidegate")).args(["key", "generate-master"]).output().unwrap();
         assert!(key.status.success(), "{}", String::from_utf8_lossy(&key.stderr));
         let master_key = String::from_utf8(key.stdout).unwrap().trim().to_owned();
-        Self { redis: RedisServer::start().await, dir, master_key }
+        Self { redis: RedisServer::start_with(settings).await, dir, master_key }
     }
 
     /// A command of the program under test, with this installation's settings.
@@ -177,7 +183,14 @@ impl Node {
 
     /// Where producers send.
     pub(crate) fn load(&self, key: &str) -> Load {
-        Load { url: format!("http://127.0.0.1:{}", self.listen), key: key.into(), producers: 4, keys: 50, batch: 1 }
+        Load {
+            url: format!("http://127.0.0.1:{}", self.listen),
+            key: key.into(),
+            producers: 4,
+            keys: 50,
+            batch: 1,
+            padding: 0,
+        }
     }
 
     /// `detail` of a destination in `/health/actors`, or null.
@@ -200,8 +213,9 @@ impl Drop for Node {
         if std::thread::panicking() {
             let logged = self.logged();
             let tail: Vec<_> = logged.lines().rev().take(40).collect();
-            eprintln!("-- the last lines of node {}:", self.name);
-            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+            let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
+            // Beside the panic's own message, which is where whoever looks for the cause looks.
+            let _ = writeln!(std::io::stderr(), "-- the last lines of node {}:\n{tail}", self.name);
         }
         self.kill();
     }

@@ -24,6 +24,8 @@ pub(crate) struct Load {
     pub(crate) keys: i64,
     /// Records in one request; 1 is a single message.
     pub(crate) batch: i64,
+    /// Bytes of ballast in each record, in a field that no table has.
+    pub(crate) padding: usize,
 }
 
 /// Running producers.
@@ -31,22 +33,24 @@ pub(crate) struct Producers {
     stop: Rc<Cell<bool>>,
     tasks: Vec<actix_rt::task::JoinHandle<Acknowledged>>,
     sent: Rc<Cell<u64>>,
+    refused: Rc<Cell<u64>>,
 }
 
 impl Load {
     /// Starts the producers.
     pub(crate) fn start(&self) -> Producers {
-        let (stop, sent) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0)));
+        let (stop, sent, refused) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
         let tasks = (0..self.producers)
             .map(|producer| {
                 let (load, stop, sent) = (self.clone(), Rc::clone(&stop), Rc::clone(&sent));
-                actix_rt::spawn(async move { load.produce(producer, &stop, &sent).await })
+                let refused = Rc::clone(&refused);
+                actix_rt::spawn(async move { load.produce(producer, &stop, &sent, &refused).await })
             })
             .collect();
-        Producers { stop, tasks, sent }
+        Producers { stop, tasks, sent, refused }
     }
 
-    async fn produce(&self, producer: i64, stop: &Cell<bool>, sent: &Cell<u64>) -> Acknowledged {
+    async fn produce(&self, producer: i64, stop: &Cell<bool>, sent: &Cell<u64>, refused: &Cell<u64>) -> Acknowledged {
         let client = awc::Client::builder().timeout(Duration::from_secs(5)).finish();
         let mut acknowledged = Acknowledged::new();
         for round in 1.. {
@@ -56,7 +60,7 @@ impl Load {
                 }
                 let ids: Vec<i64> =
                     (first..self.keys.min(first + self.batch)).map(|n| producer * self.keys + n).collect();
-                self.send(&client, &ids, round).await;
+                self.send(&client, &ids, round, refused).await;
                 acknowledged.extend(ids.iter().map(|id| (*id, round)));
                 sent.set(sent.get() + ids.len() as u64);
             }
@@ -65,10 +69,11 @@ impl Load {
     }
 
     /// Sends until it is acknowledged.
-    async fn send(&self, client: &awc::Client, ids: &[i64], version: i64) {
+    async fn send(&self, client: &awc::Client, ids: &[i64], version: i64, refused: &Cell<u64>) {
         let message = |id: &i64| {
             json!({"topic": "cars", "key": id, "id": format!("{id}-{version}"),
-                "data": {"id": id, "version": version, "car_name": format!("Toyota Avanza {id} G CVT"), "stock": version % 50}})
+                "data": {"id": id, "version": version, "car_name": format!("Toyota Avanza {id} G CVT"), "stock": version % 50,
+                    "ballast": "x".repeat(self.padding)}})
         };
         let body = match ids {
             [only] => message(only).to_string(),
@@ -86,7 +91,7 @@ impl Load {
                     let text = answer.body().await.unwrap_or_default();
                     panic!("{} {}", answer.status(), String::from_utf8_lossy(&text));
                 }
-                _ => {}
+                _ => refused.set(refused.get() + 1),
             }
             assert!(begun.elapsed() < Duration::from_secs(60), "a record was not accepted within a minute");
             actix_rt::time::sleep(Duration::from_millis(50)).await;
@@ -98,6 +103,11 @@ impl Producers {
     /// Messages acknowledged so far.
     pub(crate) fn sent(&self) -> u64 {
         self.sent.get()
+    }
+
+    /// Requests that were not accepted and sent again.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.get()
     }
 
     /// Stops them between two messages; what was acknowledged.

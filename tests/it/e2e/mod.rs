@@ -91,6 +91,12 @@ async fn two_of_five_databases_go_down_and_drain_when_they_are_back() {
     .await;
     five.postgres[1].start();
     five.mariadb[1].start();
+    for target in five.targets.iter().filter(|target| ["postgres-c", "mariadb-b"].contains(&&*target.name)) {
+        wait_for("it drains by itself within 10 s of its return", Duration::from_secs(10), async || {
+            target.arrived().await.filter(|arrived| *arrived >= 1_500)
+        })
+        .await;
+    }
     settle(&five.targets, &acknowledged).await;
     wait_for("all is well again", Duration::from_secs(15), async || {
         let detail = node.destination("postgres-c").await;
@@ -180,5 +186,50 @@ async fn a_node_told_to_end_finishes_what_it_has_in_hand() {
     assert!(status.success(), "{status}");
     assert!(took < Duration::from_secs(16), "drain delay of 1 s and 15 s more, but it took {took:?}");
     node.start(&installation);
+    settle(&targets, &acknowledged).await;
+}
+
+#[actix_web::test]
+async fn a_database_that_never_answers_keeps_nobody_waiting() {
+    let installation = Installation::new().await;
+    let postgres = PostgresServer::private();
+    let hung = Target { name: "hung".into(), kind: "postgres", url: postgres.url(&postgres.database().await) };
+    hung.create_tables().await;
+    let targets = vec![hung, installation.sqlite("lite").await, installation.sqlite("second").await];
+    let key = installation.register(&targets);
+    let node = installation.node("a");
+    node.ready().await;
+    let producers = node.load(&key).start();
+    wait_until_sent(&producers, 200).await;
+    postgres.pause();
+    let sent = producers.sent();
+    wait_until_sent(&producers, sent + 500).await;
+    let acknowledged = producers.stop().await;
+    settle(&targets[1..], &acknowledged).await;
+    postgres.resume();
+    settle(&targets, &acknowledged).await;
+}
+
+#[actix_web::test]
+async fn a_full_redis_refuses_new_records_and_empties_itself_once_it_can() {
+    let installation = Installation::with_redis(&[("maxmemory", "12mb")]).await;
+    let targets = vec![installation.sqlite("lite").await];
+    let key = installation.register(&targets);
+    let node = installation.node("a");
+    node.ready().await;
+    // Away before anything is written, so that nothing is delivered and nothing may be trimmed.
+    let (file, away) = (installation.dir.path().join("lite.db"), installation.dir.path().join("lite.away"));
+    std::fs::rename(&file, &away).unwrap();
+    let mut load = node.load(&key);
+    (load.batch, load.padding) = (50, 20_000);
+    let producers = load.start();
+    let ready = format!("http://127.0.0.1:{}/healthz/ready", node.listen);
+    wait_for("the node refuses new records", Duration::from_secs(60), async || (producers.refused() > 0).then_some(()))
+        .await;
+    assert_eq!(installation::get(&ready).await.unwrap().0, 200, "a full Redis still answers");
+    std::fs::rename(&away, &file).unwrap();
+    let sent = producers.sent();
+    wait_until_sent(&producers, sent + 500).await;
+    let acknowledged = producers.stop().await;
     settle(&targets, &acknowledged).await;
 }
