@@ -1,6 +1,6 @@
 //! What the core needs of the world: an event log to read from, a database to write to, and a maker of both.
 //!
-//! Adapters implement these traits; [`crate::testing`] implements them in memory. Futures are not `Send`: everything of
+//! Adapters implement these traits; the feature `testing` has them in memory. Futures are not `Send`: everything of
 //! one destination lives on its own arbiter. The core puts a time limit on every call and drops the future when it runs
 //! out, so an implementation must not keep a connection that is out of step.
 

@@ -1,6 +1,6 @@
 //! What one batch becomes for one database: a fence, statements with their rows, and the dead letters it passes.
 //!
-//! Mapping makes [`Cell`]s, folding makes [`Change`]s, [`crate::delivery`] groups them into a [`Transaction`], and a
+//! Mapping makes [`Cell`]s, folding makes [`crate::fold::Change`]s, [`crate::compose`] groups them into a [`Transaction`], and a
 //! driver writes it: the watermark first, the rows after, all or nothing.
 
 use std::{fmt, sync::Arc};

@@ -14,7 +14,7 @@ pub struct Flags {
     /// The file of settings; `tidegate.toml` in the working directory is read when it is there
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<String>,
-    /// Where Redis is: redis://[user:password@]host[:port][/database] [default: redis://127.0.0.1:6379]
+    /// Where Redis is: redis://USER:PASSWORD@HOST:PORT/DATABASE, of which the host is enough [default: redis://127.0.0.1:6379]
     #[arg(long, global = true, value_name = "URL")]
     pub redis_url: Option<String>,
     /// What every key in Redis begins with; installations that share a Redis need one each [default: tidegate]
