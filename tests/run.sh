@@ -13,6 +13,7 @@ need "/usr/lib/postgresql/*/bin/postgres" postgresql
 need mariadbd mariadb-server
 need mariadb mariadb-client
 need cc build-essential
+need openssl openssl
 need curl curl
 need jq jq
 need php php-cli
