@@ -4,6 +4,7 @@
 mod apply;
 mod check;
 mod dead;
+mod demo;
 mod export;
 mod health;
 mod key;
@@ -44,6 +45,7 @@ enum Command {
     Check(check::Check),
     Key(key::Key),
     Dead(dead::Dead),
+    Demo(demo::Demo),
     Send(send::Send),
     Serve(serve::Serve),
     Status(status::Status),
@@ -61,6 +63,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(check) => check.run(flags).await,
         Command::Key(key) => key.run(flags).await,
         Command::Dead(dead) => dead.run(flags).await,
+        Command::Demo(demo) => demo.run(flags).await,
         Command::Send(send) => send.run(flags).await,
         Command::Serve(serve) => serve.run(flags).await,
         Command::Status(status) => status.run(flags).await,
