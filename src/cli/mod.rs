@@ -3,9 +3,16 @@
 
 mod apply;
 mod check;
+mod dead;
+mod demo;
 mod export;
+mod health;
 mod key;
+mod live;
+mod send;
 mod serve;
+mod status;
+mod table;
 
 use std::process::ExitCode;
 
@@ -37,7 +44,11 @@ enum Command {
     Export(export::Export),
     Check(check::Check),
     Key(key::Key),
+    Dead(dead::Dead),
+    Demo(demo::Demo),
+    Send(send::Send),
     Serve(serve::Serve),
+    Status(status::Status),
 }
 
 /// Does what the command line asks for.
@@ -51,7 +62,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Export(export) => export.run(flags).await,
         Command::Check(check) => check.run(flags).await,
         Command::Key(key) => key.run(flags).await,
+        Command::Dead(dead) => dead.run(flags).await,
+        Command::Demo(demo) => demo.run(flags).await,
+        Command::Send(send) => send.run(flags).await,
         Command::Serve(serve) => serve.run(flags).await,
+        Command::Status(status) => status.run(flags).await,
     }
 }
 

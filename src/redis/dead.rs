@@ -18,6 +18,8 @@ use super::{
 
 /// How many payloads are asked for at once: each may be a megabyte.
 const PAYLOADS_PER_CALL: usize = 20;
+/// How many commands go into one call: a script takes some thousand arguments.
+const COMMANDS_PER_CALL: usize = 500;
 
 /// The field of a dead letter: `generation id route`.
 pub(crate) fn field(dead: &DeadId) -> String {
@@ -59,6 +61,17 @@ pub async fn list(
     destination: &str,
     limit: usize,
 ) -> Result<(Vec<DeadLetter>, usize), LogError> {
+    let mut found = ids(redis, application, destination).await?;
+    let all = found.len();
+    found.truncate(limit);
+    Ok((letters(redis, application, destination, &found).await?, all))
+}
+
+/// Which dead letters there are of one destination on one stream, oldest first.
+///
+/// # Errors
+/// Redis is away.
+pub async fn ids(redis: &Redis, application: &str, destination: &str) -> Result<Vec<DeadId>, LogError> {
     let keys = redis.keys().of(application);
     let (dead_key, lanes, meta) = (keys.dead(destination), keys.lanes(), keys.meta());
     let (fields, lane, generations): (Vec<String>, Option<String>, Option<String>) = redis
@@ -88,20 +101,31 @@ pub async fn list(
     };
     let mut found: Vec<DeadId> = fields.iter().filter_map(|field| parse_field(field)).filter(passed).collect();
     found.sort_by(|a, b| (rank(&a.generation), a.id, &a.route).cmp(&(rank(&b.generation), b.id, &b.route)));
-    let all = found.len();
-    found.truncate(limit);
+    Ok(found)
+}
 
-    let mut letters = Vec::with_capacity(found.len());
-    for some in found.chunks(PAYLOADS_PER_CALL) {
+/// The payloads of these, in their order; one that is gone meanwhile is left out.
+///
+/// # Errors
+/// Redis is away.
+pub async fn letters(
+    redis: &Redis,
+    application: &str,
+    destination: &str,
+    ids: &[DeadId],
+) -> Result<Vec<DeadLetter>, LogError> {
+    let key = redis.keys().of(application).dead(destination);
+    let mut letters = Vec::with_capacity(ids.len());
+    for some in ids.chunks(PAYLOADS_PER_CALL) {
         let names: Vec<String> = some.iter().map(field).collect();
         let payloads: Vec<Option<Vec<u8>>> = redis
             .link()
-            .run(async |mut connection| cmd("HMGET").arg(&dead_key).arg(&names).query_async(&mut connection).await)
+            .run(async |mut connection| cmd("HMGET").arg(&key).arg(&names).query_async(&mut connection).await)
             .await
             .map_err(|error| unavailable(&error))?;
         letters.extend(payloads.into_iter().flatten().filter_map(|json| serde_json::from_slice(&json).ok()));
     }
-    Ok((letters, all))
+    Ok(letters)
 }
 
 /// One dead letter.
@@ -135,14 +159,50 @@ pub async fn count(redis: &Redis, application: &str, destination: &str) -> Resul
 /// # Errors
 /// Redis is away.
 pub async fn push(redis: &Redis, application: &str, destination: &str, command: &Command) -> Result<(), LogError> {
+    push_all(redis, application, destination, std::slice::from_ref(command)).await
+}
+
+/// The same for many, in order.
+///
+/// # Errors
+/// Redis is away; some may have been taken.
+pub async fn push_all(
+    redis: &Redis,
+    application: &str,
+    destination: &str,
+    commands: &[Command],
+) -> Result<(), LogError> {
     let key = redis.keys().of(application).commands(destination);
-    let json = serde_json::to_vec(command).map_err(|_| odd("command"))?;
-    redis
+    for some in commands.chunks(COMMANDS_PER_CALL) {
+        let texts: Vec<Vec<u8>> =
+            some.iter().map(serde_json::to_vec).collect::<Result<_, _>>().map_err(|_| odd("command"))?;
+        redis
+            .link()
+            .run(async |mut connection| {
+                // Said twice (a lost answer), done once: the second finds the dead row gone.
+                let mut call = scripts::CALL.key(&key);
+                call.arg("RPUSH");
+                for text in &texts {
+                    call.arg(&text[..]);
+                }
+                call.invoke_async::<Value>(&mut connection).await.map(|_| ())
+            })
+            .await
+            .map_err(|error| unavailable(&error))?;
+    }
+    Ok(())
+}
+
+/// The commands that the owner has not carried out yet, oldest first.
+///
+/// # Errors
+/// Redis is away.
+pub async fn waiting(redis: &Redis, application: &str, destination: &str) -> Result<Vec<Command>, LogError> {
+    let key = redis.keys().of(application).commands(destination);
+    let texts: Vec<Vec<u8>> = redis
         .link()
-        .run(async |mut connection| {
-            // Said twice (a lost answer), done once: the second finds the dead row gone.
-            scripts::CALL.key(&key).arg("RPUSH").arg(&json[..]).invoke_async::<Value>(&mut connection).await.map(|_| ())
-        })
+        .run(async |mut connection| cmd("LRANGE").arg(&key).arg(0).arg(-1).query_async(&mut connection).await)
         .await
-        .map_err(|error| unavailable(&error))
+        .map_err(|error| unavailable(&error))?;
+    Ok(texts.iter().filter_map(|text| serde_json::from_slice(text).ok()).collect())
 }

@@ -41,6 +41,23 @@ pub async fn lanes(redis: &Redis, application: &str) -> Result<Vec<LaneStatus>, 
         .collect()
 }
 
+/// When the stream of this application got its last record, in milliseconds since the Unix epoch; `None` before the first.
+///
+/// # Errors
+/// Redis is away.
+pub async fn last_record_ms(redis: &Redis, application: &str) -> Result<Option<u64>, LogError> {
+    let key = redis.keys().of(application).stream();
+    let info: Result<redis::streams::StreamInfoStreamReply, _> = redis
+        .link()
+        .run(async |mut connection| redis::cmd("XINFO").arg("STREAM").arg(&key).query_async(&mut connection).await)
+        .await;
+    match info {
+        Ok(info) => Ok(info.last_generated_id.parse::<StreamId>().ok().map(|id| id.ms).filter(|ms| *ms > 0)),
+        Err(error) if error.detail().is_some_and(|detail| detail.contains("no such key")) => Ok(None),
+        Err(error) => Err(unavailable(&error)),
+    }
+}
+
 /// Who holds the lease of a destination on this stream: the owner's random token.
 ///
 /// # Errors

@@ -1,0 +1,118 @@
+//! How `status` looks: a table for people, or one JSON object a line.
+
+use std::io::Write;
+
+use chrono::{DateTime, SecondsFormat};
+use console::Style;
+use serde_json::json;
+
+use super::look::{Row, Seen};
+use crate::cli::table::{Table, count, left, paint, plain, right, span, width};
+
+/// Prints the table.
+pub(super) fn text(seen: &Seen) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    lines(seen, width()).iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
+/// The table with what stands around it.
+pub(super) fn lines(seen: &Seen, width: Option<usize>) -> Vec<String> {
+    let mut lines = vec![match &seen.node {
+        Some((node, up_s)) => format!("node {} up {}", plain(node), span(*up_s as f64)),
+        None => format!("no node answers at {}; what Redis tells alone:", seen.admin),
+    }];
+    lines.push(String::new());
+    if seen.destinations.is_empty() {
+        lines.push("No destinations yet: `tidegate apply FILE` makes some.".to_owned());
+    } else {
+        lines.extend(destinations(&seen.destinations).lines(width));
+    }
+    lines.push(String::new());
+    let applications: Vec<String> = seen
+        .applications
+        .iter()
+        .map(|one| match one.last_s {
+            Some(ago) => format!("{} (last record {} ago)", one.name, span(ago)),
+            None => format!("{} (no record yet)", one.name),
+        })
+        .collect();
+    let applications = if applications.is_empty() { "none yet".to_owned() } else { applications.join(", ") };
+    lines.push(format!("applications  {applications}"));
+    lines.push(format!("redis memory  {}", memory(seen)));
+    lines
+}
+
+fn destinations(rows: &[Row]) -> Table {
+    let mut table = Table::new([
+        left("DESTINATION"),
+        left("KIND"),
+        left("STATE"),
+        right("BACKLOG"),
+        right("OLDEST"),
+        right("ETA"),
+        right("DEAD"),
+        left("LAST ERROR"),
+    ]);
+    let none = || "-".to_owned();
+    for row in rows {
+        let style = match row.state {
+            "up" => Style::new().green(),
+            "down" | "held" | "no node" => Style::new().red(),
+            _ => Style::new().yellow(),
+        };
+        let waits = row.backlog > 0;
+        table.row([
+            row.name.clone(),
+            row.kind.clone(),
+            paint(row.state, &style),
+            count(row.backlog),
+            row.oldest_s.filter(|_| waits).map_or_else(none, span),
+            row.eta_s.filter(|_| waits).map_or_else(none, span),
+            count(row.dead),
+            row.last_error.as_deref().map_or_else(none, plain),
+        ]);
+    }
+    table
+}
+
+#[allow(clippy::cast_precision_loss, reason = "for people")]
+fn memory(seen: &Seen) -> String {
+    let used = bytes(seen.memory.used_bytes);
+    match seen.memory.limit_bytes {
+        Some(limit) => {
+            let share = seen.memory.used_bytes as f64 / limit as f64 * 100.0;
+            format!("{used} of {} ({share:.0} %)", bytes(limit))
+        }
+        None => format!("{used}, no limit set (maxmemory)"),
+    }
+}
+
+fn bytes(number: u64) -> String {
+    indicatif::HumanBytes(number).to_string()
+}
+
+/// Prints an object for the node, each destination, each application, and Redis.
+pub(super) fn json(seen: &Seen) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for row in &seen.destinations {
+        let line = json!({
+            "type": "destination", "name": row.name, "kind": row.kind, "state": row.state, "node": row.node,
+            "backlog": row.backlog, "backlog_age_s": row.oldest_s, "drain_eta_s": row.eta_s,
+            "dead_letters": row.dead, "last_error": row.last_error,
+        });
+        writeln!(out, "{line}")?;
+    }
+    for one in &seen.applications {
+        let line = json!({
+            "type": "application", "name": one.name, "last_record_at": one.last_ms.map(instant),
+        });
+        writeln!(out, "{line}")?;
+    }
+    let memory = &seen.memory;
+    writeln!(out, "{}", json!({"type": "redis", "used_bytes": memory.used_bytes, "limit_bytes": memory.limit_bytes}))
+}
+
+fn instant(ms: u64) -> String {
+    let moment = i64::try_from(ms).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default();
+    moment.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
