@@ -147,11 +147,14 @@ async fn show(mut scene: Scene<'_>, servers: Option<&Servers>, records: Records)
         servers.start_postgres().await?;
     }
     let back_at = Instant::now();
-    let mut caught_up = None;
     let last_waits = |scene: &Scene<'_>| away.iter().all(|n| scene.rows[*n].waiting == 0 && !scene.rows[*n].is_away());
     scene.until(last_waits).await?;
-    caught_up.get_or_insert(back_at.elapsed());
-    scene.until(|scene| scene.sent.get() >= total && scene.rows.iter().all(|row| row.written >= total)).await?;
+    let caught_up = back_at.elapsed();
+    scene
+        .until(|scene| {
+            scene.sent.get() >= total && scene.rows.iter().all(|row| row.written >= total && row.waiting == 0)
+        })
+        .await?;
     scene.snapshot()?;
 
     scene.say("4. The check: every database is read and held against what was sent.\n")?;
@@ -169,7 +172,7 @@ async fn show(mut scene: Scene<'_>, servers: Option<&Servers>, records: Records)
         waited.join(" and "),
         ["no", "one", "two", "three", "four", "five"].get(scene.databases.len() - away.len()).unwrap_or(&"many"),
         count(meanwhile),
-        caught_up.unwrap_or_default().as_secs_f64(),
+        caught_up.as_secs_f64(),
     ))?;
     scene.say(if right {
         "   Every database has every record exactly once, in order: nothing lost, nothing twice."

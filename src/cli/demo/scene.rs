@@ -103,6 +103,8 @@ impl Scene<'_> {
             }
             if let Some(written) = database.arrived().await {
                 row.written = written;
+                // The node counts once a second; what has been written since no longer waits.
+                row.waiting = row.waiting.min(self.sent.get().saturating_sub(written));
             }
         }
     }
