@@ -363,8 +363,12 @@ impl Runner {
             until: state.until,
         };
         let lanes = self.delivery.lanes().iter().map(from).collect();
-        let asked = self.reader.send(Read { lanes, max_entries: self.batch_entries, block: self.limits.block });
+        // Dropped together with the future, which tells the reader that nobody waits any more.
+        let (waiting, wanted) = tokio::sync::oneshot::channel();
+        let (max_entries, block) = (self.batch_entries, self.limits.block);
+        let asked = self.reader.send(Read { lanes, max_entries, block, wanted });
         Box::pin(async move {
+            let _waiting = waiting;
             asked
                 .await
                 .unwrap_or_else(|error| Err(LogError::Unavailable(format!("the reader does not answer: {error}"))))
@@ -443,10 +447,11 @@ impl Runner {
                     tracing::error!(destination = %self.name(), reason = %why, "held");
                 }
                 self.breaker.on_success(now);
-                let mut detail = self.shared.detail.borrow_mut();
-                detail.last_error = Some(why.clone());
-                detail.held = Some(why);
-                drop(detail);
+                {
+                    let mut detail = self.shared.detail.borrow_mut();
+                    detail.last_error = Some(why.clone());
+                    detail.held = Some(why);
+                }
                 self.delivery.forget_tables();
                 self.publish();
                 let wait = self.hold_backoff.next(&mut rand::rng());

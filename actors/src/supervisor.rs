@@ -334,3 +334,6 @@ impl Handler<Drain> for Supervisor {
         Box::pin(waited.into_actor(self).map(|left, _, _| left))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -191,6 +191,7 @@ pub struct Delivery {
 impl Delivery {
     /// A delivery that has touched nothing yet.
     #[must_use]
+    #[allow(clippy::too_many_arguments, reason = "each is a thing of its own, and there is one caller")]
     pub fn new(
         log: Box<dyn EventLog>,
         database: Box<dyn Destination>,
