@@ -41,6 +41,8 @@ pub struct Plan {
 #[derive(Debug, Default)]
 pub struct Plans {
     list: Vec<Plan>,
+    /// For each plan the first one that writes the same table by the same key.
+    spaces: Vec<usize>,
     by_topic: HashMap<(Box<str>, Box<str>), Vec<usize>>,
 }
 
@@ -53,7 +55,12 @@ impl Plans {
             let topic = (plan.route.application.as_str().into(), plan.route.topic.as_str().into());
             by_topic.entry(topic).or_default().push(place);
         }
-        Self { list, by_topic }
+        let space = |plan: &Plan| {
+            let same = |other: &Plan| other.table == plan.table && key_columns(other).eq(key_columns(plan));
+            list.iter().position(same).unwrap_or_default()
+        };
+        let spaces = list.iter().map(space).collect();
+        Self { list, spaces, by_topic }
     }
 
     /// The plan at this place.
@@ -75,9 +82,19 @@ impl Plans {
     }
 }
 
+/// Places of the key's columns in the table.
+fn key_columns(plan: &Plan) -> impl Iterator<Item = usize> {
+    let plan = &plan.mapping.plan;
+    plan.key.iter().map(|&place| plan.columns[place])
+}
+
 impl Tables for Plans {
     fn table(&self, plan: usize) -> usize {
         self.list[plan].table
+    }
+
+    fn key_space(&self, plan: usize) -> usize {
+        self.spaces[plan]
     }
 
     fn every_change(&self, plan: usize) -> bool {

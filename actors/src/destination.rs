@@ -26,10 +26,6 @@ use crate::{
     transaction::LaneId,
 };
 
-/// How long a read waits for an entry. Commands are looked for between reads.
-const BLOCK: Duration = Duration::from_secs(1);
-/// How often commands are looked for.
-const COMMANDS_EVERY: Duration = Duration::from_secs(1);
 /// How often a held destination looks whether it may go on.
 const LONGEST_HOLD_WAIT: Duration = Duration::from_secs(3);
 /// A write that takes longer than this makes the next batches smaller; one that takes less than a quarter, larger again.
@@ -52,8 +48,6 @@ pub struct Control {
 #[derive(Default)]
 struct Shared {
     lease: LeaseClock,
-    /// The token under which the lanes are ours; none while they are not.
-    owner: RefCell<Option<Arc<str>>>,
     /// The lanes, and where they stand as far as we have seen.
     lanes: RefCell<Vec<(LaneId, Option<StreamId>)>>,
     detail: RefCell<DestinationDetail>,
@@ -125,6 +119,7 @@ impl DestinationActor {
             batch_entries: parts.limits.batch_entries,
             most_entries: parts.limits.batch_entries,
             commands_at: now,
+            limits: parts.limits,
         };
         Self {
             runner: Some(runner),
@@ -141,17 +136,14 @@ impl DestinationActor {
     fn keep(&mut self, context: &mut Context<Self>) {
         self.show();
         let Some(mut side) = self.side.take() else { return };
-        let (owner, lanes) = (self.shared.owner.borrow().clone(), self.shared.lanes.borrow().clone());
+        let (holder, lanes) = (self.shared.lease.holder(), self.shared.lanes.borrow().clone());
         let (lease, limit, ttl) = (self.shared.lease.clone(), self.limits.log, self.limits.lease);
         let kept = async move {
-            if let Some(owner) = owner {
-                let names: Vec<_> = lanes.iter().map(|(lane, _)| lane.clone()).collect();
+            if let Some((owner, names)) = holder {
                 let asked = Instant::now();
-                match tokio::time::timeout(limit, side.lease(&names, &owner, ttl)).await {
-                    Ok(Ok(true)) => lease.granted(asked, ttl),
-                    Ok(Ok(false)) => lease.lost(),
-                    // Unknown: it lasts as long as it was granted for.
-                    _ => {}
+                // No answer: it lasts as long as it was granted for.
+                if let Ok(Ok(granted)) = tokio::time::timeout(limit, side.lease(&names, &owner, ttl)).await {
+                    lease.renewed(&owner, granted, asked, ttl);
                 }
             }
             let waiting = tokio::time::timeout(limit, backlog(&mut *side, &lanes)).await;
@@ -261,6 +253,16 @@ struct Runner {
     batch_entries: usize,
     most_entries: usize,
     commands_at: Instant,
+    limits: Limits,
+}
+
+/// Returns when the supervisor has something to say.
+async fn told(control: &mut watch::Receiver<Control>) {
+    match control.changed().await {
+        Ok(()) => control.mark_changed(),
+        // The supervisor is gone: the node is shutting down without us. Nothing to learn; do not spin.
+        Err(_) => std::future::pending().await,
+    }
 }
 
 impl Runner {
@@ -274,7 +276,6 @@ impl Runner {
             self.publish();
         }
         self.delivery.release().await;
-        *self.shared.owner.borrow_mut() = None;
     }
 
     fn learn(&mut self) {
@@ -292,11 +293,14 @@ impl Runner {
         if !self.delivery.is_taken() {
             (self.batch, self.ahead) = (None, None);
             self.delivery.take_over().await?;
-            self.went_well();
+            // The database answered. Whether it takes writes is still to be seen: no failure is forgotten for this.
+            self.breaker.on_probe(Instant::now(), Ok(()));
             self.commands_at = now;
+            self.shared.detail.borrow_mut().held = None;
+            self.publish();
         }
         if now >= self.commands_at {
-            self.commands_at = now + COMMANDS_EVERY;
+            self.commands_at = now + self.limits.commands;
             self.delivery.carry_out_commands().await?;
         }
         if self.batch.is_none() {
@@ -306,7 +310,7 @@ impl Runner {
         if self.ahead.is_none() {
             self.ahead = Some(self.read_after(Some(&batch)));
         }
-        let before = self.delivery.counts();
+        let before = (self.delivery.counts(), self.stands(&batch));
         let outcome = self.delivery.deliver(&batch).await;
         self.count(before, &batch);
         if let Err(trouble) = outcome {
@@ -325,20 +329,25 @@ impl Runner {
     async fn next_batch(&mut self) -> Result<Option<Batch>, Trouble> {
         if self.delivery.lanes().is_empty() {
             // No routes yet: nothing to read until there are.
-            self.wait(BLOCK).await;
+            self.wait(self.limits.block).await;
             return Ok(None);
         }
         let mut ahead = match self.ahead.take() {
             Some(ahead) => ahead,
             None => self.read_after(None),
         };
-        let wake = self.breaker.probe_at().unwrap_or_else(|| Instant::now() + BLOCK);
+        let longest = Instant::now() + self.limits.block;
+        let wake = self.breaker.probe_at().map_or(longest, |at| at.min(longest));
+        let zone = self.vitals.upgrade().map(|vitals| vitals.progress().slow_zone(self.limits.block * 2));
         let outcome = tokio::select! {
-            outcome = &mut ahead => outcome,
-            () = tokio::time::sleep_until(wake.into()) => {
-                self.ahead = Some(ahead);
-                return Ok(None);
-            }
+            outcome = &mut ahead => Some(outcome),
+            () = tokio::time::sleep_until(wake.into()) => None,
+            () = told(&mut self.control) => None,
+        };
+        drop(zone);
+        let Some(outcome) = outcome else {
+            self.ahead = Some(ahead);
+            return Ok(None);
         };
         match outcome? {
             ReadOutcome::Batch(batch) => Ok(Some(batch)),
@@ -365,8 +374,12 @@ impl Runner {
             until: state.until,
         };
         let lanes = self.delivery.lanes().iter().map(from).collect();
-        let asked = self.reader.send(Read { lanes, max_entries: self.batch_entries, block: BLOCK });
+        // Dropped together with the future, which tells the reader that nobody waits any more.
+        let (waiting, wanted) = tokio::sync::oneshot::channel();
+        let (max_entries, block) = (self.batch_entries, self.limits.block);
+        let asked = self.reader.send(Read { lanes, max_entries, block, wanted });
         Box::pin(async move {
+            let _waiting = waiting;
             asked
                 .await
                 .unwrap_or_else(|error| Err(LogError::Unavailable(format!("the reader does not answer: {error}"))))
@@ -386,8 +399,8 @@ impl Runner {
         if self.breaker.probe_due(now) {
             return self.probe().await;
         }
-        let at = self.breaker.probe_at().unwrap_or(now + BLOCK);
-        self.wait(at.saturating_duration_since(now).min(BLOCK)).await;
+        let at = self.breaker.probe_at().unwrap_or(now + self.limits.block);
+        self.wait(at.saturating_duration_since(now).min(self.limits.block)).await;
         Ok(())
     }
 
@@ -445,10 +458,11 @@ impl Runner {
                     tracing::error!(destination = %self.name(), reason = %why, "held");
                 }
                 self.breaker.on_success(now);
-                let mut detail = self.shared.detail.borrow_mut();
-                detail.last_error = Some(why.clone());
-                detail.held = Some(why);
-                drop(detail);
+                {
+                    let mut detail = self.shared.detail.borrow_mut();
+                    detail.last_error = Some(why.clone());
+                    detail.held = Some(why);
+                }
                 self.delivery.forget_tables();
                 self.publish();
                 let wait = self.hold_backoff.next(&mut rand::rng());
@@ -460,7 +474,7 @@ impl Runner {
                 self.publish();
                 self.wait_backoff().await;
             }
-            Trouble::NewVersion => self.wait(BLOCK).await,
+            Trouble::NewVersion => self.wait(self.limits.block).await,
             Trouble::TakeOver(why) => {
                 tracing::info!(destination = %self.name(), reason = %why, "takes over anew");
                 self.delivery.stand_down();
@@ -470,9 +484,9 @@ impl Runner {
             Trouble::StandBy => {
                 self.delivery.stand_down();
                 (self.ahead, self.batch) = (None, None);
-                *self.shared.owner.borrow_mut() = None;
+                self.shared.lease.lost();
                 self.publish();
-                self.wait(Duration::from_millis(500)).await;
+                self.wait(self.limits.block / 2).await;
             }
         }
     }
@@ -488,13 +502,7 @@ impl Runner {
         let zone = progress.map(|progress| progress.slow_zone(time + Duration::from_secs(1)));
         tokio::select! {
             () = tokio::time::sleep(time) => {}
-            changed = self.control.changed() => {
-                // The supervisor is gone: the node is shutting down without us. Nothing to learn; do not spin.
-                if changed.is_err() {
-                    tokio::time::sleep(time).await;
-                }
-                self.control.mark_changed();
-            }
+            () = told(&mut self.control) => {}
         }
         drop(zone);
     }
@@ -508,8 +516,13 @@ impl Runner {
         detail.last_error = None;
     }
 
+    /// Where the lane of this batch stands.
+    fn stands(&self, batch: &Batch) -> Option<StreamId> {
+        self.delivery.lanes().iter().find(|state| state.lane == batch.lane).map(|state| state.last_id)
+    }
+
     /// Counts what a delivery came to, and makes the next batches smaller or larger by how long the database took.
-    fn count(&mut self, before: crate::delivery::Counts, batch: &Batch) {
+    fn count(&mut self, (before, from): (crate::delivery::Counts, Option<StreamId>), batch: &Batch) {
         let after = self.delivery.counts();
         if after.fenced > before.fenced {
             self.observer.fenced(&self.name());
@@ -517,8 +530,9 @@ impl Runner {
         if after.entries == before.entries {
             return;
         }
-        let done = self.delivery.lanes().iter().find(|state| state.lane == batch.lane).map(|state| state.last_id);
-        let written = batch.entries.iter().map(crate::ports::Entry::id).filter(|id| Some(*id) <= done);
+        let done = self.stands(batch);
+        let new = |id: &StreamId| Some(*id) > from && Some(*id) <= done;
+        let written = batch.entries.iter().map(crate::ports::Entry::id).filter(new);
         self.observer.committed(&self.name(), after.rows - before.rows, after.last_write, &mut written.map(|id| id.ms));
         if after.last_write > SLOW_WRITE {
             self.shrink();
@@ -557,7 +571,6 @@ impl Runner {
         detail.rows_written = counts.rows;
         detail.entries_delivered = counts.entries;
         detail.dead_letters = counts.dead;
-        *self.shared.owner.borrow_mut() = taken.then(|| Arc::clone(self.delivery.owner()));
         let stands = |lane: &LaneId| self.delivery.lanes().iter().find(|state| state.lane == *lane);
         let lanes = self.delivery.wanted_lanes().into_iter().map(|lane| {
             let last = stands(&lane).map(|state| state.last_id);

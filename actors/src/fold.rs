@@ -33,6 +33,10 @@ pub struct Change {
 pub trait Tables {
     /// The same number for plans that write the same table.
     fn table(&self, plan: usize) -> usize;
+    /// The same number for plans that write the same table by the same key columns: only their keys can be compared.
+    fn key_space(&self, plan: usize) -> usize {
+        self.table(plan)
+    }
     /// Whether the route said `every_change`.
     fn every_change(&self, plan: usize) -> bool;
 }
@@ -42,14 +46,20 @@ pub trait Tables {
 /// The result is in the order of first appearance; sort by wave (stably) to write it.
 pub fn fold(changes: impl IntoIterator<Item = Change>, tables: &impl Tables) -> Vec<Change> {
     let mut folded: Vec<Change> = Vec::new();
-    let mut last_of_key: HashMap<(usize, Box<str>), usize> = HashMap::new();
+    let mut fronts: HashMap<usize, Front> = HashMap::new();
     for mut change in changes {
+        let space = tables.key_space(change.plan);
+        let front = fronts.entry(tables.table(change.plan)).or_insert_with(|| Front::new(space, 0));
+        if front.space != space {
+            // Whether these changes concern the same rows as those before them cannot be told from the keys.
+            *front = Front::new(space, front.top + 1);
+        }
+        change.wave = front.floor;
         let Some(key) = change.key.clone() else {
             folded.push(change);
             continue;
         };
-        let slot = last_of_key.entry((tables.table(change.plan), key));
-        let place = match slot {
+        let place = match front.last_of_key.entry(key) {
             std::collections::hash_map::Entry::Vacant(vacant) => {
                 vacant.insert(folded.len());
                 folded.push(change);
@@ -63,12 +73,29 @@ pub fn fold(changes: impl IntoIterator<Item = Change>, tables: &impl Tables) -> 
             Some((op, must_touch)) => merge(before, change, op, must_touch),
             None => {
                 change.wave = before.wave + 1;
+                front.top = front.top.max(change.wave);
                 *place = folded.len();
                 folded.push(change);
             }
         }
     }
     folded
+}
+
+/// How far the changes of one table have got.
+struct Front {
+    space: usize,
+    /// No change of this key space may be written in a lower wave.
+    floor: usize,
+    /// The highest wave so far.
+    top: usize,
+    last_of_key: HashMap<Box<str>, usize>,
+}
+
+impl Front {
+    fn new(space: usize, floor: usize) -> Self {
+        Self { space, floor, top: floor, last_of_key: HashMap::new() }
+    }
 }
 
 /// What two changes of one key come to, if that is the same as doing them singly whether the row is there or not, or

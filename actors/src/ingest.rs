@@ -212,6 +212,13 @@ impl IngestHandle {
         let pass = self.gate.enter(request.records.len(), bytes).ok_or(AppendError::Overloaded)?;
         let restarting = || AppendError::Unavailable("the ingest actor is being restarted".into());
         let actor = self.address().ok_or_else(restarting)?;
-        actor.send(Append { request, pass }).await.unwrap_or_else(|_| Err(restarting()))
+        actor.send(Append { request, pass }).await.unwrap_or_else(|_| {
+            // Its work panicked, or it ended: what it holds may be half broken, so the next request gets a fresh one.
+            self.actor.borrow_mut().take_if(|present| *present == actor);
+            Err(restarting())
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

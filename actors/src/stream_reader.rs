@@ -3,12 +3,13 @@
 //! Its [`crate::destination::DestinationActor`] asks for a batch only while it may write one, and for one more while that is
 //! being written: so at most one batch is ahead, and nothing at all is read for a database that is down.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use actix::{
     Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, ResponseActFuture, WrapFuture as _,
 };
 use serde_json::json;
+use tokio::sync::{Mutex, oneshot};
 
 use crate::{
     ports::{EntryReader, LogError, ReadFrom, ReadOutcome},
@@ -28,11 +29,13 @@ pub struct Read {
     pub max_entries: usize,
     /// How long to wait for the first one.
     pub block: Duration,
+    /// Ends when nobody waits for the answer any more; the read is then given up.
+    pub wanted: oneshot::Receiver<()>,
 }
 
 /// Reads for one destination.
 pub struct StreamReader {
-    reader: Option<Box<dyn EntryReader>>,
+    reader: Rc<Mutex<Box<dyn EntryReader>>>,
     vitals: Vitals,
     entries: u64,
     last_error: Option<String>,
@@ -42,7 +45,7 @@ impl StreamReader {
     /// A reader that has not connected yet.
     #[must_use]
     pub fn new(reader: Box<dyn EntryReader>, vitals: Vitals) -> Self {
-        Self { reader: Some(reader), vitals, entries: 0, last_error: None }
+        Self { reader: Rc::new(Mutex::new(reader)), vitals, entries: 0, last_error: None }
     }
 
     fn publish(&self) {
@@ -58,7 +61,7 @@ impl Actor for StreamReader {
         self.publish();
         // Not being asked is no hang: only a read that does not come back is.
         context.run_interval(Duration::from_secs(1), |actor, _| {
-            if actor.reader.is_some() {
+            if actor.reader.try_lock().is_ok() {
                 actor.vitals.progress().bump();
             }
         });
@@ -68,23 +71,23 @@ impl Actor for StreamReader {
 impl Handler<Read> for StreamReader {
     type Result = ResponseActFuture<Self, Result<ReadOutcome, LogError>>;
 
-    fn handle(&mut self, ask: Read, _: &mut Self::Context) -> Self::Result {
-        let Some(mut reader) = self.reader.take() else {
-            let busy = async { Err(LogError::Unavailable("the last read is still under way".into())) };
-            return Box::pin(busy.into_actor(self));
-        };
+    fn handle(&mut self, mut ask: Read, _: &mut Self::Context) -> Self::Result {
+        let reader = Rc::clone(&self.reader);
         let limit = ask.block + READ_MARGIN;
         let zone = self.vitals.progress().slow_zone(limit);
         let read = async move {
-            let read = reader.read(&ask.lanes, ask.max_entries, ask.block);
-            let outcome = tokio::time::timeout(limit, read)
-                .await
-                .unwrap_or_else(|_| Err(LogError::Unavailable("no answer from Redis to a read".into())));
+            let read = async { reader.lock().await.read(&ask.lanes, ask.max_entries, ask.block).await };
+            let outcome = tokio::select! {
+                biased;
+                _ = &mut ask.wanted => Ok(ReadOutcome::Idle),
+                outcome = tokio::time::timeout(limit, read) => {
+                    outcome.unwrap_or_else(|_| Err(LogError::Unavailable("no answer from Redis to a read".into())))
+                }
+            };
             drop(zone);
-            (reader, outcome)
+            outcome
         };
-        Box::pin(read.into_actor(self).map(|(reader, outcome), actor, _| {
-            actor.reader = Some(reader);
+        Box::pin(read.into_actor(self).map(|outcome, actor, _| {
             match &outcome {
                 Ok(ReadOutcome::Batch(batch)) => actor.entries += batch.entries.len() as u64,
                 Ok(_) => {}

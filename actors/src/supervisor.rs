@@ -31,8 +31,6 @@ use crate::{
 
 /// How often the supervisor looks.
 const EVERY: Duration = Duration::from_millis(200);
-/// An actor that neither gets on nor is in a known slow wait for this long hangs.
-const HUNG: Duration = Duration::from_secs(20);
 
 /// Starts and watches everything else.
 pub struct Supervisor {
@@ -240,16 +238,18 @@ impl Supervisor {
     }
 
     fn watch_for_hangs(&mut self) {
-        let now = Instant::now();
+        let (now, hung) = (Instant::now(), self.limits.hung);
         for (id, unit) in &mut self.units {
             if unit.restart_at.is_some() || unit.living == 0 {
                 continue;
             }
-            let Some(hung) = unit.places.iter().find(|place| place.progress().hung(now, HUNG)) else { continue };
+            let Some(hung) = unit.places.iter().find(|place| place.progress().hung(now, hung)) else { continue };
             let kind = hung.health().kind;
             tracing::error!(unit = %id, %kind, "an actor hangs; it is abandoned and built anew");
             unit.living = 0;
-            if !unit.leaving {
+            if unit.leaving {
+                unit.abandon();
+            } else {
                 unit.restart_after(now);
                 self.world.observer().restarted(kind.as_str());
             }
@@ -334,3 +334,6 @@ impl Handler<Drain> for Supervisor {
         Box::pin(waited.into_actor(self).map(|left, _, _| left))
     }
 }
+
+#[cfg(test)]
+mod tests;

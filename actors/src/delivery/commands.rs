@@ -1,11 +1,11 @@
 //! Dead letters taken back between batches: redrive and discard (delivery rule 10).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
-use super::{Delivery, Trouble, database, log};
+use super::{Delivery, LaneState, Trouble, database, log};
 use crate::{
     compose::{Piece, Starts, compose},
-    message::{Action, Message, Position},
+    message::{Action, Message, Position, StreamId},
     ports::{Advance, Command, DeadLetter, LogError, Rejection, WriteError},
     transaction::{DeadId, Fence, Transaction},
 };
@@ -19,13 +19,13 @@ impl Delivery {
         self.settle().await?;
         for lane in 0..self.lanes.len() {
             let name = self.lanes[lane].lane.clone();
-            let waiting = log(self.limits.log, &self.progress.clone(), self.log.commands(&name)).await?;
+            let waiting = log(self.limits.log, &self.progress, self.log.commands(&name)).await?;
             for command in waiting {
                 match &command {
                     Command::Redrive { dead, force } => self.redrive(lane, dead, *force).await?,
                     Command::Discard { dead } => self.exhume(lane, dead, Vec::new()).await.map(|_| ())?,
                 }
-                log(self.limits.log, &self.progress.clone(), self.log.finish(&name, &command)).await?;
+                log(self.limits.log, &self.progress, self.log.finish(&name, &command)).await?;
             }
         }
         Ok(())
@@ -33,9 +33,12 @@ impl Delivery {
 
     async fn redrive(&mut self, lane: usize, dead: &DeadId, force: bool) -> Result<(), Trouble> {
         let name = self.lanes[lane].lane.clone();
-        let found = log(self.limits.log, &self.progress.clone(), self.log.dead(&name, dead)).await?;
+        let found = log(self.limits.log, &self.progress, self.log.dead(&name, dead)).await?;
         let Some(letter) = found else { return Ok(()) };
-        if let (Some(by), false) = (letter.superseded_by, force) {
+        // The row is the truth: the payload may not have heard of it.
+        let by = letter.superseded_by.or_else(|| self.lanes[lane].superseded.get(dead).copied());
+        if let (Some(by), false) = (by, force) {
+            let letter = DeadLetter { superseded_by: Some(by), ..letter };
             let why = format!("a later record of this key ({by}) was written; use --force to write this one over it");
             return self.redrive_failed(lane, letter, None, why).await;
         }
@@ -90,6 +93,13 @@ impl Delivery {
             fold: false,
         };
         let composed = compose(&piece, plans);
+        if !composed.plans.contains(&plan) {
+            let why = format!(
+                "the route does not take topic `{}` of this application any more; let it take the topic again, or discard this",
+                letter.topic
+            );
+            return Err(gone(&why));
+        }
         if let Some(refused) = composed.refused.into_iter().find(|refused| refused.plan == plan) {
             return Err(refused.reason);
         }
@@ -104,6 +114,10 @@ impl Delivery {
         dead: &DeadId,
         statements: Vec<crate::transaction::Statement>,
     ) -> Result<Option<Rejection>, Trouble> {
+        if !self.lease.holds(Instant::now()) {
+            return Err(Trouble::StandBy);
+        }
+        let written = !statements.is_empty();
         let state = &self.lanes[lane];
         let transaction = Transaction {
             fence: Fence {
@@ -121,15 +135,13 @@ impl Delivery {
         let call = self.database.commit(&transaction);
         // A lost answer needs no watermark here: the command stays on the list, and a dead row that is gone by then means
         // that it was done.
-        match database(self.limits.write, &self.progress.clone(), "a redrive", call).await {
+        match database(self.limits.write, &self.progress, "a redrive", call).await {
             Ok(_) => {}
             Err(WriteError::Reject(reason)) => return Ok(Some(reason)),
             Err(error) => return Err(error.into()),
         }
-        for standing in self.dead.values_mut() {
-            standing.retain(|other| other != dead);
-        }
-        self.dead.retain(|_, standing| !standing.is_empty());
+        let older = self.lanes[lane].exhumed(dead, written);
+        self.mark_superseded(lane, older).await?;
         let state = &self.lanes[lane];
         let advance = Advance {
             lane: state.lane.clone(),
@@ -140,7 +152,7 @@ impl Delivery {
             history: None,
             void: vec![dead.clone()],
         };
-        match log(self.limits.log, &self.progress.clone(), self.log.advance(&advance)).await {
+        match log(self.limits.log, &self.progress, self.log.advance(&advance)).await {
             Ok(()) | Err(LogError::NoSuchEntry(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -159,6 +171,25 @@ impl Delivery {
             letter.reason = reason;
         }
         let name = self.lanes[lane].lane.clone();
-        Ok(log(self.limits.log, &self.progress.clone(), self.log.keep_dead(&name, &[letter])).await?)
+        Ok(log(self.limits.log, &self.progress, self.log.keep_dead(&name, &[letter])).await?)
+    }
+}
+
+impl LaneState {
+    /// A dead letter was taken back. Where it was written, those of its key that are older than it are obsolete now: they are
+    /// the answer.
+    fn exhumed(&mut self, dead: &DeadId, written: bool) -> Vec<(DeadId, StreamId)> {
+        self.superseded.remove(dead);
+        let mut obsolete = Vec::new();
+        for standing in self.dead.values_mut().filter(|standing| standing.contains(dead)) {
+            standing.retain(|other| {
+                let older = written && other.generation == dead.generation && other.id < dead.id;
+                obsolete.extend(older.then(|| (other.clone(), dead.id)));
+                other != dead && !older
+            });
+        }
+        self.dead.retain(|_, standing| !standing.is_empty());
+        self.superseded.extend(obsolete.iter().cloned());
+        obsolete
     }
 }

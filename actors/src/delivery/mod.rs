@@ -4,16 +4,14 @@
 //! either succeeds or says in [`Trouble`] what has to happen first. Calling it again after trouble is always right.
 
 mod commands;
+mod lease;
+mod passed;
 mod pieces;
 mod take_over;
 
-use std::{
-    cell::Cell,
-    future::Future,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+
+pub use lease::LeaseClock;
 
 use crate::{
     compose::{DeadKeys, Plans, Starts},
@@ -22,7 +20,7 @@ use crate::{
     ports::{Advance, Destination, EventLog, Fault, LogError, WriteError},
     progress::Progress,
     route::DestinationSpec,
-    transaction::LaneId,
+    transaction::{DeadId, DeadRow, LaneId},
 };
 
 /// Time limits of everything that is asked of the world.
@@ -38,6 +36,12 @@ pub struct Limits {
     pub log: Duration,
     /// How long a lease lasts.
     pub lease: Duration,
+    /// A read of the log, or any other wait, ends after this long to look around.
+    pub block: Duration,
+    /// How often commands are looked for.
+    pub commands: Duration,
+    /// An actor that neither gets on nor is in a wait known to be slow for this long hangs.
+    pub hung: Duration,
     /// A catalogue read longer ago than this is read again before a row is given up because of it.
     pub catalogue_age: Duration,
     /// Most entries in one batch.
@@ -52,6 +56,9 @@ impl Default for Limits {
             probe: Duration::from_secs(5),
             log: Duration::from_secs(5),
             lease: Duration::from_secs(3),
+            block: Duration::from_secs(1),
+            commands: Duration::from_secs(1),
+            hung: Duration::from_secs(20),
             catalogue_age: Duration::from_secs(5),
             batch_entries: 2_000,
         }
@@ -123,15 +130,23 @@ pub struct LaneState {
     /// The end of this generation, where a newer one follows.
     pub until: Option<StreamId>,
     starts: Starts,
+    /// Dead letters that stand: a later record of their key makes them obsolete.
+    dead: DeadKeys,
+    /// Dead letters that are obsolete, and by what. The rows say so; payloads may not yet.
+    superseded: HashMap<DeadId, StreamId>,
+    /// Payloads that were kept for what is about to be given up.
+    kept: Vec<DeadId>,
 }
 
-/// A transaction whose outcome is unknown until the watermark has been read.
-#[derive(Clone, Debug)]
-struct InDoubt {
-    lane: usize,
-    previous: StreamId,
-    new: StreamId,
-    advance: Option<Advance>,
+impl LaneState {
+    /// A dead row is in the database.
+    fn stands(&mut self, row: DeadRow) {
+        match (row.key, row.superseded_by) {
+            (_, Some(by)) => drop(self.superseded.insert(row.dead, by)),
+            (Some(key), None) => self.dead.entry((row.table, key)).or_default().push(row.dead),
+            (None, None) => {}
+        }
+    }
 }
 
 /// How far a delivery has got; for status.
@@ -153,28 +168,6 @@ pub struct Counts {
     pub epoch: u64,
 }
 
-/// Until when the lease is certainly ours; shared with whoever renews it.
-#[derive(Clone, Debug, Default)]
-pub struct LeaseClock(Rc<Cell<Option<Instant>>>);
-
-impl LeaseClock {
-    /// The lease was asked for at `asked` and granted for `ttl` from some later moment.
-    pub fn granted(&self, asked: Instant, ttl: Duration) {
-        self.0.set(Some(asked + ttl));
-    }
-
-    /// The lease is gone.
-    pub fn lost(&self) {
-        self.0.set(None);
-    }
-
-    /// Whether it is still ours.
-    #[must_use]
-    pub fn holds(&self, now: Instant) -> bool {
-        self.0.get().is_some_and(|until| now < until)
-    }
-}
-
 /// One ordered destination on its owner.
 pub struct Delivery {
     log: Box<dyn EventLog>,
@@ -189,8 +182,7 @@ pub struct Delivery {
     lanes: Vec<LaneState>,
     taken: bool,
     plans: Option<Plans>,
-    dead: DeadKeys,
-    in_doubt: Option<InDoubt>,
+    in_doubt: Option<passed::Passed>,
     unsent: Option<Advance>,
     attempts: u32,
     counts: Counts,
@@ -199,6 +191,7 @@ pub struct Delivery {
 impl Delivery {
     /// A delivery that has touched nothing yet.
     #[must_use]
+    #[allow(clippy::too_many_arguments, reason = "each is a thing of its own, and there is one caller")]
     pub fn new(
         log: Box<dyn EventLog>,
         database: Box<dyn Destination>,
@@ -222,7 +215,6 @@ impl Delivery {
             lanes: Vec::new(),
             taken: false,
             plans: None,
-            dead: DeadKeys::new(),
             in_doubt: None,
             unsent: None,
             attempts: 0,
@@ -300,7 +292,8 @@ impl Delivery {
 
     /// Gives the lease back, so that another node need not wait for its end.
     pub async fn release(&mut self) {
-        let lanes = self.wanted_lanes();
+        // Routes may have changed since the lease was taken.
+        let lanes = self.lease.holder().map_or_else(|| self.wanted_lanes(), |(_, lanes)| lanes);
         let released = tokio::time::timeout(self.limits.log, self.log.release(&lanes, &self.owner)).await;
         if !matches!(released, Ok(Ok(()))) {
             tracing::debug!(destination = %self.spec.name, "the lease was not given back and will run out");

@@ -7,12 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Delivery, InDoubt, Trouble, database, log, now_ms};
+use super::{Delivery, Trouble, database, log, now_ms, passed::Passed};
 use crate::{
     compose::{Composed, Piece, compose},
     message::{Message, Position, StreamId},
-    ports::{Advance, Batch, BatchRecord, DeadLetter, Entry, LogError, Rejection, WriteError},
-    transaction::{Committed, DeadId, Fence, Transaction},
+    ports::{Advance, Batch, BatchRecord, DeadLetter, Entry, Rejection, WriteError},
+    transaction::{DeadId, Fence, Transaction},
 };
 
 /// Rejections of the piece in hand: (message, plan) → why.
@@ -30,9 +30,15 @@ impl Delivery {
             .iter()
             .position(|state| state.lane == batch.lane)
             .ok_or_else(|| Trouble::TakeOver("a batch of a lane that is not ours".into()))?;
-        // Where pieces end: a refused piece is halved, or cut around the row that is at fault where that is known.
+        if batch.after > self.lanes[lane].last_id {
+            return Err(Trouble::TakeOver("a batch that does not follow where the lane stands".into()));
+        }
+        // Where pieces end: a refused piece is halved, or cut around the row that is at fault where that is known. What
+        // cannot be read holds the lane, but not what comes before it.
         let mut ends = vec![batch.entries.len()];
+        ends.extend(batch.entries.iter().position(|entry| matches!(entry, Entry::Unknown { .. })));
         let mut refused = Refusals::new();
+        let mut suspects = Suspects::default();
         let mut next = 0;
         loop {
             let done = self.lanes[lane].last_id;
@@ -41,18 +47,18 @@ impl Delivery {
             let Some(&end) = ends.last() else { return Ok(()) };
             let messages = messages(&batch.entries[next..end])?;
             match self.write_piece(lane, &messages, batch.entries[end - 1].id(), &refused).await? {
-                Written::All => refused.clear(),
-                Written::Refused { at: Some(source), reason } if messages.len() == 1 => {
-                    refused.insert(source, reason);
+                Written::All => (refused, suspects) = Default::default(),
+                Written::Refused { at: Some((_, plan)), reason, .. } if messages.len() == 1 => {
+                    refused.insert((0, plan), reason);
                 }
-                // The commit itself was refused (a deferred constraint): no statement of the message can be told apart.
-                Written::Refused { at: None, reason } if messages.len() == 1 => {
-                    let plans = self.plans.as_ref().map_or(0, |plans| plans.all().len());
-                    refused.extend((0..plans).map(|plan| ((0, plan), reason.clone())));
+                Written::Refused { at: None, reason, plans } if messages.len() == 1 => {
+                    suspects.accuse(&mut refused, plans, reason);
                 }
-                Written::Refused { at: Some((message, _)), .. } => {
-                    ends.push(next + message + 1);
-                    ends.extend((message > 0).then_some(next + message));
+                Written::Refused { at: Some((folded, _)), .. } => {
+                    // A folded change is unfolded by halves: any of its messages may be the one at fault.
+                    let cut = next + folded[folded.len() / 2];
+                    ends.extend((folded.len() == 1).then_some(cut + 1));
+                    ends.extend((cut > next).then_some(cut));
                 }
                 Written::Refused { at: None, .. } => ends.push(next + messages.len() / 2),
             }
@@ -69,44 +75,6 @@ impl Delivery {
             self.write_piece(lane, &[], until, &Refusals::new()).await?;
         }
         Err(Trouble::TakeOver("the next generation of the stream begins".into()))
-    }
-
-    /// Clears up what the last call left: a transaction in doubt, a position that Redis has not heard of.
-    pub(super) async fn settle(&mut self) -> Result<(), Trouble> {
-        if !self.taken {
-            return Err(Trouble::TakeOver("not taken over".into()));
-        }
-        if let Some(doubt) = self.in_doubt.clone() {
-            let state = &self.lanes[doubt.lane];
-            let call = self.database.watermark(&state.lane, &state.generation);
-            let row = database(self.limits.setup, &self.progress.clone(), "the watermark", call).await?;
-            match row {
-                Some(row) if row.owner == *self.owner && row.last_id == doubt.new => {
-                    self.in_doubt = None;
-                    self.lanes[doubt.lane].last_id = doubt.new;
-                    self.attempts = 0;
-                    self.unsent = doubt.advance;
-                }
-                Some(row) if row.owner == *self.owner && row.last_id == doubt.previous => self.in_doubt = None,
-                _ => return Err(Trouble::TakeOver("the watermark has moved".into())),
-            }
-        }
-        self.send_advance().await
-    }
-
-    /// Tells Redis how far we are. Refusals that only concern display are not worth stopping for.
-    pub(super) async fn send_advance(&mut self) -> Result<(), Trouble> {
-        let Some(mut advance) = self.unsent.clone() else { return Ok(()) };
-        advance.version = self.version;
-        match log(self.limits.log, &self.progress.clone(), self.log.advance(&advance)).await {
-            Ok(()) => {}
-            Err(LogError::NoSuchEntry(id)) => {
-                tracing::warn!(destination = %self.spec.name, %id, "a delivered entry is no longer in its stream");
-            }
-            Err(error) => return Err(error.into()),
-        }
-        self.unsent = None;
-        Ok(())
     }
 
     async fn write_piece(
@@ -126,8 +94,10 @@ impl Delivery {
         }
         let letters = self.letters(lane, messages, &composed);
         if !letters.is_empty() {
-            let call = self.log.keep_dead(&self.lanes[lane].lane, &letters);
-            log(self.limits.log, &self.progress.clone(), call).await?;
+            let state = &mut self.lanes[lane];
+            state.kept.extend(letters.iter().map(|letter| letter.dead.clone()));
+            let call = self.log.keep_dead(&state.lane, &letters);
+            log(self.limits.log, &self.progress, call).await?;
         }
         self.hold_lease().await?;
         let state = &self.lanes[lane];
@@ -147,31 +117,36 @@ impl Delivery {
         self.attempts += 1;
         let (started_ms, started) = (now_ms(), Instant::now());
         let call = self.database.commit(&transaction);
-        let outcome = database(self.limits.write, &self.progress.clone(), "a transaction", call).await;
+        let outcome = database(self.limits.write, &self.progress, "a transaction", call).await;
         let took = started.elapsed();
         self.counts.last_write = took;
+        let untouched = outcome.as_ref().map_or(&[][..], |committed| &committed.untouched);
+        let advance = self.advance_for(lane, messages, &transaction, &composed, untouched, started_ms, took);
+        let Transaction { fence, bury, supersede, .. } = transaction;
+        let passed = Passed { lane, previous: fence.previous, advance, bury, letters, supersede };
         match outcome {
-            Ok(committed) => {
-                self.committed(lane, messages, &transaction, &composed, &committed, started_ms, took);
-                self.note_dead(&transaction, letters).await?;
-                self.send_advance().await?;
+            Ok(_) => {
+                self.passed(passed).await?;
                 Ok(Written::All)
             }
             Err(WriteError::Reject(reason)) => {
                 self.attempts = 0;
-                Ok(Written::Refused { at: source_of(&composed, &reason), reason })
+                Ok(Written::Refused { at: source_of(&composed, &reason), reason, plans: composed.plans })
             }
             Err(WriteError::Retry(fault)) => {
-                let advance = self.advance_for(lane, messages, &transaction, &composed, &[], started_ms, took);
-                self.in_doubt =
-                    Some(InDoubt { lane, previous: transaction.fence.previous, new: last, advance: Some(advance) });
+                self.in_doubt = Some(passed);
                 Err(Trouble::Database(fault))
             }
             Err(WriteError::Fenced) => {
                 self.counts.fenced += 1;
                 Err(WriteError::Fenced.into())
             }
-            Err(error @ WriteError::Hold(_)) => Err(error.into()),
+            Err(WriteError::Hold(fault)) => {
+                // The catalogue knows better which route misses what; where it misses nothing any more, the next try shows.
+                self.plans = None;
+                self.read_tables().await?;
+                Err(WriteError::Hold(fault).into())
+            }
         }
     }
 
@@ -187,7 +162,7 @@ impl Delivery {
         if !log(self.limits.log, &self.progress.clone(), call).await? {
             return Err(Trouble::StandBy);
         }
-        self.lease.granted(asked, self.limits.lease);
+        self.lease.taken(Arc::clone(&self.owner), lanes, asked, self.limits.lease);
         Ok(())
     }
 
@@ -199,7 +174,7 @@ impl Delivery {
             messages,
             starts: &state.starts,
             refused,
-            dead: &self.dead,
+            dead: &state.dead,
             fold: messages.len() > 1,
         };
         self.plans.as_ref().map_or_else(Composed::default, |plans| compose(&piece, plans))
@@ -258,6 +233,7 @@ impl Delivery {
             .filter_map(|&(statement, row)| composed.sources.get(statement)?.get(row))
             .flat_map(|(sources, _)| sources.iter().filter_map(|&at| messages.get(at)).map(|message| message.id))
             .collect();
+        let buried = |dead: &DeadId| transaction.bury.iter().any(|row| row.dead == *dead);
         let rows: usize = transaction.statements.iter().map(|statement| statement.rows.len()).sum();
         let record = BatchRecord {
             first: messages.first().map_or(transaction.fence.new, |message| message.id),
@@ -278,55 +254,9 @@ impl Delivery {
             newest: state.newest.clone(),
             to: Position { generation: state.generation.clone(), id: transaction.fence.new },
             history: (!messages.is_empty()).then_some(record),
-            void: Vec::new(),
+            // Payloads of records that could be written after all.
+            void: state.kept.iter().filter(|dead| dead.id <= transaction.fence.new && !buried(dead)).cloned().collect(),
         }
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "one place that ties a commit to its record")]
-    fn committed(
-        &mut self,
-        lane: usize,
-        messages: &[&Message],
-        transaction: &Transaction,
-        composed: &Composed,
-        committed: &Committed,
-        started_ms: u64,
-        took: Duration,
-    ) {
-        let advance = self.advance_for(lane, messages, transaction, composed, &committed.untouched, started_ms, took);
-        self.counts.rows += advance.history.as_ref().map_or(0, |record| u64::from(record.rows));
-        self.counts.entries += messages.len() as u64;
-        self.counts.dead += transaction.bury.len() as u64;
-        self.lanes[lane].last_id = transaction.fence.new;
-        self.attempts = 0;
-        self.unsent = Some(advance);
-    }
-
-    /// Remembers which dead keys stand, and marks the payloads of those that became obsolete.
-    async fn note_dead(&mut self, transaction: &Transaction, letters: Vec<DeadLetter>) -> Result<(), Trouble> {
-        for (row, letter) in transaction.bury.iter().zip(letters) {
-            tracing::warn!(
-                destination = %self.spec.name, route = %letter.route_name, id = %row.dead.id,
-                column = letter.reason.column.as_deref(), code = %letter.reason.code, "dead letter"
-            );
-            if let (Some(key), None) = (&row.key, row.superseded_by) {
-                self.dead.entry((row.table.clone(), key.clone())).or_default().push(row.dead.clone());
-            }
-        }
-        let mut obsolete: Vec<(DeadId, StreamId)> = Vec::new();
-        for supersede in &transaction.supersede {
-            let gone = self.dead.remove(&(supersede.table.clone(), supersede.key.clone())).unwrap_or_default();
-            obsolete.extend(gone.into_iter().map(|dead| (dead, supersede.by)));
-        }
-        let lane = transaction.fence.lane.clone();
-        for (dead, by) in obsolete {
-            let found = log(self.limits.log, &self.progress.clone(), self.log.dead(&lane, &dead)).await?;
-            if let Some(mut letter) = found {
-                letter.superseded_by = Some(by);
-                log(self.limits.log, &self.progress.clone(), self.log.keep_dead(&lane, &[letter])).await?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -334,18 +264,40 @@ impl Delivery {
 enum Written {
     /// It is in the database.
     All,
-    /// The database refused it; `at` is the (message, plan) at fault, where it is known.
-    Refused { at: Option<(usize, usize)>, reason: Rejection },
+    /// The database refused it; `at` are the messages of the change at fault, and its plan, where that is known. `plans`
+    /// are all that had something to do with the piece.
+    Refused { at: Option<(Vec<usize>, usize)>, reason: Rejection, plans: Vec<usize> },
 }
 
-fn source_of(composed: &Composed, reason: &Rejection) -> Option<(usize, usize)> {
+/// Whose fault it is that the commit of a single message is refused (a deferred constraint), where the database does not
+/// tell: each route is left out in its turn, and where that is of no use, all are.
+#[derive(Default)]
+struct Suspects {
+    waiting: Option<Vec<usize>>,
+    all: Vec<usize>,
+}
+
+impl Suspects {
+    fn accuse(&mut self, refused: &mut Refusals, plans: Vec<usize>, reason: Rejection) {
+        let waiting = self.waiting.get_or_insert_with(|| {
+            self.all = plans.into_iter().filter(|plan| !refused.contains_key(&(0, *plan))).collect();
+            self.all.iter().copied().rev().collect()
+        });
+        refused.retain(|(_, plan), _| !self.all.contains(plan));
+        match waiting.pop().filter(|_| self.all.len() > 1) {
+            Some(next) => drop(refused.insert((0, next), reason)),
+            None => refused.extend(self.all.iter().map(|plan| ((0, *plan), reason.clone()))),
+        }
+    }
+}
+
+fn source_of(composed: &Composed, reason: &Rejection) -> Option<(Vec<usize>, usize)> {
     let rows = composed.sources.get(reason.statement?)?;
-    let row = match (reason.row, rows.as_slice()) {
-        (Some(row), _) => rows.get(row)?,
-        (None, [only]) => only,
-        (None, _) => return None,
-    };
-    Some((*row.0.first()?, row.1))
+    match (reason.row, rows.as_slice()) {
+        (Some(row), _) => rows.get(row).cloned(),
+        (None, [only]) => Some(only.clone()),
+        (None, _) => None,
+    }
 }
 
 /// The messages of these entries, up to the first that is not one.

@@ -1,14 +1,18 @@
 //! Taking a destination over: lease, fence, resume points, claims (delivery rules 2, 3 and 5).
 
-use std::{collections::HashSet, sync::Arc, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use super::{Delivery, LaneState, Trouble, database, log, random_token};
 use crate::{
     compose::{DeadKeys, Plan, Plans, Starts},
     lane::{ResumePoint, resume},
     mapping::Mapping,
-    message::Position,
-    ports::{Advance, LaneView, LogError, PlanRecord, WriteError},
+    message::{Generation, Position, StreamId},
+    ports::{Advance, BatchRecord, LaneView, LogError, PlanRecord, WriteError},
     transaction::{DeadId, LaneId, TakenOver},
 };
 
@@ -21,15 +25,15 @@ impl Delivery {
         let (setup, short, progress) = (self.limits.setup, self.limits.log, self.progress.clone());
         let wanted = self.wanted_lanes();
         self.taken = false;
+        self.lease.lost();
         // An acquisition of its own has a token of its own, so that whatever is still under way under the old one is fenced.
         log(short, &progress, self.log.release(&wanted, &self.owner)).await?;
         self.owner = random_token(20).into();
         let asked = Instant::now();
         if !log(short, &progress, self.log.lease(&wanted, &self.owner, self.limits.lease)).await? {
-            self.lease.lost();
             return Err(Trouble::StandBy);
         }
-        self.lease.granted(asked, self.limits.lease);
+        self.lease.taken(Arc::clone(&self.owner), wanted.clone(), asked, self.limits.lease);
         let mut views = Vec::with_capacity(wanted.len());
         for lane in &wanted {
             views.push(log(short, &progress, self.log.view(lane)).await?);
@@ -42,12 +46,7 @@ impl Delivery {
             let state = self.take_lane(lane, view, &taken).await?;
             self.lanes.push(state);
         }
-        self.dead = DeadKeys::new();
-        for (_, row) in &taken.dead {
-            if let (Some(key), None) = (&row.key, row.superseded_by) {
-                self.dead.entry((row.table.clone(), key.clone())).or_default().push(row.dead.clone());
-            }
-        }
+        // What was in hand under the old token has been written or not by now; the watermark says which.
         self.in_doubt = None;
         self.unsent = None;
         self.taken = true;
@@ -86,7 +85,7 @@ impl Delivery {
             version: self.version,
             newest: newest.clone(),
             to: Position { generation: generation.clone(), id },
-            history: None,
+            history: self.unrecorded(&lane, &generation, id),
             void,
         };
         match log(short, &progress, self.log.advance(&claim)).await {
@@ -96,7 +95,27 @@ impl Delivery {
         }
         let order: Vec<_> = view.generations.iter().map(|known| known.generation.clone()).collect();
         let starts = Starts::new(&view.starts, &order, &generation);
-        Ok(LaneState { lane, generation, newest, last_id: id, until, starts })
+        let mut state = LaneState {
+            lane,
+            generation,
+            newest,
+            last_id: id,
+            until,
+            starts,
+            dead: DeadKeys::new(),
+            superseded: HashMap::new(),
+            kept: Vec::new(),
+        };
+        let mine = taken.dead.iter().filter(|(of, _)| *of == lane_text);
+        mine.for_each(|(_, row)| state.stands(row.clone()));
+        Ok(state)
+    }
+
+    /// The record of the last transaction, where it turns out to be in the database and the log may not have it.
+    fn unrecorded(&self, lane: &LaneId, generation: &Generation, id: StreamId) -> Option<BatchRecord> {
+        let last = self.unsent.as_ref().or(self.in_doubt.as_ref().map(|doubt| &doubt.advance))?;
+        let stands = last.lane == *lane && last.to.generation == *generation && last.to.id == id;
+        last.history.clone().filter(|_| stands)
     }
 
     /// Compiles the routes against the tables as they stand now.

@@ -118,10 +118,12 @@ impl<S, C: Copy + Eq + Hash, E: Lost> Service<S, C, E> {
         let (failure, latency) = {
             let mut inner = self.inner();
             *inner.calls.entry(call).or_default() += 1;
-            if inner.down {
-                return Err(E::lost());
-            }
-            (inner.failures.get_mut(&call).and_then(VecDeque::pop_front), inner.latency)
+            let due = if inner.down {
+                Some(Failure::Refuse(E::lost()))
+            } else {
+                inner.failures.get_mut(&call).and_then(VecDeque::pop_front)
+            };
+            (due, inner.latency)
         };
         self.changed();
         match &failure {

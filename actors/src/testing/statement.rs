@@ -139,7 +139,7 @@ impl Writer<'_> {
         let Some(mut row) = self.tables.get(&self.name).and_then(|table| table.row(id)).cloned() else {
             return Ok(());
         };
-        for (column, cell) in self.columns.iter().zip(cells) {
+        for (column, cell) in self.columns.iter().zip(cells).filter(|(_, cell)| **cell != Cell::Absent) {
             row[*column] = cell.clone();
         }
         self.store(id, Some(row))

@@ -25,10 +25,18 @@ impl Subject for Memory {
     }
 }
 
-struct InMemory {
+/// A database in memory as the suites see it.
+pub(crate) struct InMemory {
     database: MemoryDatabase,
     /// What each table's columns are called now, to read them by name.
     columns: Mutex<HashMap<String, Vec<String>>>,
+}
+
+impl InMemory {
+    /// A database that a test holds in hand too.
+    pub(crate) fn over(database: &MemoryDatabase) -> Self {
+        Self { database: database.clone(), columns: Mutex::default() }
+    }
 }
 
 #[async_trait(?Send)]

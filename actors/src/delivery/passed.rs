@@ -1,0 +1,108 @@
+//! What follows a commit: where the lane stands, which dead letters stand, and what Redis is told (delivery rules 5, 7 and
+//! 10).
+
+use super::{Delivery, Trouble, database, log};
+use crate::{
+    message::StreamId,
+    ports::{Advance, DeadLetter, LogError},
+    transaction::{DeadId, DeadRow, Supersede},
+};
+
+/// What a transaction comes to once it is known to be in the database.
+#[derive(Clone, Debug)]
+pub(super) struct Passed {
+    pub(super) lane: usize,
+    /// Where the lane stood before it.
+    pub(super) previous: StreamId,
+    pub(super) advance: Advance,
+    pub(super) bury: Vec<DeadRow>,
+    pub(super) letters: Vec<DeadLetter>,
+    pub(super) supersede: Vec<Supersede>,
+}
+
+impl Delivery {
+    /// Clears up what the last call left: a transaction in doubt, a position that Redis has not heard of.
+    pub(super) async fn settle(&mut self) -> Result<(), Trouble> {
+        if !self.taken {
+            return Err(Trouble::TakeOver("not taken over".into()));
+        }
+        if let Some(doubt) = &self.in_doubt {
+            let state = &self.lanes[doubt.lane];
+            let call = self.database.watermark(&state.lane, &state.generation);
+            let row = database(self.limits.setup, &self.progress, "the watermark", call).await?;
+            match row.filter(|row| row.owner == *self.owner).map(|row| row.last_id) {
+                Some(last) if last == doubt.advance.to.id => {
+                    if let Some(passed) = self.in_doubt.take() {
+                        return self.passed(passed).await;
+                    }
+                }
+                Some(last) if last == doubt.previous => self.in_doubt = None,
+                _ => return Err(Trouble::TakeOver("the watermark has moved".into())),
+            }
+        }
+        self.send_advance().await
+    }
+
+    /// Goes on from a transaction that is in the database.
+    pub(super) async fn passed(&mut self, passed: Passed) -> Result<(), Trouble> {
+        let Passed { lane, advance, bury, letters, supersede, .. } = passed;
+        if let Some(record) = &advance.history {
+            self.counts.rows += u64::from(record.rows);
+            self.counts.entries += u64::from(record.entries);
+        }
+        self.counts.dead += bury.len() as u64;
+        self.attempts = 0;
+        let state = &mut self.lanes[lane];
+        state.last_id = advance.to.id;
+        state.kept.retain(|dead| dead.id > advance.to.id);
+        self.unsent = Some(advance);
+        // In the order of the transaction: what is given up here is not older than what was written here.
+        let mut obsolete: Vec<(DeadId, StreamId)> = Vec::new();
+        for Supersede { table, key, by } in supersede {
+            let gone = state.dead.remove(&(table, key)).unwrap_or_default();
+            obsolete.extend(gone.into_iter().map(|dead| (dead, by)));
+        }
+        state.superseded.extend(obsolete.iter().cloned());
+        for (row, letter) in bury.into_iter().zip(letters) {
+            tracing::warn!(
+                destination = %self.spec.name, route = %letter.route_name, id = %row.dead.id,
+                column = letter.reason.column.as_deref(), code = %letter.reason.code, "dead letter"
+            );
+            state.stands(row);
+        }
+        self.mark_superseded(lane, obsolete).await?;
+        self.send_advance().await
+    }
+
+    /// Says so in the payloads of those that became obsolete: for people; the rows have it already.
+    pub(super) async fn mark_superseded(
+        &mut self,
+        lane: usize,
+        obsolete: Vec<(DeadId, StreamId)>,
+    ) -> Result<(), Trouble> {
+        let lane = self.lanes[lane].lane.clone();
+        for (dead, by) in obsolete {
+            let found = log(self.limits.log, &self.progress, self.log.dead(&lane, &dead)).await?;
+            if let Some(mut letter) = found {
+                letter.superseded_by = Some(by);
+                log(self.limits.log, &self.progress, self.log.keep_dead(&lane, &[letter])).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells Redis how far we are. Refusals that only concern display are not worth stopping for.
+    async fn send_advance(&mut self) -> Result<(), Trouble> {
+        let Some(mut advance) = self.unsent.clone() else { return Ok(()) };
+        advance.version = self.version;
+        match log(self.limits.log, &self.progress, self.log.advance(&advance)).await {
+            Ok(()) => {}
+            Err(LogError::NoSuchEntry(id)) => {
+                tracing::warn!(destination = %self.spec.name, %id, "a delivered entry is no longer in its stream");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.unsent = None;
+        Ok(())
+    }
+}
