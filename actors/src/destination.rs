@@ -166,7 +166,7 @@ impl DestinationActor {
         let mut detail = self.shared.detail.borrow_mut();
         detail.drain_eta_s = self.rate.eta(detail.backlog, detail.entries_delivered, Instant::now());
         self.vitals.publish(&*detail);
-        self.observer.destination(self.vitals.name(), &detail, detail.dead_letters);
+        self.observer.destination(self.vitals.name(), &detail, detail.dead_letters_made);
     }
 }
 
@@ -570,7 +570,7 @@ impl Runner {
         detail.owner = taken.then(|| self.delivery.owner().to_string());
         detail.rows_written = counts.rows;
         detail.entries_delivered = counts.entries;
-        detail.dead_letters = counts.dead;
+        detail.dead_letters_made = counts.dead;
         let stands = |lane: &LaneId| self.delivery.lanes().iter().find(|state| state.lane == *lane);
         let lanes = self.delivery.wanted_lanes().into_iter().map(|lane| {
             let last = stands(&lane).map(|state| state.last_id);

@@ -25,24 +25,24 @@ use crate::{
 /// What may be under way at once, over all workers of a node.
 #[derive(Debug)]
 pub struct Gate {
-    records: AtomicUsize,
+    requests: AtomicUsize,
     bytes: AtomicUsize,
-    most_records: usize,
+    most_requests: usize,
     most_bytes: usize,
 }
 
 impl Gate {
-    /// A gate for so many records and bytes of theirs.
+    /// A gate for so many requests and bytes of their records.
     #[must_use]
-    pub fn new(most_records: usize, most_bytes: usize) -> Arc<Self> {
-        Arc::new(Self { records: AtomicUsize::new(0), bytes: AtomicUsize::new(0), most_records, most_bytes })
+    pub fn new(most_requests: usize, most_bytes: usize) -> Arc<Self> {
+        Arc::new(Self { requests: AtomicUsize::new(0), bytes: AtomicUsize::new(0), most_requests, most_bytes })
     }
 
     /// Lets a request in, unless too much is under way. A single request is always let in when nothing else is.
-    fn enter(self: &Arc<Self>, records: usize, bytes: usize) -> Option<Pass> {
-        let before = (self.records.fetch_add(records, Ordering::AcqRel), self.bytes.fetch_add(bytes, Ordering::AcqRel));
-        let pass = Pass { gate: Arc::clone(self), records, bytes };
-        let fits = before.0 + records <= self.most_records && before.1 + bytes <= self.most_bytes;
+    fn enter(self: &Arc<Self>, bytes: usize) -> Option<Pass> {
+        let before = (self.requests.fetch_add(1, Ordering::AcqRel), self.bytes.fetch_add(bytes, Ordering::AcqRel));
+        let pass = Pass { gate: Arc::clone(self), bytes };
+        let fits = before.0 < self.most_requests && before.1 + bytes <= self.most_bytes;
         (fits || before.0 == 0).then_some(pass)
     }
 }
@@ -50,13 +50,12 @@ impl Gate {
 /// A request that was let in; leaving is its drop.
 struct Pass {
     gate: Arc<Gate>,
-    records: usize,
     bytes: usize,
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.gate.records.fetch_sub(self.records, Ordering::AcqRel);
+        self.gate.requests.fetch_sub(1, Ordering::AcqRel);
         self.gate.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }
@@ -101,7 +100,7 @@ impl Actor for IngestActor {
             actor.vitals.publish(&json!({
                 "messages": actor.counts.messages.load(Ordering::Relaxed),
                 "refused": actor.counts.refused.load(Ordering::Relaxed),
-                "in_flight_records": actor.gate.records.load(Ordering::Relaxed),
+                "in_flight_requests": actor.gate.requests.load(Ordering::Relaxed),
                 "in_flight_bytes": actor.gate.bytes.load(Ordering::Relaxed),
             }));
         });
@@ -209,7 +208,7 @@ impl IngestHandle {
     /// Nothing was appended; see [`AppendError`].
     pub async fn append(&self, request: AppendRequest) -> Result<Appended, AppendError> {
         let bytes = request.records.iter().map(|record| record.data.len()).sum();
-        let pass = self.gate.enter(request.records.len(), bytes).ok_or(AppendError::Overloaded)?;
+        let pass = self.gate.enter(bytes).ok_or(AppendError::Overloaded)?;
         let restarting = || AppendError::Unavailable("the ingest actor is being restarted".into());
         let actor = self.address().ok_or_else(restarting)?;
         actor.send(Append { request, pass }).await.unwrap_or_else(|_| {

@@ -137,7 +137,7 @@ pub struct DestinationDetail {
     /// Log entries passed since the actor started.
     pub entries_delivered: u64,
     /// Dead letters made since the actor started.
-    pub dead_letters: u64,
+    pub dead_letters_made: u64,
 }
 
 /// A moment so long before now as RFC 3339 in UTC, with milliseconds: what became of an `Instant` for people.

@@ -55,7 +55,11 @@ impl Apply {
             prune: self.prune,
         };
         let plan = plan(&manifest, &current, &means).map_err(|mistaken| self.mistaken(&mistaken))?;
-        self.show(&plan)?;
+        // Whoever reads our output may have seen enough (`| head`); what they asked for is done all the same.
+        match self.show(&plan) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            shown => shown?,
+        }
         if self.dry_run {
             return Ok(ExitCode::SUCCESS);
         }

@@ -64,11 +64,11 @@ fn in_system(test: impl Future<Output = ()>) {
 #[test]
 fn what_is_under_way_is_bounded_over_all_workers() {
     in_system(async {
-        for (gate, first, second) in [(Gate::new(10, 1_000), 8, 3), (Gate::new(100, 20), 2, 1)] {
+        for (gate, first, second) in [(Gate::new(1, 1_000), 8, 3), (Gate::new(100, 20), 2, 1)] {
             let (one, other) = (worker(Arc::clone(&gate)), worker(Arc::clone(&gate)));
             let handle = Rc::clone(&one.handle);
             let under_way = actix_rt::spawn(async move { handle.append(request("cars", first)).await });
-            while gate.records.load(Ordering::Relaxed) == 0 {
+            while gate.requests.load(Ordering::Relaxed) == 0 {
                 tokio::task::yield_now().await;
             }
             assert_eq!(other.handle.append(request("cars", second)).await, Err(AppendError::Overloaded));
@@ -76,7 +76,7 @@ fn what_is_under_way_is_bounded_over_all_workers() {
             assert_eq!(under_way.await.unwrap().unwrap().ids.len(), first);
             other.let_go.add_permits(1);
             other.handle.append(request("cars", second)).await.unwrap();
-            assert_eq!((gate.records.load(Ordering::Relaxed), gate.bytes.load(Ordering::Relaxed)), (0, 0));
+            assert_eq!((gate.requests.load(Ordering::Relaxed), gate.bytes.load(Ordering::Relaxed)), (0, 0));
         }
     });
 }
@@ -104,6 +104,6 @@ fn an_actor_whose_work_panics_is_built_anew() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(worker.board.snapshot()[0].restarts, 1);
-        assert_eq!(gate.records.load(Ordering::Relaxed), 0, "what panicked is not under way");
+        assert_eq!(gate.requests.load(Ordering::Relaxed), 0, "what panicked is not under way");
     });
 }

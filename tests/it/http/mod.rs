@@ -161,7 +161,7 @@ async fn the_examples_of_the_page_run() {
         let example = if tab == "p4" { format!("(async () => {{ {example} }})()") } else { example };
         running.gate.add_permits(1);
         let mut command = tokio::process::Command::new(program);
-        command.arg(flag).arg(&example).env("TIDEGATE_KEY", KEY);
+        command.arg(flag).arg(&example).env("TIDEGATE_API_KEY", KEY);
         command.env("TIDEGATE_URL", format!("http://{}", running.address)).env("NO_PROXY", "127.0.0.1");
         let Ok(output) = timeout(LONG, command.output()).await.unwrap() else {
             eprintln!("{program} is not installed: its example is not tried");
