@@ -37,7 +37,7 @@ use crate::{
         server::{self, ServerSettings},
     },
     redis::{Redis, RedisAppender, lookup, trim::Retention},
-    registry::{self, secrets::MasterKey, snapshot::Snapshot, store::Store},
+    registry::{self, secrets::MasterKey, snapshot::Snapshot, store::Store, watch::WatchState},
     world::{NodeWorld, topology},
 };
 
@@ -45,6 +45,8 @@ use crate::{
 const MOST_BYTES_IN_FLIGHT: usize = 256 * 1024 * 1024;
 /// How often Redis is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_millis(500);
+/// How long a node waits at its start for the registry.
+const FIRST_WORD_WITHIN: Duration = Duration::from_secs(2);
 /// How long actors and listeners may take to finish, after the drain delay.
 const FINISH_WITHIN: Duration = Duration::from_secs(12);
 
@@ -76,6 +78,7 @@ pub async fn serve(
     let snapshot = Snapshot::new(&settings.state_dir, &settings.prefix, master_key.clone());
     let registry = registry::watch::watch(store, Some(snapshot));
     let documents = registry.documents.clone();
+    first_word(registry.state.clone()).await;
     refuse_unusable_secrets(&documents, master_key.as_deref())?;
 
     let full = Arc::new(AtomicBool::new(false));
@@ -119,6 +122,12 @@ pub async fn serve(
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits until Redis has said what the registry is, or has been silent for a while: a node starts without it, too.
+async fn first_word(mut state: watch::Receiver<WatchState>) {
+    let said = state.wait_for(|state| *state != WatchState::Loading);
+    let _ = tokio::time::timeout(FIRST_WORD_WITHIN, said).await;
 }
 
 /// A snapshot or document with sealed secrets is of no use without the master key: better said at the start.

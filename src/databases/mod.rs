@@ -77,6 +77,9 @@ pub static KINDS: &[Kind] = &[postgres::KIND, mysql::KIND, sqlite::KIND];
 /// # Errors
 /// The name is none of [`KINDS`].
 pub fn kind(name: &str) -> Result<&'static Kind, String> {
+    if name == "sqlserver" {
+        return Err("SQL Server is not supported by this version yet (there are postgres, mysql, sqlite)".into());
+    }
     KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| {
         let names: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
         let nearest = nearest(name, names.iter().copied());

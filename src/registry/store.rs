@@ -184,7 +184,15 @@ impl Store {
                 "version {version}, but a restart loses records: set `appendonly yes`, `appendfsync always`"
             ));
         }
-        Ok(format!("version {version}"))
+        // Not every account may read settings; then nothing is said of it.
+        let fsync: Result<Vec<String>, _> =
+            self.run(async |c| redis::cmd("CONFIG").arg("GET").arg("appendfsync").query_async(c).await).await;
+        match fsync.ok().as_deref() {
+            Some([_, mode]) if mode != "always" => Ok(format!(
+                "version {version}; appendfsync is {mode}, so a crash can lose the records of the last moments: set `appendfsync always`"
+            )),
+            _ => Ok(format!("version {version}")),
+        }
     }
 
     pub(super) fn parse(&self, body: &str) -> Result<Document, StoreError> {
