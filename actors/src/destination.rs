@@ -22,7 +22,7 @@ use crate::{
     ports::{Backlog, EventLog, LogError, Observe},
     retry::Backoff,
     route::DestinationSpec,
-    status::{DestinationDetail, Vitals},
+    status::{DestinationDetail, DestinationStatus, Vitals},
     stream_reader::StreamReader,
     transaction::LaneId,
 };
@@ -162,7 +162,9 @@ impl DestinationActor {
 
     fn show(&mut self) {
         let mut detail = self.shared.detail.borrow_mut();
-        detail.drain_eta_s = self.rate.eta(detail.backlog, detail.entries_delivered, Instant::now());
+        let eta = self.rate.eta(detail.backlog, detail.entries_delivered, Instant::now());
+        // What is down or held does not drain; when it will, nobody knows.
+        detail.drain_eta_s = eta.filter(|_| detail.status == DestinationStatus::Up || detail.backlog == 0);
         self.vitals.publish(&*detail);
         self.observer.destination(self.vitals.name(), &detail, detail.dead_letters_made);
     }
