@@ -33,7 +33,7 @@ fn main() {
     if arguments.first().is_some_and(|first| first == "probe") {
         return probe::serve(arguments[1].parse().unwrap(), &arguments[2]);
     }
-    let mut options = Options { rounds: 7, seconds: 3, records: None, appendfsync: None };
+    let mut options = Options { rounds: 9, seconds: 2, records: None, appendfsync: None };
     let mut stages = Vec::new();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
