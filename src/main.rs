@@ -5,6 +5,11 @@ use std::{io::Write, process::ExitCode};
 use clap::Parser;
 use tidegate::cli;
 
+/// Delivery takes entries apart into many small pieces on one thread per destination: with this allocator a record costs
+/// the node a third less than with the C library's (docs/speed.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Fails only where one is installed already, and nothing came before this.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

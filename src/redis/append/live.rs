@@ -7,18 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::{Client, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection};
 use tidegate_actors::message::Generation;
 use tokio::{sync::watch, time::timeout};
 
-use crate::redis::connection::{CONNECT_TIMEOUT, connect, describe, is_broken};
+use crate::redis::connection::{CONNECT_TIMEOUT, describe, is_broken};
 
 /// The first pause between attempts to connect; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// A Redis that is back is found within this and a connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// The connection's own limit lies beyond the appends', so that one slow answer does not fail all others with it.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One connection, and what was learned over it.
 pub(super) struct Live {
@@ -51,6 +49,9 @@ impl Liveness {
 
     /// The connection; waits for a first attempt, and fails at once while Redis is known to be away.
     pub(super) async fn live(self: &Arc<Self>) -> Result<Arc<Live>, String> {
+        if let State::Up(live) = &*self.state.borrow() {
+            return Ok(Arc::clone(live));
+        }
         let mut changes = self.state.subscribe();
         loop {
             let state = changes.borrow_and_update().clone();
@@ -105,7 +106,11 @@ impl Liveness {
     }
 
     async fn attempt(&self) -> Result<Arc<Live>, String> {
-        let mut connection = connect(&self.client, RESPONSE_TIMEOUT).await.map_err(|error| describe(&error))?;
+        // No limit on answers: whoever asks over this connection has one, and a second timer for each record costs.
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT)).set_response_timeout(None);
+        let connected = self.client.get_multiplexed_async_connection_with_config(&config).await;
+        let mut connection = connected.map_err(|error| describe(&error))?;
         // A server that is loading its file accepts connections and answers nothing of use; one that is stopped not even that.
         match timeout(CONNECT_TIMEOUT, redis::cmd("PING").query_async::<()>(&mut connection)).await {
             Ok(Ok(())) => Ok(Arc::new(Live { connection, generations: Mutex::default() })),

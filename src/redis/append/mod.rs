@@ -99,14 +99,14 @@ impl RedisAppender {
     }
 
     async fn append_over(&self, live: &Live, request: &AppendRequest) -> Result<Appended, Refusal> {
-        let unique = Unique::of(request).map_err(Refusal::Answer)?;
+        let looks_up = request.idempotency.is_some() || request.records.iter().any(|record| record.own_id.is_some());
+        let unique = looks_up.then(|| Unique::of(request)).transpose().map_err(Refusal::Answer)?;
         for _ in 0..TRIES {
             let generation = self.generation(live, &request.application).await?;
             let mut connection = live.connection.clone();
-            let attempt = if request.idempotency.is_some() || unique.has_own_ids {
-                self.append_known(&mut connection, request, &unique).await?
-            } else {
-                self.append_plain(&mut connection, request, &generation).await?
+            let attempt = match &unique {
+                Some(unique) => self.append_known(&mut connection, request, unique).await?,
+                None => self.append_plain(&mut connection, request, &generation).await?,
             };
             match attempt {
                 Attempt::Done(appended) => return Ok(appended),
@@ -208,9 +208,12 @@ impl From<RedisError> for Refusal {
 }
 
 fn xadd(stream: &str, record: &NewRecord) -> redis::Cmd {
-    let mut command = redis::cmd("XADD");
-    command.arg(stream).arg("NOMKSTREAM").arg("*");
-    for (name, value) in fields(record) {
+    let fields = fields(record);
+    let values: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+    // The command, stream, option and id; then a name and a value for each field.
+    let mut command = redis::Cmd::with_capacity(4 + 2 * fields.len(), stream.len() + 16 + values);
+    command.arg("XADD").arg(stream).arg("NOMKSTREAM").arg("*");
+    for (name, value) in fields {
         command.arg(name).arg(value);
     }
     command

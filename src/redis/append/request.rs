@@ -17,17 +17,15 @@ pub(super) struct Unique {
     pub(super) digests: Vec<String>,
     /// For every record of the request, its place in `first`.
     of: Vec<usize>,
-    pub(super) has_own_ids: bool,
 }
 
 impl Unique {
     pub(super) fn of(request: &AppendRequest) -> Result<Self, AppendError> {
-        let mut unique = Self { first: Vec::new(), digests: Vec::new(), of: Vec::new(), has_own_ids: false };
+        let mut unique = Self { first: Vec::new(), digests: Vec::new(), of: Vec::new() };
         let mut seen: HashMap<&str, usize> = HashMap::new();
         for (index, record) in request.records.iter().enumerate() {
             let digest = record.own_id.as_ref().map(|_| contents(record)).unwrap_or_default();
             if let Some(id) = record.own_id.as_deref() {
-                unique.has_own_ids = true;
                 if let Some(&place) = seen.get(id) {
                     if unique.digests[place] != digest {
                         return Err(AppendError::IdReused { index });

@@ -1,0 +1,77 @@
+//! How near Tidegate comes to what the machine can do: ingest against a bare server that does one XADD per request,
+//! delivery against a batched reference, memory against a plain XADD. Product and limit are measured in turn in the same
+//! run, because absolute figures follow the machine and its neighbours; only ratios are results.
+//!
+//! usage: `cargo bench --bench limits -- ingest|delivery|memory [--rounds N] [--seconds S] [--records N] [--appendfsync MODE]`
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
+#![allow(unreachable_pub, reason = "the servers are shared with the integration tests")]
+
+#[path = "../it/servers/mod.rs"]
+mod servers;
+
+mod delivery;
+mod ingest;
+mod machine;
+mod memory;
+mod node;
+mod probe;
+mod report;
+mod wrk;
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+struct Options {
+    rounds: usize,
+    seconds: u64,
+    records: Option<usize>,
+    appendfsync: Option<String>,
+}
+
+fn main() {
+    // `cargo bench` adds `--bench`.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if arguments.first().is_some_and(|first| first == "probe") {
+        return probe::serve(arguments[1].parse().unwrap(), &arguments[2]);
+    }
+    let mut options = Options { rounds: 9, seconds: 2, records: None, appendfsync: None };
+    let mut stages = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let mut value = || rest.next().unwrap_or_else(|| panic!("{argument} needs a value")).clone();
+        match argument.as_str() {
+            "--rounds" => options.rounds = value().parse().unwrap(),
+            "--seconds" => options.seconds = value().parse().unwrap(),
+            "--records" => options.records = Some(value().parse().unwrap()),
+            "--appendfsync" => options.appendfsync = Some(value()),
+            stage @ ("ingest" | "delivery" | "memory") => stages.push(stage),
+            other => {
+                panic!("`{other}` is unknown: ingest, delivery, memory, --rounds, --seconds, --records, --appendfsync")
+            }
+        }
+    }
+    if stages.is_empty() {
+        println!("name what to measure: cargo bench --bench limits -- ingest|delivery|memory");
+        return;
+    }
+    actix_web::rt::System::new().block_on(async {
+        for stage in stages {
+            match stage {
+                "ingest" => ingest::run(&options).await,
+                "delivery" => delivery::run(&options).await,
+                _ => memory::run(&options).await,
+            }
+        }
+    });
+}
+
+/// A record of exactly 250 bytes, as a car dealer's stock message is.
+fn record(id: usize) -> String {
+    let head = format!(
+        r#"{{"id":{id},"car_name":"Toyota Avanza {} G CVT","stock":{},"price":"{}.00","source":"dealer-07","sent_at":"2025-06-01T08:00:00.000+07:00","note":""#,
+        id % 1000,
+        id % 50,
+        150_000_000 + id % 100_000
+    );
+    let note = "x".repeat(250 - head.len() - 2);
+    format!("{head}{note}\"}}")
+}
