@@ -3,7 +3,14 @@
 //! run, because absolute figures follow the machine and its neighbours; only ratios are results.
 //!
 //! usage: `cargo bench --bench limits -- ingest|delivery|memory [--rounds N] [--seconds S] [--records N] [--appendfsync MODE]`
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs
+)]
 #![allow(unreachable_pub, reason = "the servers are shared with the integration tests")]
 
 #[path = "../it/servers/mod.rs"]
