@@ -23,7 +23,7 @@ use tidegate_actors::{
     ingest::{Gate, IngestHandle},
     message::MessageId,
     ports::{AppendError, AppendRequest, Appended, Appender, Rejection},
-    status::{ActorKind, StatusBoard},
+    status::{ActorHealth, ActorKind, StatusBoard},
     supervisor::{Drain, Supervisor},
 };
 use tokio::sync::{mpsc, watch};
@@ -32,7 +32,7 @@ use crate::{
     config::Settings,
     http::{
         self, DocumentReceiver, Found, Ingest, Lookup, ProducerState,
-        health::{ActorHealth, ActorReport, AdminState, NodeHealth, Readiness},
+        health::{ActorReport, AdminState, NodeHealth, Readiness},
         metrics,
         server::{self, ServerSettings},
     },
@@ -306,18 +306,7 @@ struct Report(StatusBoard);
 #[async_trait(?Send)]
 impl ActorReport for Report {
     async fn here(&self) -> Vec<ActorHealth> {
-        let shown = self.0.snapshot().into_iter().map(|actor| ActorHealth {
-            kind: actor.kind.to_string(),
-            name: actor.name,
-            state: serde_json::to_value(actor.state)
-                .ok()
-                .and_then(|v| Some(v.as_str()?.to_owned()))
-                .unwrap_or_default(),
-            restarts: actor.restarts,
-            last_progress_s: actor.last_progress_s,
-            detail: actor.detail,
-        });
-        shown.collect()
+        self.0.snapshot()
     }
 
     async fn elsewhere(&self) -> Vec<NodeHealth> {

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -15,7 +15,7 @@ use tidegate_actors::{
     ports::{Destination, EntryReader, EventLog, Fault, Housekeeping, LogError, Observe, World, WriteError},
     route::{DestinationSpec, Topology},
     schema::TableSchema,
-    status::{DestinationDetail, DestinationStatus},
+    status::{ActorKind, DestinationDetail, DestinationStatus},
     transaction::{Committed, LaneId, TakenOver, Transaction, WatermarkRow},
 };
 
@@ -204,19 +204,6 @@ impl Housekeeping for Keeper {
 #[derive(Debug, Default)]
 struct Counters;
 
-/// Kinds of actors as the metric's label, which has to live as long as the process.
-static KINDS: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
-
-fn label(kind: &str) -> &'static str {
-    let mut kinds = KINDS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = kinds.iter().find(|known| **known == kind) {
-        return known;
-    }
-    let leaked: &'static str = Box::leak(kind.to_owned().into_boxed_str());
-    kinds.push(leaked);
-    leaked
-}
-
 impl Observe for Counters {
     fn committed(&self, destination: &str, rows: u64, took: Duration, accepted_ms: &mut dyn Iterator<Item = u64>) {
         metrics::delivered(destination, rows, took);
@@ -239,11 +226,11 @@ impl Observe for Counters {
         metrics::stream_gap();
     }
 
-    fn restarted(&self, kind: &str) {
-        metrics::actor_restarted(label(kind));
+    fn restarted(&self, kind: ActorKind) {
+        metrics::actor_restarted(kind.as_str());
     }
 
-    fn destination(&self, name: &str, detail: &DestinationDetail, _: u64) {
+    fn destination(&self, name: &str, detail: &DestinationDetail) {
         metrics::backlog(name, detail.backlog, Duration::from_secs_f64(detail.backlog_age_s.max(0.0)));
         metrics::destination_up(name, detail.status == DestinationStatus::Up);
         metrics::held_routes(name, u32::from(detail.held.is_some()));

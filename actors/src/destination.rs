@@ -166,7 +166,7 @@ impl DestinationActor {
         // What is down or held does not drain; when it will, nobody knows.
         detail.drain_eta_s = eta.filter(|_| detail.status == DestinationStatus::Up || detail.backlog == 0);
         self.vitals.publish(&*detail);
-        self.observer.destination(self.vitals.name(), &detail, detail.dead_letters_made);
+        self.observer.destination(self.vitals.name(), &detail);
     }
 }
 

@@ -234,7 +234,7 @@ impl Supervisor {
         };
         tracing::error!(unit = %id, kind = %end.kind, name = %end.name, "an actor {how} and is restarted");
         unit.restart_after(Instant::now());
-        self.world.observer().restarted(end.kind.as_str());
+        self.world.observer().restarted(end.kind);
     }
 
     fn watch_for_hangs(&mut self) {
@@ -251,7 +251,7 @@ impl Supervisor {
                 unit.abandon();
             } else {
                 unit.restart_after(now);
-                self.world.observer().restarted(kind.as_str());
+                self.world.observer().restarted(kind);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use tidegate_actors::status::{DestinationDetail, DestinationStatus};
+use tidegate_actors::status::{ActorKind, DestinationDetail, DestinationStatus};
 
 use crate::http::health::NodeHealth;
 
@@ -56,7 +56,7 @@ impl Cluster {
     pub(super) fn destinations(&self) -> HashMap<&str, (&str, DestinationDetail)> {
         let mut all: HashMap<&str, (&str, DestinationDetail)> = HashMap::new();
         for node in &self.nodes {
-            for actor in node.actors.iter().filter(|actor| actor.kind == "destination") {
+            for actor in node.actors.iter().filter(|actor| actor.kind == ActorKind::Destination) {
                 let Ok(detail) = serde_json::from_value::<DestinationDetail>(actor.detail.clone()) else { continue };
                 let known = all.get(actor.name.as_str());
                 if known.is_none_or(|(_, known)| known.status == DestinationStatus::Standby) {

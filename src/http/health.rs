@@ -23,6 +23,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tidegate_actors::status::ActorHealth;
 
 use super::{
     auth::bearer,
@@ -80,23 +81,6 @@ impl Readiness {
         }
         Some(self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
-}
-
-/// One actor as an operator sees it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ActorHealth {
-    /// `supervisor`, `ingest`, `stream_reader`, `destination`, `janitor`, `broadcast`.
-    pub kind: String,
-    /// The destination's name where there is one.
-    pub name: String,
-    /// `starting`, `running`, `waiting`, `restarting`, `stopped`.
-    pub state: String,
-    /// How often it was restarted.
-    pub restarts: u64,
-    /// Seconds since it last got on with its work.
-    pub last_progress_s: f64,
-    /// What is particular to its kind.
-    pub detail: serde_json::Value,
 }
 
 /// One node with its actors.

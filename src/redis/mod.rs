@@ -23,7 +23,6 @@ pub mod trim;
 
 use std::sync::Arc;
 
-use rand::Rng as _;
 use tidegate_actors::ports::LogError;
 
 pub use self::{
@@ -78,10 +77,9 @@ impl Redis {
     }
 }
 
-/// Ten random lower-case letters and digits: a generation.
+/// The token of a new generation.
 fn random_token() -> String {
-    let mut rng = rand::rng();
-    (0..10).map(|_| char::from(b"abcdefghijklmnopqrstuvwxyz0123456789"[rng.random_range(0..36)])).collect()
+    tidegate_actors::delivery::random_token(10)
 }
 
 /// What a failed call means to those who use the log.

@@ -5,7 +5,6 @@
 
 use std::{fmt, path::Path};
 
-use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
 use tidegate_actors::route::RouteSpec;
 
@@ -121,9 +120,7 @@ pub fn plan(manifest: &Manifest, current: &Document, means: &Means<'_>) -> Resul
 /// A random id: 12 lower-case letters and digits.
 #[must_use]
 pub fn random_id() -> String {
-    const CHARS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-    let mut random = rand::rng();
-    (0..12).map(|_| char::from(CHARS[random.random_range(0..CHARS.len())])).collect()
+    tidegate_actors::delivery::random_token(12)
 }
 
 /// Routes go first: they refer to the others.

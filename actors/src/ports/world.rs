@@ -38,9 +38,9 @@ pub trait Observe: Send + Sync {
     /// Entries that were never delivered are gone.
     fn gap(&self, _destination: &str) {}
     /// An actor was restarted.
-    fn restarted(&self, _kind: &str) {}
+    fn restarted(&self, _kind: crate::status::ActorKind) {}
     /// How a destination does; called about once a second.
-    fn destination(&self, _name: &str, _detail: &crate::status::DestinationDetail, _dead: u64) {}
+    fn destination(&self, _name: &str, _detail: &crate::status::DestinationDetail) {}
     /// A destination is gone from the registry.
     fn forgotten(&self, _name: &str) {}
 }

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tidegate::{
     http::{
         Found, Ingest, Limits, Lookup, ProducerState,
-        health::{ActorHealth, ActorReport, AdminState, NodeHealth, Readiness},
+        health::{ActorReport, AdminState, NodeHealth, Readiness},
         server::{self, ServerSettings},
     },
     resources::{ApiKey, Application, Document},
@@ -24,6 +24,7 @@ use tidegate::{
 use tidegate_actors::{
     message::MessageId,
     ports::{AppendError, AppendRequest, Appended},
+    status::{ActorHealth, ActorKind, ActorState},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -234,9 +235,9 @@ struct Actors;
 impl ActorReport for Actors {
     async fn here(&self) -> Vec<ActorHealth> {
         vec![ActorHealth {
-            kind: "destination".to_owned(),
+            kind: ActorKind::Destination,
             name: "rooms".to_owned(),
-            state: "running".to_owned(),
+            state: ActorState::Running,
             restarts: 2,
             last_progress_s: 0.25,
             detail: serde_json::json!({"status": "up"}),
