@@ -81,13 +81,6 @@ impl Mapping {
         &self.defaults
     }
 
-    /// Places in `plan.columns` that are NOT NULL without a default: an upsert whose row lacks one of them can only
-    /// update, and a statement that tries the insert first would fail even where the row exists.
-    #[must_use]
-    pub fn insert_requires(&self) -> &[usize] {
-        &self.required
-    }
-
     /// The row that this message is for this table.
     ///
     /// # Errors
