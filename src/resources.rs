@@ -3,6 +3,7 @@
 //! The registry keeps it in Redis, nodes watch it, `apply` and `export` translate between it and TOML.
 
 use serde::{Deserialize, Serialize};
+pub use tidegate_actors::route::DeliveryMode as Delivery;
 use tidegate_actors::route::RouteSpec;
 
 /// Everything an operator has set up, at one version.
@@ -92,17 +93,6 @@ pub struct Sealed {
     pub nonce: String,
     /// Cipher text with its tag, base64.
     pub text: String,
-}
-
-/// How entries are claimed (design: ordered is exactly once, parallel at least once).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Delivery {
-    /// One writer at a time, in order, exactly once.
-    #[default]
-    Ordered,
-    /// Any number of writers, no order, at least once.
-    Parallel,
 }
 
 /// TLS settings of a destination.

@@ -61,6 +61,8 @@ pub fn topology(document: &Document, node: &str) -> Topology {
             id: destination.id.as_str().into(),
             name: destination.name.as_str().into(),
             revision: destination.revision,
+            mode: destination.delivery,
+            node: destination.node.as_deref().map(Into::into),
             routes: routes.cloned().map(Arc::new).collect(),
         })
     };

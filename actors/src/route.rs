@@ -193,6 +193,17 @@ pub enum Cast {
     Bytes,
 }
 
+/// How a destination's entries are claimed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeliveryMode {
+    /// One writer at a time, in order, exactly once.
+    #[default]
+    Ordered,
+    /// Any number of writers, no order, at least once.
+    Parallel,
+}
+
 /// A destination as the actors see it: without its address and secrets, which only its driver needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DestinationSpec {
@@ -202,6 +213,10 @@ pub struct DestinationSpec {
     pub name: Arc<str>,
     /// Changes whenever its connection settings do: its actors are then built anew.
     pub revision: u64,
+    /// How its entries are claimed.
+    pub mode: DeliveryMode,
+    /// The only node that may write it, where it belongs to one (a SQLite file).
+    pub node: Option<Arc<str>>,
     /// The routes that lead here.
     pub routes: Vec<Arc<RouteSpec>>,
 }
@@ -213,6 +228,6 @@ pub struct Topology {
     pub version: u64,
     /// The installation's random id; part of every lane's name.
     pub installation: Arc<str>,
-    /// Every ordered destination.
+    /// Every destination.
     pub destinations: Vec<Arc<DestinationSpec>>,
 }

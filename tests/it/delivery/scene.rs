@@ -132,7 +132,14 @@ impl<'a> Scene<'a> {
     /// A destination of this id, with a log of its own.
     pub(super) fn named(database: &'a dyn Database, id: &str, routes: Vec<RouteSpec>) -> Self {
         let routes = routes.into_iter().map(Arc::new).collect();
-        let spec = DestinationSpec { id: id.into(), name: "rooms".into(), revision: 1, routes };
+        let spec = DestinationSpec {
+            id: id.into(),
+            name: "rooms".into(),
+            revision: 1,
+            mode: Default::default(),
+            node: None,
+            routes,
+        };
         let limits = Limits { lease: Duration::from_secs(3_600), ..Limits::default() };
         let (streams, fates) = (MemoryStreams::new(), Fates::default());
         let delivery = delivery(database, &streams, &spec, limits, &fates);

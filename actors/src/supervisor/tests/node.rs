@@ -278,7 +278,14 @@ fn made(destinations: Vec<DestinationSpec>) -> Arc<Topology> {
 
 /// A destination.
 pub(super) fn spec(id: &str, routes: Vec<RouteSpec>) -> DestinationSpec {
-    DestinationSpec { id: id.into(), name: id.into(), revision: 1, routes: routes.into_iter().map(Arc::new).collect() }
+    DestinationSpec {
+        id: id.into(),
+        name: id.into(),
+        revision: 1,
+        mode: Default::default(),
+        node: None,
+        routes: routes.into_iter().map(Arc::new).collect(),
+    }
 }
 
 /// The route of topic `cars` into table `cars` of this destination; without a key, so that what comes twice is seen.

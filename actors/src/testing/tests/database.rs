@@ -59,7 +59,14 @@ fn the_journal_tells_what_was_committed_in_order() {
 fn a_world_gives_each_destination_its_database() {
     use crate::route::DestinationSpec;
     let world = MemoryWorld::new();
-    let spec = |id: &str| DestinationSpec { id: id.into(), name: id.into(), revision: 1, routes: vec![] };
+    let spec = |id: &str| DestinationSpec {
+        id: id.into(),
+        name: id.into(),
+        revision: 1,
+        mode: Default::default(),
+        node: None,
+        routes: vec![],
+    };
     world.database("a").add_table(MemoryTable::of_text("cars", &["id"], &["id"]));
     assert!(answer(world.destination(&spec("a")).table("cars")).is_ok());
     assert!(answer(world.destination(&spec("b")).table("cars")).is_err());
