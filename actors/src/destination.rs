@@ -38,6 +38,10 @@ pub struct Control {
     pub spec: Arc<DestinationSpec>,
     /// The registry's version.
     pub version: u64,
+    /// Whether this node is the one to write it: if not, the lease is given back between batches.
+    pub wanted: bool,
+    /// The node that holds the lease, where that is known and another.
+    pub holder: Option<Arc<str>>,
     /// Finish the batch in hand and end.
     pub stop: bool,
 }
@@ -74,6 +78,8 @@ pub struct Parts {
     pub reader: Addr<StreamReader>,
     /// The installation's id.
     pub installation: Arc<str>,
+    /// This node's name.
+    pub node: Arc<str>,
     /// What the supervisor says.
     pub control: watch::Receiver<Control>,
     /// Time limits.
@@ -118,6 +124,7 @@ impl DestinationActor {
             most_entries: parts.limits.batch_entries,
             commands_at: now,
             limits: parts.limits,
+            node: parts.node,
         };
         Self {
             runner: Some(runner),
@@ -133,14 +140,17 @@ impl DestinationActor {
     /// Renews the lease and counts what waits, beside the steps.
     fn keep(&mut self, context: &mut Context<Self>) {
         self.show();
-        let Some(mut side) = self.side.take() else { return };
         let (holder, lanes) = (self.shared.lease.holder(), self.shared.lanes.borrow().clone());
+        if holder.is_none() && lanes.is_empty() {
+            return;
+        }
+        let Some(mut side) = self.side.take() else { return };
         let (lease, limit, ttl) = (self.shared.lease.clone(), self.limits.log, self.limits.lease);
         let kept = async move {
             if let Some((owner, names)) = holder {
                 let asked = Instant::now();
                 // No answer: it lasts as long as it was granted for.
-                if let Ok(Ok(granted)) = tokio::time::timeout(limit, side.lease(&names, &owner, ttl)).await {
+                if let Ok(Ok(granted)) = tokio::time::timeout(limit, side.renew(&names, &owner, ttl)).await {
                     lease.renewed(&owner, granted, asked, ttl);
                 }
             }

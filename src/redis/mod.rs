@@ -12,6 +12,7 @@ pub mod history;
 pub mod keys;
 pub mod log;
 pub mod lookup;
+pub mod members;
 pub mod memory;
 pub mod reader;
 pub mod registration;
