@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn a_draining_node_is_given_nothing_unless_it_is_alone() {
         let draining = Member { draining: true, ..member("a", &["d00", "d01"]) };
-        assert_eq!(shares(&[draining.clone()], &place(&[draining.clone()], &free(2))), [2]);
+        assert_eq!(shares(std::slice::from_ref(&draining), &place(std::slice::from_ref(&draining), &free(2))), [2]);
         let both = [draining, member("b", &[])];
         assert_eq!(shares(&both, &place(&both, &free(2))), [0, 2]);
     }
