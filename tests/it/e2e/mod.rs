@@ -2,9 +2,9 @@
 //! check.
 
 mod cluster;
-mod installation;
-mod ledger;
-mod load;
+pub(crate) mod installation;
+pub(crate) mod ledger;
+pub(crate) mod load;
 
 use std::time::Duration;
 
