@@ -3,6 +3,7 @@
 
 mod contract;
 mod delivery;
+mod deploy;
 mod e2e;
 mod http;
 mod mysql;
