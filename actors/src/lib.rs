@@ -8,6 +8,7 @@ mod clean;
 pub mod compose;
 pub mod delivery;
 pub mod destination;
+pub mod failpoint;
 pub mod fold;
 pub mod ingest;
 pub mod janitor;
