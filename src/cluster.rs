@@ -4,12 +4,13 @@
 //! Redis nobody can take a lease, and each one ends by itself. Started by [`crate::app`].
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use tidegate_actors::{
-    delivery::random_token,
+    delivery::{now_ms, random_token},
     placement::{Assignment, Member},
     route::Topology,
     status::{ActorHealth, ActorKind, StatusBoard},
@@ -21,6 +22,10 @@ use crate::{
     redis::{Keys, Link, Redis, members},
 };
 
+/// A destination that this node could not reach for so long is offered to the others …
+const CANNOT_AFTER: Duration = Duration::from_secs(10);
+/// … and not tried again by this node for so long, as long as another has not tried in vain too.
+const CANNOT_FOR: Duration = Duration::from_secs(60);
 /// Longest wait for the answer to a heartbeat.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// How often the actors' health is told to the others; a large report less often, so that Redis's file does not grow by it.
@@ -49,6 +54,7 @@ struct Heart {
     draining: watch::Receiver<bool>,
     board: StatusBoard,
     assignment: watch::Sender<Assignment>,
+    outages: Outages,
     link: Arc<Link>,
     keys: Keys,
 }
@@ -71,9 +77,10 @@ impl Cluster {
             instance: Arc::clone(&instance),
             node: node.into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            started_ms: u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or(0),
+            started_ms: now_ms(),
             draining: false,
             holds: Default::default(),
+            cannot_reach: Default::default(),
         };
         let heart = Heart {
             node: node.into(),
@@ -84,6 +91,7 @@ impl Cluster {
             draining: told,
             board,
             assignment,
+            outages: Outages::default(),
             link: Arc::clone(&link),
             keys: keys.clone(),
         };
@@ -131,7 +139,7 @@ impl Heart {
         loop {
             let actors = self.board.snapshot();
             self.member.draining = *self.draining.borrow_and_update();
-            self.member.holds = self.holds(&actors);
+            (self.member.holds, self.member.cannot_reach) = self.standing(&actors);
             let report = reported.is_none_or(|at| at.elapsed() >= pause).then(|| self.report(actors));
             let beat = members::beat(&self.link, &self.keys, &self.member, self.lease, report.as_ref());
             match tokio::time::timeout(ANSWER_WITHIN, beat).await {
@@ -178,16 +186,20 @@ impl Heart {
         });
     }
 
-    /// The ids of the destinations whose lease this node holds.
-    fn holds(&self, actors: &[ActorHealth]) -> std::collections::BTreeSet<Arc<str>> {
+    /// The destinations whose lease this node holds, and those that it cannot reach, by id.
+    fn standing(&mut self, actors: &[ActorHealth]) -> (BTreeSet<Arc<str>>, BTreeMap<Arc<str>, u64>) {
         let topology = self.topology.borrow().clone();
-        let leased = |name: &str| {
-            actors.iter().any(|actor| {
-                actor.kind == ActorKind::Destination && actor.name == name && actor.detail["leased"] == true
-            })
-        };
-        let held = topology.destinations.iter().filter(|destination| leased(&destination.name));
-        held.map(|destination| Arc::clone(&destination.id)).collect()
+        let mut holds = BTreeSet::new();
+        for destination in &topology.destinations {
+            let shown = |actor: &&ActorHealth| actor.kind == ActorKind::Destination && *actor.name == *destination.name;
+            let Some(detail) = actors.iter().find(shown).map(|actor| &actor.detail) else { continue };
+            if detail["leased"] == true {
+                holds.insert(Arc::clone(&destination.id));
+                let down = detail["status"] == "down";
+                self.outages.seen(&destination.id, down, Instant::now(), now_ms());
+            }
+        }
+        (holds, self.outages.cannot_reach(Instant::now()))
     }
 
     fn report(&self, actors: Vec<ActorHealth>) -> NodeHealth {
@@ -200,8 +212,67 @@ impl Heart {
     }
 }
 
+/// Which destinations this node could not reach while it was to write them. Pure: the time is an argument.
+#[derive(Debug, Default)]
+struct Outages(BTreeMap<Arc<str>, Outage>);
+
+#[derive(Debug)]
+struct Outage {
+    began: Instant,
+    since_ms: u64,
+    last: Instant,
+}
+
+impl Outages {
+    /// How a destination does whose lease this node holds.
+    fn seen(&mut self, id: &Arc<str>, down: bool, now: Instant, now_ms: u64) {
+        if down {
+            let outage = self.0.entry(Arc::clone(id)).or_insert(Outage { began: now, since_ms: now_ms, last: now });
+            outage.last = now;
+        } else {
+            self.0.remove(id);
+        }
+    }
+
+    /// Those that others are to try, with the begin of the outage.
+    fn cannot_reach(&mut self, now: Instant) -> BTreeMap<Arc<str>, u64> {
+        self.0.retain(|_, outage| now.saturating_duration_since(outage.last) < CANNOT_FOR);
+        let long =
+            self.0.iter().filter(|(_, outage)| outage.last.saturating_duration_since(outage.began) >= CANNOT_AFTER);
+        long.map(|(id, outage)| (Arc::clone(id), outage.since_ms)).collect()
+    }
+}
+
 #[allow(clippy::cast_precision_loss, reason = "a pause")]
 fn pause_after(report: &NodeHealth) -> Duration {
     let bytes = serde_json::to_vec(report).map_or(0, |text| text.len());
     REPORT_EVERY.max(Duration::from_secs_f64(bytes as f64 / REPORT_BYTES_PER_S))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_is_offered_to_others_after_ten_seconds_and_taken_back_after_a_minute() {
+        let (mut outages, id, start) = (Outages::default(), Arc::from("d"), Instant::now());
+        let s = |seconds| start + Duration::from_secs(seconds);
+        outages.seen(&id, true, s(0), 1_000);
+        outages.seen(&id, true, s(9), 10_000);
+        assert!(outages.cannot_reach(s(9)).is_empty());
+        outages.seen(&id, true, s(10), 11_000);
+        assert_eq!(outages.cannot_reach(s(10)).get(&id), Some(&1_000));
+        // Another node has it now: nothing is heard of it any more.
+        assert_eq!(outages.cannot_reach(s(69)).len(), 1);
+        assert!(outages.cannot_reach(s(70)).is_empty());
+    }
+
+    #[test]
+    fn one_that_answers_again_is_forgotten() {
+        let (mut outages, id, start) = (Outages::default(), Arc::from("d"), Instant::now());
+        outages.seen(&id, true, start, 0);
+        outages.seen(&id, true, start + CANNOT_AFTER, 0);
+        outages.seen(&id, false, start + CANNOT_AFTER, 0);
+        assert!(outages.cannot_reach(start + CANNOT_AFTER).is_empty());
+    }
 }

@@ -19,6 +19,7 @@ use crate::{
     breaker::{Breaker, BreakerSettings},
     delivery::{Delivery, LeaseClock, Limits},
     message::StreamId,
+    placement::Assignment,
     ports::{Backlog, EventLog, LogError, Observe},
     retry::Backoff,
     route::DestinationSpec,
@@ -32,7 +33,7 @@ use runner::Runner;
 const LONGEST_HOLD_WAIT: Duration = Duration::from_secs(3);
 
 /// What the supervisor tells a destination's actor.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Control {
     /// The destination with its routes.
     pub spec: Arc<DestinationSpec>,
@@ -42,8 +43,25 @@ pub struct Control {
     pub wanted: bool,
     /// The node that holds the lease, where that is known and another.
     pub holder: Option<Arc<str>>,
+    /// Since when it is down as far as other nodes know, in milliseconds since the Unix epoch.
+    pub down_since_ms: Option<u64>,
     /// Finish the batch in hand and end.
     pub stop: bool,
+}
+
+impl Control {
+    /// For an actor that is not to write yet.
+    #[must_use]
+    pub fn new(spec: Arc<DestinationSpec>, version: u64) -> Self {
+        Self { spec, version, wanted: false, holder: None, down_since_ms: None, stop: false }
+    }
+
+    /// Takes over what concerns the destination of this id.
+    pub fn assign(&mut self, id: &str, assignment: &Assignment) {
+        self.wanted = assignment.mine.contains(id);
+        self.holder = assignment.holders.get(id).cloned();
+        self.down_since_ms = assignment.down_since_ms.get(id).copied();
+    }
 }
 
 /// What the steps and the lease's renewal share.

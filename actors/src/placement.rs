@@ -29,6 +29,10 @@ pub struct Member {
     /// The ids of the destinations whose lease it holds.
     #[serde(default)]
     pub holds: BTreeSet<Arc<str>>,
+    /// The ids of the destinations that it tried to reach in vain not long ago, and since when they are down as far as is
+    /// known, in milliseconds since the Unix epoch: another node is to try, if there is one that has not.
+    #[serde(default)]
+    pub cannot_reach: BTreeMap<Arc<str>, u64>,
 }
 
 /// What one node makes of the members: what it is to write, and who writes the rest.
@@ -38,6 +42,8 @@ pub struct Assignment {
     pub mine: BTreeSet<Arc<str>>,
     /// Who holds the lease of which destination, by its id: names of nodes.
     pub holders: BTreeMap<Arc<str>, Arc<str>>,
+    /// Since when a destination is down that some node cannot reach, by its id, in milliseconds since the Unix epoch.
+    pub down_since_ms: BTreeMap<Arc<str>, u64>,
 }
 
 impl Assignment {
@@ -50,12 +56,18 @@ impl Assignment {
             let node = Arc::clone(&member.node);
             member.holds.iter().map(move |id| (Arc::clone(id), Arc::clone(&node))).collect::<Vec<_>>()
         };
-        Self { mine, holders: members.iter().flat_map(holds).collect() }
+        let mut down_since_ms = BTreeMap::new();
+        for (id, since) in members.iter().flat_map(|member| &member.cannot_reach) {
+            let first = down_since_ms.entry(Arc::clone(id)).or_insert(*since);
+            *first = (*first).min(*since);
+        }
+        Self { mine, holders: members.iter().flat_map(holds).collect(), down_since_ms }
     }
 }
 
 /// Every ordered destination with the instance that is to write it. One that belongs to a node which is not there is left
-/// out. No two nodes differ by more than one, as far as the destinations that belong to a node allow.
+/// out. No two nodes differ by more than one, as far as that is left open by destinations that belong to a node or that
+/// only some nodes reach.
 #[must_use]
 pub fn place(members: &[Member], topology: &Topology) -> BTreeMap<Arc<str>, Arc<str>> {
     let mut able: Vec<&Member> = members.iter().filter(|member| !member.draining).collect();
@@ -65,27 +77,34 @@ pub fn place(members: &[Member], topology: &Topology) -> BTreeMap<Arc<str>, Arc<
     able.sort_by(|a, b| a.instance.cmp(&b.instance));
     able.dedup_by(|a, b| a.instance == b.instance);
     let ordered = topology.destinations.iter().filter(|destination| destination.mode == DeliveryMode::Ordered);
-    let (bound, free): (Vec<_>, Vec<_>) = ordered.partition(|destination| destination.node.is_some());
-
     let mut placed = BTreeMap::new();
     let mut loads = vec![0_usize; able.len()];
-    for destination in bound {
-        let ours = (0..able.len()).filter(|&at| destination.node.as_deref() == Some(&*able[at].node));
-        // Two that run under one name: the one that has it keeps it.
-        let Some(at) = ours.max_by_key(|&at| (able[at].holds.contains(&destination.id), usize::MAX - at)) else {
+    let mut free: Vec<&Arc<str>> = Vec::new();
+    let mut ordered: Vec<_> = ordered.collect();
+    ordered.sort_by(|a, b| a.id.cmp(&b.id));
+    // First those that not every node can write: they stay where they are as long as that is one that can.
+    for destination in ordered {
+        let (id, node) = (&destination.id, destination.node.as_deref());
+        let ours: Vec<usize> = (0..able.len()).filter(|&at| node.is_none_or(|node| *node == *able[at].node)).collect();
+        let tries = |&at: &usize| !able[at].cannot_reach.contains_key(id);
+        let reaching: Vec<usize> = ours.iter().copied().filter(tries).collect();
+        let candidates = if reaching.is_empty() { ours } else { reaching };
+        if candidates.len() == able.len() {
+            free.push(id);
             continue;
-        };
+        }
+        let held = |at: usize| able[at].holds.contains(id);
+        let best = candidates.into_iter().min_by_key(|&at| (!held(at), loads[at], u64::MAX - affinity(id, able[at])));
+        let Some(at) = best else { continue };
         loads[at] += 1;
-        placed.insert(Arc::clone(&destination.id), Arc::clone(&able[at].instance));
+        placed.insert(Arc::clone(id), Arc::clone(&able[at].instance));
     }
-    let mut free: Vec<&Arc<str>> = free.into_iter().map(|destination| &destination.id).collect();
-    free.sort();
     if able.is_empty() {
         return placed;
     }
 
     // The shares first: one by one to whoever has least, and among equals to whoever holds most already.
-    let held = |at: usize| free.iter().filter(|id| able[at].holds.contains(**id)).count();
+    let held = |at: usize| loads[at] + free.iter().filter(|id| able[at].holds.contains(**id)).count();
     let holding: Vec<usize> = (0..able.len()).map(held).collect();
     let mut room = vec![0_usize; able.len()];
     for _ in 0..free.len() {
@@ -136,7 +155,12 @@ mod tests {
             started_ms: 0,
             draining: false,
             holds: holds.iter().map(|id| Arc::from(*id)).collect(),
+            cannot_reach: BTreeMap::new(),
         }
+    }
+
+    fn cut_off(member: Member, from: &[(&str, u64)]) -> Member {
+        Member { cannot_reach: from.iter().map(|(id, since)| (Arc::from(*id), *since)).collect(), ..member }
     }
 
     fn topology(ids: &[(&str, Option<&str>)]) -> Topology {
@@ -225,6 +249,22 @@ mod tests {
     }
 
     #[test]
+    fn what_one_node_cannot_reach_goes_to_one_that_may() {
+        let members = [cut_off(member("a", &["d00", "d01"]), &[("d00", 7)]), member("b", &["d02", "d03"])];
+        let placed = place(&members, &free(4));
+        assert_eq!(placed["d00" as &str].as_ref(), "b");
+        assert_eq!(placed["d01" as &str].as_ref(), "a");
+        assert_eq!(Assignment::of("b", &members, &free(4)).down_since_ms["d00" as &str], 7);
+    }
+
+    #[test]
+    fn what_no_node_can_reach_stays_where_it_is() {
+        let members = [cut_off(member("a", &["d01"]), &[("d00", 7)]), cut_off(member("b", &["d00"]), &[("d00", 9)])];
+        assert_eq!(place(&members, &free(2))["d00" as &str].as_ref(), "b");
+        assert_eq!(Assignment::of("a", &members, &free(2)).down_since_ms["d00" as &str], 7);
+    }
+
+    #[test]
     fn two_runs_under_one_name_do_not_both_get_its_file() {
         let topology = topology(&[("file", Some("a"))]);
         let placed = place(&[member("a#1", &[]), member("a#2", &["file"])], &topology);
@@ -245,6 +285,7 @@ mod tests {
         #[test]
         fn shares_are_even_complete_and_stand_still(
             nodes in 1_usize..7, count in 0_usize..30, seed in prop::collection::vec((0_usize..7, 0_usize..30), 0..40),
+            cut_off_from in prop::collection::vec((0_usize..7, 0_usize..30), 0..20),
         ) {
             let topology = free(count);
             let mut members: Vec<_> = (0..nodes).map(|at| member(&format!("n{at}"), &[])).collect();
@@ -258,6 +299,13 @@ mod tests {
             prop_assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
             let settled_once = settled(&members, &topology);
             prop_assert_eq!(&settled(&settled_once, &topology), &settled_once);
+            for (node, id) in cut_off_from {
+                members[node % nodes].cannot_reach.insert(format!("d{id:02}").into(), 1);
+            }
+            let with_cuts = settled(&members, &topology);
+            prop_assert_eq!(&settled(&with_cuts, &topology), &with_cuts);
+            prop_assert_eq!(place(&members, &topology).len(), count);
+            members.iter_mut().for_each(|member| member.cannot_reach.clear());
             members.reverse();
             prop_assert_eq!(place(&members, &topology), placed);
         }

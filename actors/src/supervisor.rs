@@ -154,11 +154,10 @@ impl Supervisor {
         let assignment = self.assignment.borrow_and_update().clone();
         for (id, unit) in &self.units {
             let Some(control) = &unit.control else { continue };
-            let (wanted, holder) = (assignment.mine.contains(id), assignment.holders.get(id).cloned());
             control.send_if_modified(|control| {
-                let changed = (control.wanted, &control.holder) != (wanted, &holder);
-                (control.wanted, control.holder) = (wanted, holder);
-                changed
+                let before = control.clone();
+                control.assign(id, &assignment);
+                *control != before
             });
         }
     }
@@ -203,11 +202,8 @@ impl Supervisor {
             }),
             Work::Destination(spec) => {
                 let topology = self.topology.borrow().clone();
-                let assignment = self.assignment.borrow();
-                let (wanted, holder) = (assignment.mine.contains(id), assignment.holders.get(id).cloned());
-                let control =
-                    Control { spec: Arc::clone(spec), version: topology.version, wanted, holder, stop: false };
-                drop(assignment);
+                let mut control = Control::new(Arc::clone(spec), topology.version);
+                control.assign(id, &self.assignment.borrow());
                 let (sender, control) = watch::channel(control);
                 unit.control = Some(sender);
                 let (spec, limits) = (Arc::clone(spec), self.limits);

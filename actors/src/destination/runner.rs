@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::{Control, Shared};
 use crate::{
     breaker::Breaker,
-    delivery::{Delivery, Limits, Trouble},
+    delivery::{Delivery, Limits, Trouble, now_ms},
     message::StreamId,
     ports::{Batch, Fault, LogError, Observe, ReadFrom, ReadOutcome},
     retry::Backoff,
@@ -373,14 +373,16 @@ impl Runner {
         let Some(vitals) = self.vitals.upgrade() else { return };
         let counts = self.delivery.counts();
         let taken = self.delivery.is_taken();
-        let (wanted, holder) = {
+        let (wanted, holder, known_down_ms) = {
             let control = self.control.borrow();
-            (control.wanted, control.holder.clone())
+            (control.wanted, control.holder.clone(), control.down_since_ms)
         };
         let mut detail = self.shared.detail.borrow_mut();
         detail.breaker = self.breaker.state();
         let down = self.breaker.down_since().filter(|_| wanted);
-        detail.down_since = down.map(|since| rfc3339_ago(since.elapsed()));
+        // Another node may have found out before it was handed over.
+        let known = known_down_ms.map(|since| Duration::from_millis(now_ms().saturating_sub(since)));
+        detail.down_since = down.map(|since| rfc3339_ago(known.unwrap_or_default().max(since.elapsed())));
         detail.status = match (&detail.held, down) {
             (_, Some(_)) => DestinationStatus::Down,
             (Some(_), None) => DestinationStatus::Held,
