@@ -10,4 +10,5 @@ pub mod http;
 pub mod redis;
 pub mod registry;
 pub mod resources;
+pub mod systemd;
 pub mod world;

@@ -2,3 +2,4 @@
 //! time in them and in the Terraform files held against the program's own.
 
 mod balancer;
+mod notify;
