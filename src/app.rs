@@ -263,7 +263,7 @@ struct Finder {
 }
 
 /// A look-up is answered or refused within this.
-const LOOKUP_WITHIN: Duration = Duration::from_millis(1_800);
+pub const LOOKUP_WITHIN: Duration = Duration::from_millis(1_800);
 
 impl Finder {
     async fn find(&self, application: &str, id: &MessageId) -> anyhow::Result<Found> {

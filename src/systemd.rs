@@ -26,7 +26,7 @@ use crate::http::health::Readiness;
 /// How often a serving thread shows that it turns.
 const TURN_EVERY: Duration = Duration::from_millis(500);
 /// How often the node looks at itself, at most.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The threads that serve producers, each with a heartbeat that only its own event loop keeps up. Clones are the same.
 #[derive(Clone, Debug, Default)]
