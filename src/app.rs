@@ -83,6 +83,7 @@ pub async fn serve(
 
     let full = Arc::new(AtomicBool::new(false));
     let world = Arc::new(NodeWorld {
+        node: settings.node.as_str().into(),
         redis: redis.clone(),
         documents: documents.clone(),
         master_key,
@@ -91,7 +92,8 @@ pub async fn serve(
         full: Arc::clone(&full),
     });
     let board = StatusBoard::new();
-    let limits = DeliveryLimits { lease: settings.lease, ..DeliveryLimits::default() };
+    let claim_idle = DeliveryLimits::default().claim_idle.max(settings.lease * 10);
+    let limits = DeliveryLimits { lease: settings.lease, claim_idle, ..DeliveryLimits::default() };
     let supervisor =
         Supervisor::new(world, follow(documents.clone(), settings.node.clone()), limits, board.clone()).start();
 

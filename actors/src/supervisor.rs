@@ -20,10 +20,10 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     delivery::Limits,
-    destination::{Control, DestinationActor, Parts},
+    destination::{Control, DestinationActor, ParallelActor, ParallelParts, Parts},
     janitor::Janitor,
     ports::World,
-    route::{DestinationSpec, Topology},
+    route::{DeliveryMode, DestinationSpec, Topology},
     status::{ActorEnd, ActorKind, EndReason, EndSender, Place, StatusBoard, Vitals},
     stream_reader::StreamReader,
     supervisor_budget::RestartBudget,
@@ -140,6 +140,10 @@ impl Supervisor {
 
     fn add(&mut self, id: Arc<str>, work: Work) {
         let places = match &work {
+            // It reads for itself: the entries are its own from the moment they are read.
+            Work::Destination(spec) if spec.mode == DeliveryMode::Parallel => {
+                vec![self.board.register(ActorKind::Destination, &spec.name)]
+            }
             Work::Destination(spec) => {
                 vec![
                     self.board.register(ActorKind::StreamReader, &spec.name),
@@ -183,22 +187,40 @@ impl Supervisor {
                 unit.control = Some(sender);
                 let (spec, limits) = (Arc::clone(spec), self.limits);
                 let installation = Arc::clone(&topology.installation);
-                arbiter.spawn_fn(move || {
-                    let (Some(writer), Some(reader)) = (vitals.pop(), vitals.pop()) else { return };
-                    let reader = StreamReader::new(world.reader(&spec), reader).start();
-                    let parts = Parts {
-                        log: world.log(&spec),
-                        side: world.log(&spec),
-                        database: world.destination(&spec),
-                        reader,
-                        installation,
-                        control,
-                        limits,
-                        observer: world.observer(),
-                        vitals: writer,
-                    };
-                    DestinationActor::new(parts).start();
-                })
+                if spec.mode == DeliveryMode::Parallel {
+                    arbiter.spawn_fn(move || {
+                        let Some(vitals) = vitals.pop() else { return };
+                        let parts = ParallelParts {
+                            log: world.log(&spec),
+                            side: world.log(&spec),
+                            group: world.group(&spec),
+                            database: world.destination(&spec),
+                            installation,
+                            control,
+                            limits,
+                            observer: world.observer(),
+                            vitals,
+                        };
+                        ParallelActor::new(parts).start();
+                    })
+                } else {
+                    arbiter.spawn_fn(move || {
+                        let (Some(writer), Some(reader)) = (vitals.pop(), vitals.pop()) else { return };
+                        let reader = StreamReader::new(world.reader(&spec), reader).start();
+                        let parts = Parts {
+                            log: world.log(&spec),
+                            side: world.log(&spec),
+                            database: world.destination(&spec),
+                            reader,
+                            installation,
+                            control,
+                            limits,
+                            observer: world.observer(),
+                            vitals: writer,
+                        };
+                        DestinationActor::new(parts).start();
+                    })
+                }
             }
         };
         if !started {

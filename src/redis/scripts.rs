@@ -29,6 +29,9 @@ draining!(LEASE, "lease.lua");
 draining!(RELEASE, "release.lua");
 draining!(VERSION, "version.lua");
 draining!(CALL, "call.lua");
+draining!(GROUP, "group.lua");
+draining!(ACKNOWLEDGE, "acknowledge.lua");
+draining!(DEPARTED, "departed.lua");
 
 /// Takes new records in, and so is refused by a full Redis.
 pub(crate) static APPEND: LazyLock<Script> =
