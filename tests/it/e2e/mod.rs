@@ -4,6 +4,7 @@
 mod installation;
 mod ledger;
 mod load;
+mod parallel;
 
 use std::time::Duration;
 
