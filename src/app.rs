@@ -85,6 +85,7 @@ pub async fn serve(
 
     let full = Arc::new(AtomicBool::new(false));
     let world = Arc::new(NodeWorld {
+        node: settings.node.as_str().into(),
         redis: redis.clone(),
         documents: documents.clone(),
         master_key,
@@ -93,7 +94,8 @@ pub async fn serve(
         full: Arc::clone(&full),
     });
     let board = StatusBoard::new();
-    let limits = DeliveryLimits { lease: settings.lease, ..DeliveryLimits::default() };
+    let claim_idle = DeliveryLimits::default().claim_idle.max(settings.lease * 10);
+    let limits = DeliveryLimits { lease: settings.lease, claim_idle, ..DeliveryLimits::default() };
     let topology = follow(documents.clone());
     let cluster = Cluster::join(&redis, &settings.node, settings.lease, topology.clone(), board.clone());
     let instance = cluster.instance().to_owned();

@@ -12,27 +12,31 @@ use serde_json::json;
 use tidegate_actors::{
     breaker::BreakerState,
     message::{Generation, StreamId},
-    ports::{Destination, EntryReader, EventLog, Fault, Housekeeping, LogError, Observe, World, WriteError},
+    ports::{
+        Destination, EntryReader, EventLog, Fault, GroupReader, Housekeeping, LogError, Observe, World, WriteError,
+    },
     route::{DestinationSpec, Topology},
     schema::TableSchema,
     status::{ActorKind, DestinationDetail, DestinationStatus},
-    transaction::{Committed, LaneId, TakenOver, Transaction, WatermarkRow},
+    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
 };
 
 use crate::{
     databases,
     http::{DocumentReceiver, metrics},
     redis::{
-        Redis, RedisLog, RedisReader, dead,
+        Redis, RedisGroup, RedisLog, RedisReader, dead,
         memory::{self, MemoryGuard, Pressure},
         trim::{self, Retention},
     },
     registry::{connection::connection, secrets::MasterKey},
-    resources::{Delivery, Document},
+    resources::Document,
 };
 
 /// What a node's actors are made from.
 pub struct NodeWorld {
+    /// This node's name: the consumer in the groups of parallel destinations.
+    pub node: Arc<str>,
     /// The log.
     pub redis: Redis,
     /// The registry.
@@ -50,7 +54,6 @@ pub struct NodeWorld {
 /// The part of the registry's document that the actors work by.
 #[must_use]
 pub fn topology(document: &Document) -> Topology {
-    let ordered = document.destinations.iter().filter(|destination| destination.delivery == Delivery::Ordered);
     let spec = |destination: &crate::resources::Destination| {
         let routes = document.routes.iter().filter(|route| route.destination == destination.name);
         Arc::new(DestinationSpec {
@@ -65,7 +68,7 @@ pub fn topology(document: &Document) -> Topology {
     Topology {
         version: document.version,
         installation: document.installation.as_str().into(),
-        destinations: ordered.map(spec).collect(),
+        destinations: document.destinations.iter().map(spec).collect(),
     }
 }
 
@@ -76,6 +79,10 @@ impl World for NodeWorld {
 
     fn reader(&self, _: &DestinationSpec) -> Box<dyn EntryReader> {
         Box::new(RedisReader::new(&self.redis))
+    }
+
+    fn group(&self, destination: &DestinationSpec) -> Box<dyn GroupReader> {
+        Box::new(RedisGroup::new(&self.redis, &destination.id, &self.node))
     }
 
     fn destination(&self, destination: &DestinationSpec) -> Box<dyn Destination> {
@@ -139,6 +146,10 @@ impl Destination for Unusable {
     }
 
     async fn commit(&mut self, _: &Transaction) -> Result<Committed, WriteError> {
+        self.held()
+    }
+
+    async fn write(&mut self, _: &[Statement]) -> Result<Committed, WriteError> {
         self.held()
     }
 }

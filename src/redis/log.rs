@@ -84,6 +84,11 @@ pub(crate) fn parse_position(text: &str) -> Option<Position> {
     Some(Position { generation: Generation::new(words.next()?), id: words.next()?.parse().ok()? })
 }
 
+/// Whether a lane, as it is stored, is one of a parallel destination.
+pub(crate) fn is_parallel(text: &str) -> bool {
+    text.split(' ').nth(4) == Some("parallel")
+}
+
 /// The streams that these lanes are on, each once, always in the same order so that two takers meet at the first.
 fn streams(lanes: &[LaneId]) -> Vec<(&str, &str)> {
     let mut streams: Vec<_> = lanes.iter().map(|lane| (&*lane.stream, &*lane.destination)).collect();

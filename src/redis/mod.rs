@@ -8,6 +8,7 @@
 pub mod append;
 pub mod connection;
 pub mod dead;
+pub mod group;
 pub mod history;
 pub mod keys;
 pub mod log;
@@ -30,6 +31,7 @@ use tidegate_actors::ports::LogError;
 pub use self::{
     append::RedisAppender,
     connection::Link,
+    group::RedisGroup,
     keys::{Keys, StreamKeys},
     log::RedisLog,
     reader::RedisReader,

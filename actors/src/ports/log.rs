@@ -30,6 +30,9 @@ pub enum LogError {
     /// The id is not in the stream (any more).
     #[error("entry {0} is not in the stream")]
     NoSuchEntry(StreamId),
+    /// The consumer group of a parallel destination is not there (any more): make it again.
+    #[error("the consumer group is gone")]
+    NoGroup,
 }
 
 /// One generation of a stream and the id it starts after.

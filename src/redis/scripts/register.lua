@@ -32,7 +32,12 @@ if not generation then
   end
   generation = generation_at(id)
 end
-local lane_generation, lane_id = parse_lane(redis.call('HGET', lanes, destination))
+local lane_generation, lane_id, _, _, mode = parse_lane(redis.call('HGET', lanes, destination))
+local group = mode == 'parallel' and group_of(stream, destination)
+if group then
+  -- What the group has handed out already was handed out without this route.
+  lane_generation, lane_id = tokens[#tokens], group['last-delivered-id']
+end
 if not lane_generation then
   local read = info['entries-added'] - entries_above(stream, id, info)
   redis.call('HSET', lanes, destination, generation .. ' ' .. id .. ' ' .. string.format('%.0f', read))

@@ -5,6 +5,7 @@ mod cluster;
 pub(crate) mod installation;
 pub(crate) mod ledger;
 pub(crate) mod load;
+mod parallel;
 
 use std::time::Duration;
 
