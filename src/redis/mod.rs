@@ -15,6 +15,7 @@ pub mod lookup;
 pub mod memory;
 pub mod reader;
 pub mod registration;
+pub mod resume;
 mod scripts;
 mod sent;
 pub mod status;

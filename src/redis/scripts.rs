@@ -28,6 +28,8 @@ draining!(TRIM, "trim.lua");
 draining!(LEASE, "lease.lua");
 draining!(RELEASE, "release.lua");
 draining!(VERSION, "version.lua");
+draining!(REBIND, "rebind.lua");
+draining!(RESOLVE, "resolve.lua");
 draining!(CALL, "call.lua");
 
 /// Takes new records in, and so is refused by a full Redis.

@@ -4,6 +4,7 @@
 //! either succeeds or says in [`Trouble`] what has to happen first. Calling it again after trouble is always right.
 
 mod commands;
+mod decisions;
 mod lease;
 mod passed;
 mod pieces;
@@ -110,12 +111,6 @@ impl From<WriteError> for Trouble {
     }
 }
 
-impl From<Gap> for Trouble {
-    fn from(gap: Gap) -> Self {
-        Self::Hold(gap.to_string())
-    }
-}
-
 /// One lane, once it is taken over.
 #[derive(Debug)]
 pub struct LaneState {
@@ -184,6 +179,8 @@ pub struct Delivery {
     plans: Option<Plans>,
     in_doubt: Option<passed::Passed>,
     unsent: Option<Advance>,
+    /// The gap that was counted last.
+    gap: Option<(LaneId, Gap)>,
     attempts: u32,
     counts: Counts,
 }
@@ -217,6 +214,7 @@ impl Delivery {
             plans: None,
             in_doubt: None,
             unsent: None,
+            gap: None,
             attempts: 0,
             counts: Counts::default(),
         }

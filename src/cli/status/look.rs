@@ -12,7 +12,7 @@ use crate::{
         memory::{self, MemorySample},
         status,
     },
-    registry::Store,
+    registry::{Store, alarm::Alarm},
     resources::{Destination, Document},
 };
 
@@ -25,6 +25,8 @@ pub(super) struct Seen {
     pub(super) destinations: Vec<Row>,
     pub(super) applications: Vec<Producer>,
     pub(super) memory: MemorySample,
+    /// What an operator must hear of.
+    pub(super) alarms: Vec<Alarm>,
 }
 
 /// A destination.
@@ -110,8 +112,10 @@ impl Looker {
             destinations.push(row);
         }
         destinations.sort_by(|a, b| a.name.cmp(&b.name));
+        let restored = self.store.restored().await?;
+        let alarms = restored.and_then(|(at, what)| Alarm::past(at, now, what)).into_iter().collect();
         let node = cluster.nodes.first().map(|node| (node.node.clone(), node.uptime_s));
-        Ok(Seen { node, admin: self.settings.admin.to_string(), destinations, applications, memory })
+        Ok(Seen { node, admin: self.settings.admin.to_string(), destinations, applications, memory, alarms })
     }
 
     /// How long the backlog takes at the rate since the last look, where it became less.
