@@ -104,7 +104,8 @@ impl<S: StreamRegistration> Registry<S> {
             }
             let offered = self.store.is_offered().await?;
             if begun.elapsed() > if offered { LONGEST_RESTORE } else { NODES_WAKE } {
-                return Ok(Document::default());
+                // Once more: the offer may be gone because it has just been published.
+                return self.document().await;
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }

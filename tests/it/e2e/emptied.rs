@@ -100,7 +100,10 @@ async fn an_emptied_redis_turns_nobody_away_and_doubles_nothing() {
 
     // Somebody hears of it, and takes note with the next apply.
     let what = "Redis had lost the registry: restored by node a";
-    assert!(alarms(&node).await.iter().any(|alarm| alarm.contains(what)), "{:?}", alarms(&node).await);
+    wait_for("the node shows the alarm", LIMIT, async || {
+        alarms(&node).await.iter().any(|alarm| alarm.contains(what)).then_some(())
+    })
+    .await;
     assert!(status(&installation).contains(what));
     installation.apply(&manifest(&targets));
     assert!(!status(&installation).contains(what));
@@ -217,7 +220,6 @@ async fn an_operator_decides_after_a_gap_and_after_pointing_elsewhere() {
     node.start(&installation);
     let why = held(&node, "lite").await;
     assert!(why.contains("tidegate resume lite") && why.contains(removed.as_str()), "{why}");
-    let metrics = || get(&format!("http://127.0.0.1:{}/metrics", node.admin));
     let said = installation.command(&["resume", "lite", "--from", "earliest"]).output().unwrap();
     assert!(!said.status.success(), "it asks first");
     let said = installation.run(&["resume", "lite", "--from", "earliest", "--yes"]);
@@ -231,7 +233,7 @@ async fn an_operator_decides_after_a_gap_and_after_pointing_elsewhere() {
     distinct.dedup();
     assert_eq!(distinct, arrived, "nothing twice");
     assert_eq!(&arrived[arrived.len() - 5..], (all - 4..=all).map(|version| (7, version)).collect::<Vec<_>>());
-    let shown = metrics().await.unwrap().1;
+    let shown = get(&format!("http://127.0.0.1:{}/metrics", node.admin)).await.unwrap().1;
     assert!(shown.contains("tidegate_stream_gaps_total 1"), "one gap is counted once");
 
     // The address leads to another file now.
