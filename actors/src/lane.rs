@@ -175,6 +175,24 @@ mod tests {
     }
 
     #[test]
+    fn an_emptied_redis_whose_routes_begin_anew_sends_nothing_twice() {
+        // The routes were registered again at the earliest entry, before or after the lane had got somewhere.
+        let mut view = view(&[("b", 0)], ("b", 0), 0);
+        assert_eq!(resume(&view, &[row("a", 30)], "l"), at("b", 0, true, None));
+        assert_eq!(resume(&view, &[row("a", 30), row("b", 7)], "l"), at("b", 7, false, None));
+        view.starts.clear();
+        assert_eq!(resume(&view, &[row("a", 30), row("b", 7)], "l"), at("b", 7, false, None));
+    }
+
+    #[test]
+    fn a_stream_that_went_back_sends_nothing_twice_by_a_restored_route() {
+        // The replica had not heard of the route: it begins at the earliest entry, its destination where its rows say.
+        let view = view(&[("a", 0), ("b", 20)], ("a", 0), 0);
+        assert_eq!(resume(&view, &[row("a", 30)], "l"), at("b", 20, true, None));
+        assert_eq!(resume(&view, &[row("a", 15)], "l"), at("a", 15, false, Some(20)));
+    }
+
+    #[test]
     fn what_was_trimmed_before_it_was_delivered_is_a_gap() {
         let gone = resume(&view(&[("a", 0)], ("a", 0), 12), &[row("a", 9)], "l");
         assert_eq!(gone, Err(Gap { after: id(9), trimmed: id(12) }));

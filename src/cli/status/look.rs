@@ -113,7 +113,11 @@ impl Looker {
         }
         destinations.sort_by(|a, b| a.name.cmp(&b.name));
         let restored = self.store.restored().await?;
-        let alarms = restored.and_then(|(at, what)| Alarm::past(at, now, what)).into_iter().collect();
+        let restored = restored.and_then(|(at, what)| Alarm::past(at, now, what));
+        let mut alarms = cluster.alarms();
+        // Redis knows best whether what is over was acknowledged.
+        alarms.retain(|alarm| !alarm.over);
+        alarms.extend(restored);
         let node = cluster.nodes.first().map(|node| (node.node.clone(), node.uptime_s));
         Ok(Seen { node, admin: self.settings.admin.to_string(), destinations, applications, memory, alarms })
     }
