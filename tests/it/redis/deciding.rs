@@ -6,6 +6,7 @@ use tidegate::redis::{
 };
 
 use super::*;
+use crate::servers::wait_for;
 
 async fn removed(scene: &Scene) -> u64 {
     trim::stream(&scene.redis, APP, &[DESTINATION], 0, Retention::NONE).await.unwrap().removed
@@ -41,7 +42,13 @@ async fn a_word_becomes_a_place_at_once() {
 
     // A place is told with the generation that it is of.
     scene.server.restart().await;
-    let newer = scene.append_one("{}").await;
+    // The first append over the old connection finds it broken.
+    let newer = wait_for("it takes a record", Duration::from_secs(20), async || {
+        scene.appender.append(request(vec![record("{}")])).await.ok()
+    })
+    .await
+    .ids
+    .remove(0);
     let now = resolve(&scene.redis, APP, DESTINATION, From::Now).await.unwrap().unwrap();
     assert_eq!(now.to, newer.0);
     let earliest = resolve(&scene.redis, APP, DESTINATION, From::Earliest).await.unwrap().unwrap();
