@@ -174,6 +174,20 @@ impl EventLog for RedisLog {
         self.write("HSETNX", &self.keys.of(&lane.stream).bind(), &[bytes(&*lane.destination), bytes(token)]).await
     }
 
+    async fn rebind(&mut self, lane: &LaneId, owner: &str, token: &str) -> Result<(), LogError> {
+        let keys = self.keys.of(&lane.stream);
+        let mine: u8 = self
+            .link
+            .run(async |mut connection| {
+                let mut call = scripts::REBIND.key(keys.bind());
+                call.key(keys.lease(&lane.destination)).arg(&*lane.destination).arg(owner).arg(token);
+                call.invoke_async(&mut connection).await
+            })
+            .await
+            .map_err(|error| unavailable(&error))?;
+        if mine == 1 { Ok(()) } else { Err(LogError::NotMine) }
+    }
+
     async fn advance(&mut self, advance: &Advance) -> Result<(), LogError> {
         let Advance { lane, owner, version, newest, to, history, void } = advance;
         let keys = self.keys.of(&lane.stream);

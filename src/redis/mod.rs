@@ -17,6 +17,7 @@ pub mod members;
 pub mod memory;
 pub mod reader;
 pub mod registration;
+pub mod resume;
 mod scripts;
 mod sent;
 pub mod server;

@@ -32,6 +32,8 @@ draining!(MEMBERS, "members.lua");
 draining!(LEAVE, "leave.lua");
 draining!(REPORTS, "reports.lua");
 draining!(VERSION, "version.lua");
+draining!(REBIND, "rebind.lua");
+draining!(RESOLVE, "resolve.lua");
 draining!(CALL, "call.lua");
 draining!(GROUP, "group.lua");
 draining!(ACKNOWLEDGE, "acknowledge.lua");

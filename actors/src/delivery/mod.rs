@@ -6,6 +6,7 @@
 mod claims;
 mod commands;
 mod cuts;
+mod decisions;
 mod lease;
 mod parallel;
 mod passed;
@@ -118,12 +119,6 @@ impl From<WriteError> for Trouble {
     }
 }
 
-impl From<Gap> for Trouble {
-    fn from(gap: Gap) -> Self {
-        Self::Hold(gap.to_string())
-    }
-}
-
 /// One lane, once it is taken over.
 #[derive(Debug)]
 pub struct LaneState {
@@ -192,6 +187,8 @@ pub struct Delivery {
     plans: Option<Plans>,
     in_doubt: Option<passed::Passed>,
     unsent: Option<Advance>,
+    /// The gap that was counted last.
+    gap: Option<(LaneId, Gap)>,
     attempts: u32,
     counts: Counts,
 }
@@ -225,6 +222,7 @@ impl Delivery {
             plans: None,
             in_doubt: None,
             unsent: None,
+            gap: None,
             attempts: 0,
             counts: Counts::default(),
         }

@@ -60,19 +60,20 @@ impl Delivery {
 
     async fn take_lane(&mut self, lane: LaneId, view: LaneView, taken: &TakenOver) -> Result<LaneState, Trouble> {
         let (setup, short, progress) = (self.limits.setup, self.limits.log, self.progress.clone());
-        match &view.bind {
-            None => log(short, &progress, self.log.bind(&lane, &taken.bind)).await?,
-            Some(bound) if *bound != taken.bind => {
-                return Err(Trouble::Hold(format!(
-                    "this is not the database that destination `{}` was bound to: point it back to the old one, or \
-                     register this one under a new name",
-                    self.spec.name
-                )));
-            }
-            Some(_) => {}
+        let lane_text = lane.to_string();
+        if view.bind.is_none() {
+            log(short, &progress, self.log.bind(&lane, &taken.bind)).await?;
         }
-        let ResumePoint { generation, id, insert, until } =
-            resume(&view, &taken.rows, &lane.to_string()).inspect_err(|_| self.counts.gaps += 1)?;
+        let foreign = view.bind.as_ref().is_some_and(|bound| *bound != taken.bind);
+        let resumed = resume(&view, &taken.rows, &lane_text);
+        if let (Err(gap), false) = (&resumed, foreign) {
+            self.count_gap(&lane, gap);
+        }
+        let point = match resumed {
+            Ok(point) if !foreign => point,
+            resumed => return Err(self.decide(&lane, &view, taken, foreign, resumed.err()).await?),
+        };
+        let ResumePoint { generation, id, insert, until } = point;
         if insert {
             let call = self.database.begin_lane(&lane, &generation, &self.owner, id);
             database(setup, &progress, "the beginning of a lane", call).await?;
@@ -80,10 +81,10 @@ impl Delivery {
         }
         let newest = view.generations.last().map_or_else(|| generation.clone(), |newest| newest.generation.clone());
         // A payload without a row is void: its message was written after all, before the last owner went.
-        let lane_text = lane.to_string();
         let rows: HashSet<&DeadId> =
             taken.dead.iter().filter(|(of, _)| *of == lane_text).map(|(_, row)| &row.dead).collect();
         let kept = log(short, &progress, self.log.dead_ids(&lane)).await?;
+        self.mourn(&lane, taken, &kept).await?;
         let void: Vec<_> = kept.into_iter().filter(|dead| !rows.contains(dead)).collect();
         let claim = Advance {
             lane: lane.clone(),

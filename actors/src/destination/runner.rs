@@ -112,7 +112,12 @@ impl Runner {
         }
         if !self.delivery.is_taken() {
             (self.batch, self.ahead) = (None, None);
-            self.delivery.take_over().await?;
+            let gaps = self.delivery.counts().gaps;
+            let taken = self.delivery.take_over().await;
+            if self.delivery.counts().gaps > gaps {
+                self.observer.gap(&self.name());
+            }
+            taken?;
             // The database answered. Whether it takes writes is still to be seen: no failure is forgotten for this.
             self.breaker.on_probe(Instant::now(), Ok(()));
             self.commands_at = now;
@@ -178,10 +183,9 @@ impl Runner {
             ReadOutcome::NewGeneration(lane) => {
                 Err(Trouble::TakeOver(format!("the stream of `{}` has a new generation", lane.stream)))
             }
-            ReadOutcome::Gap { after, trimmed, .. } => {
-                self.observer.gap(&self.name());
-                self.delivery.stand_down();
-                Err(crate::lane::Gap { after, trimmed }.into())
+            // The take-over finds it too, and whether somebody has decided.
+            ReadOutcome::Gap { lane, .. } => {
+                Err(Trouble::TakeOver(format!("the stream of `{}` has a gap", lane.stream)))
             }
         }
     }

@@ -29,6 +29,8 @@ pub enum LogCall {
     View,
     /// [`crate::ports::EventLog::bind`].
     Bind,
+    /// [`crate::ports::EventLog::rebind`].
+    Rebind,
     /// [`crate::ports::EventLog::advance`].
     Advance,
     /// [`crate::ports::EventLog::backlog`].

@@ -2,6 +2,7 @@
 //! check.
 
 mod cluster;
+mod emptied;
 pub(crate) mod installation;
 pub(crate) mod ledger;
 pub(crate) mod load;
