@@ -2,7 +2,9 @@
 //! `redis_url` says; [`Connection`] is a way to it that everything else in Tidegate uses without asking for the form.
 
 mod address;
+mod check;
 mod sentinel;
+mod words;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
@@ -15,7 +17,11 @@ use redis::{
     cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo},
 };
 
-pub(crate) use self::address::{Address, Form};
+pub use self::check::check;
+pub(crate) use self::{
+    address::{Address, Form},
+    words::sentence,
+};
 
 /// An address that cannot be used: "is …; give …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -129,6 +135,10 @@ impl Server {
     /// # Errors
     /// It can't be reached, or it refuses.
     pub async fn connect(&self, limits: Limits) -> RedisResult<Connection> {
+        self.connected(limits).await.map_err(|error| words::of_connecting(error, self.address.tls))
+    }
+
+    async fn connected(&self, limits: Limits) -> RedisResult<Connection> {
         let address = &*self.address;
         match &address.form {
             Form::Single | Form::Unix(_) => {
