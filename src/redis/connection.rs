@@ -17,13 +17,14 @@ pub(crate) async fn connect(server: &Server, response_timeout: Duration) -> Redi
     server.connect(Limits { connect: CONNECT_TIMEOUT, response: Some(response_timeout) }).await
 }
 
-/// Whether the connection is of no more use. A server that became a replica, gave the slot away or is still loading its
-/// file counts too: where the stream is now, and its generation, must be looked at anew.
+/// Whether the connection is of no more use. A server that became a replica, gave the slot away, lost its replicas or is still
+/// loading its file counts too: where the stream is now, and its generation, must be looked at anew.
 pub(crate) fn is_broken(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_timeout()
         || error.is_connection_dropped()
         || error.is_unrecoverable_error()
+        || error.code() == Some("NOREPLICAS")
         || matches!(
             error.kind(),
             ErrorKind::ClusterConnectionNotFound

@@ -27,7 +27,7 @@ pub(crate) fn sentence(error: &RedisError) -> Option<String> {
         Some("CLUSTERDOWN") => {
             return Some("the cluster does not serve all of its slots; `redis-cli --cluster check` says which".into());
         }
-        Some("MOVED" | "ASK" | "CROSSSLOT") if error.code() != Some("CROSSSLOT") => {
+        Some("MOVED" | "ASK") => {
             return Some(
                 "it is a node of a cluster, or slots are on the move; give redis+cluster://, and try again".into(),
             );
@@ -42,7 +42,11 @@ pub(crate) fn sentence(error: &RedisError) -> Option<String> {
         }
         _ => {}
     }
-    if text.contains("UnknownIssuer") || text.contains("SelfSigned") || text.contains("CaUsedAsEndEntity") {
+    if text.contains("UnknownIssuer")
+        || text.contains("BadSignature")
+        || text.contains("SelfSigned")
+        || text.contains("CaUsedAsEndEntity")
+    {
         return Some(
             "its certificate is signed by nobody who is trusted here; give `redis_ca` the certificate of who signed it"
                 .into(),

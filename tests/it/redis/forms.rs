@@ -212,7 +212,7 @@ async fn a_replica_a_lone_node_and_an_unknown_master_are_told() {
         "{unknown}"
     );
     // Two of three sentinels are enough.
-    sentinels.kill_one();
+    sentinels.watchers.kill_one();
     let redis = Redis::open(&sentinels.url(), "tidegate").unwrap();
     wait_for("an append with two sentinels", Duration::from_secs(5), async || {
         RedisAppender::new(&redis, Arc::default()).append(request(vec![record("{}")])).await.ok()

@@ -10,15 +10,14 @@ use super::{Guard, free_port, redis::RedisServer, wait_for};
 /// The master's name.
 pub(crate) const MASTER: &str = "mymaster";
 
-/// Three sentinels over two servers.
+/// A master, its replica, and three sentinels.
 pub(crate) struct Sentinels {
     /// The first master.
     pub(crate) master: RedisServer,
     /// Its replica.
     pub(crate) replica: RedisServer,
-    ports: Vec<u16>,
-    processes: Vec<(Child, Guard)>,
-    _dir: tempfile::TempDir,
+    /// Those that watch them.
+    pub(crate) watchers: Watchers,
 }
 
 impl Sentinels {
@@ -26,11 +25,37 @@ impl Sentinels {
     pub(crate) async fn start() -> Self {
         let master = RedisServer::start().await;
         let replica = master.replica().await;
-        Self::over(master, replica).await
+        let watchers = Watchers::over(&master).await;
+        Self { master, replica, watchers }
     }
 
-    /// The same over servers that run already.
-    pub(crate) async fn over(master: RedisServer, replica: RedisServer) -> Self {
+    /// `redis+sentinel://h1,h2,h3/mymaster`.
+    pub(crate) fn url(&self) -> String {
+        self.watchers.url()
+    }
+
+    /// Waits until the replica has been made the master.
+    pub(crate) async fn promoted(&self) {
+        promoted(&self.replica).await;
+    }
+}
+
+/// Waits until this replica has been made the master.
+pub(crate) async fn promoted(replica: &RedisServer) {
+    wait_for("the replica is promoted", Duration::from_secs(40), async || replica.is_master().await.then_some(()))
+        .await;
+}
+
+/// Three sentinels.
+pub(crate) struct Watchers {
+    ports: Vec<u16>,
+    processes: Vec<(Child, Guard)>,
+    _dir: tempfile::TempDir,
+}
+
+impl Watchers {
+    /// Over a master that has one replica; all know of each other and of it.
+    pub(crate) async fn over(master: &RedisServer) -> Self {
         let dir = super::temp_dir();
         let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
         let mut processes = Vec::new();
@@ -55,8 +80,8 @@ impl Sentinels {
             let guard = Guard::new(&format!("kill -9 {}", child.id()));
             processes.push((child, guard));
         }
-        let sentinels = Self { master, replica, ports, processes, _dir: dir };
-        for port in &sentinels.ports {
+        let watchers = Self { ports, processes, _dir: dir };
+        for port in &watchers.ports {
             wait_for("the sentinels know each other", Duration::from_secs(20), async || {
                 let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
                 let mut connection = client.get_multiplexed_async_connection().await.ok()?;
@@ -66,7 +91,7 @@ impl Sentinels {
             })
             .await;
         }
-        sentinels
+        watchers
     }
 
     /// `redis+sentinel://h1,h2,h3/mymaster`.
@@ -81,17 +106,9 @@ impl Sentinels {
         let _ = child.kill();
         let _ = child.wait();
     }
-
-    /// Waits until the replica has been made the master.
-    pub(crate) async fn promoted(&self) {
-        wait_for("the replica is promoted", Duration::from_secs(40), async || {
-            self.replica.is_master().await.then_some(())
-        })
-        .await;
-    }
 }
 
-impl Drop for Sentinels {
+impl Drop for Watchers {
     fn drop(&mut self) {
         for (child, _) in &mut self.processes {
             let _ = child.kill();
