@@ -126,7 +126,7 @@ impl Server {
     /// Whether keys of different slots must not meet in one command, and a connection may go on with another server.
     #[must_use]
     pub fn is_cluster(&self) -> bool {
-        self.address.form == Form::Cluster
+        matches!(self.address.form, Form::Cluster)
     }
 
     /// Connects; in Sentinel form to the server that is the master now. Files of certificates are read each time, so that

@@ -9,7 +9,7 @@ use tidegate_actors::{
 };
 
 use super::*;
-use crate::servers::{redis_sentinel::Sentinels, wait_for};
+use crate::servers::{redis_cluster::Cluster, redis_sentinel::Sentinels, wait_for};
 
 struct Failover {
     sentinels: Sentinels,
@@ -161,4 +161,53 @@ async fn a_replica_that_lagged_is_delivered_as_it_is_with_nothing_doubled_or_ski
         acknowledged[1..].iter().map(|id| id.0.clone()).take((kept - 20).saturating_sub(1)).collect();
     expected.extend(after);
     assert_eq!(got, expected);
+}
+
+#[tokio::test]
+async fn a_node_of_a_cluster_that_was_killed_comes_back_as_a_new_generation() {
+    let mut cluster = Cluster::start().await;
+    let redis = Redis::open(&cluster.url(), "tidegate").unwrap();
+    let appender = RedisAppender::new(&redis, Arc::default());
+    let mut log = RedisLog::new(&redis, "rooms");
+    let mut reader = RedisReader::new(&redis);
+    let append = async |app: &str| {
+        let request = AppendRequest { application: app.into(), ..request(vec![record("{}")]) };
+        appender.append(request).await.ok().map(|appended| appended.ids[0].0.clone())
+    };
+    let first = append(APP).await.unwrap();
+    let home = cluster.node_of(STREAM).await.port();
+    let mut elsewhere = None;
+    for number in 0..50 {
+        let app = format!("app-{number}");
+        if cluster.node_of(&redis.keys().of(&app).stream()).await.port() != home {
+            elsewhere = Some(app);
+            break;
+        }
+    }
+    let elsewhere = elsewhere.expect("one of fifty lies on another node");
+    let other = append(&elsewhere).await.unwrap();
+
+    let killed = cluster.node_of(STREAM).await;
+    killed.kill();
+    assert_eq!(append(APP).await, None);
+    killed.restart().await;
+    let again = wait_for("an append is acknowledged", Duration::from_secs(30), async || append(APP).await).await;
+    assert_ne!(again.generation, first.generation);
+    let still = wait_for("the other node serves", Duration::from_secs(30), async || append(&elsewhere).await).await;
+    assert_eq!(still.generation, other.generation);
+
+    let lane = lane(DESTINATION);
+    let from = |after: StreamId, newest: &Position, until: Option<StreamId>| ReadFrom {
+        lane: lane.clone(),
+        after,
+        newest: newest.generation.clone(),
+        until,
+    };
+    let outcome = reader.read(&[from(StreamId::ZERO, &first, None)], 10, Duration::ZERO).await.unwrap();
+    assert_eq!(outcome, ReadOutcome::NewGeneration(lane.clone()));
+    let starts = log.view(&lane).await.unwrap().generations;
+    assert_eq!((starts.len(), starts[1].after), (2, first.id));
+    let outcome = reader.read(&[from(first.id, &again, None)], 10, Duration::ZERO).await.unwrap();
+    let ReadOutcome::Batch(batch) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(batch.entries.iter().map(|entry| entry.id()).collect::<Vec<_>>(), [again.id]);
 }
