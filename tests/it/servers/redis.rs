@@ -26,9 +26,12 @@ impl RedisServer {
 
     /// With further settings, such as `("maxmemory", "20mb")`.
     pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
-        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let settings: Vec<(String, String)> =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let clustered = settings.iter().any(|(name, _)| name == "cluster-enabled");
+        let port = if clustered { super::redis_cluster::free_pair() } else { free_port() };
         let dir = tempfile::Builder::new().prefix("tidegate-redis-").tempdir().unwrap();
-        let mut server = Self { dir, port: free_port(), settings, reached_by: None, process: None };
+        let mut server = Self { dir, port, settings, reached_by: None, process: None };
         server.restart().await;
         server
     }
@@ -66,9 +69,12 @@ impl RedisServer {
         replica
     }
 
-    /// Whether it is a master.
+    /// Whether it is a master; one that is away or is just changing its role is none.
     pub(crate) async fn is_master(&self) -> bool {
-        self.ask::<String>("INFO replication").await.contains("role:master")
+        let client = redis::Client::open(self.own_url()).unwrap();
+        let Ok(mut connection) = client.get_multiplexed_async_connection().await else { return false };
+        let info = redis::cmd("INFO").arg("replication").query_async::<String>(&mut connection).await;
+        info.is_ok_and(|info| info.contains("role:master"))
     }
 
     fn spawn(&mut self) {

@@ -1,8 +1,18 @@
 //! A Redis Cluster of three masters.
 
-use std::{process::Command, time::Duration};
+use std::{net::TcpListener, process::Command, time::Duration};
 
 use super::{redis::RedisServer, run, wait_for};
+
+/// A free port whose cluster bus, 10000 above, is free too and below those that Linux gives to outgoing connections.
+pub(super) fn free_pair() -> u16 {
+    loop {
+        let port = rand::random_range(20_000..22_000);
+        if [port, port + 10_000].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
+            return port;
+        }
+    }
+}
 
 /// Three masters that share all slots.
 pub(crate) struct Cluster {
