@@ -3,6 +3,7 @@
 
 mod cluster;
 mod emptied;
+mod failover;
 pub(crate) mod installation;
 pub(crate) mod ledger;
 pub(crate) mod load;
