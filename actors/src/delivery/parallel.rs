@@ -203,7 +203,7 @@ impl ParallelDelivery {
         self.unreadable.clear();
         self.lanes.clear();
         for lane in self.wanted_lanes() {
-            if log(self.limits.log, &self.progress, self.group.open(&lane)).await? {
+            if log(self.limits.log, &self.progress, self.group.open(&lane, self.version)).await? {
                 tracing::warn!(
                     destination = %self.spec.name, stream = %lane.stream,
                     "the consumer group was not there and was made; what the stream still holds may be written again"
@@ -227,6 +227,10 @@ impl ParallelDelivery {
             Step::Own(at, after) => {
                 let call = self.group.own(&self.lanes[at].lane, after, most);
                 let claimed = log(limit, &progress, call).await?;
+                if after == StreamId::ZERO {
+                    // Another node, of a newer version, may have taken it since.
+                    self.unreadable.retain(|(lane, _), _| *lane != at);
+                }
                 self.claims.own(at, (!claimed.is_empty()).then_some(claimed.next));
                 vec![(at, claimed)]
             }
@@ -234,6 +238,9 @@ impl ParallelDelivery {
                 let call = self.group.left(&self.lanes[at].lane, cursor, self.limits.claim_idle, most);
                 let claimed = log(limit, &progress, call).await?;
                 self.claims.left(at, claimed.next, Instant::now());
+                if claimed.next == StreamId::ZERO && !self.unreadable.is_empty() {
+                    self.claims.restart();
+                }
                 if !claimed.is_empty() {
                     tracing::info!(
                         destination = %self.spec.name, entries = claimed.entries.len(),

@@ -172,7 +172,7 @@ async fn a_bad_row_is_a_dead_letter_and_a_lost_group_is_made_again() {
             .await;
     }
     assert_eq!(target.pairs("select id, version from seen order by id").await.unwrap(), [(1, 1), (3, 1)]);
-    let listed = installation.run(&["dead", "list", "pg", "--json"]);
+    let listed = installation.run(&["dead", "list", "--destination", "pg", "--json"]);
     assert!(listed.contains(ids[1].split_once('-').unwrap().1), "{listed}");
 
     // The group is taken away: what the stream still holds is written again, and changes nothing.
@@ -186,7 +186,7 @@ async fn a_bad_row_is_a_dead_letter_and_a_lost_group_is_made_again() {
     assert!(a.logged().contains("consumer group was not there") || b.logged().contains("consumer group was not there"));
 
     target.execute("alter table seen drop constraint seen_stock_check").await;
-    installation.run(&["dead", "redrive", "pg", "--all"]);
+    installation.run(&["dead", "redrive", "--all", "--destination", "pg"]);
     wait_for("it is written after all", Duration::from_secs(20), async || {
         (target.pairs("select id, version from seen").await?.len() == 4).then_some(())
     })

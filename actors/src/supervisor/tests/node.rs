@@ -132,6 +132,8 @@ impl Destination for Odd {
     }
 
     async fn write(&mut self, statements: &[Statement]) -> Result<Committed, WriteError> {
+        let due = self.plans.lock().unwrap().get_mut(&self.id).and_then(VecDeque::pop_front);
+        assert_ne!(due, Some(Mischief::Panic), "the test said so");
         self.inner.write(statements).await
     }
 
@@ -207,6 +209,11 @@ impl Node {
 
     pub(super) fn set(&self, destinations: Vec<DestinationSpec>) {
         self.topology.send_replace(made(destinations));
+    }
+
+    pub(super) fn set_version(&self, version: u64, destinations: Vec<DestinationSpec>) {
+        let topology = made(destinations);
+        self.topology.send_replace(Arc::new(Topology { version, ..(*topology).clone() }));
     }
 
     pub(super) fn streams(&self) -> &MemoryStreams {
