@@ -153,4 +153,14 @@ impl Ledger {
         let lacks = |record: &usize| self.must_have(destination, *record) && !data.has(*record);
         (0..self.records.len()).filter(lacks).find(|&record| !redis.streams[self.records[record].stream].has(record))
     }
+
+    /// Whether entries are gone that the destination has not passed yet: it cannot know that none of them was for it.
+    pub(crate) fn may_be_gap(&self, destination: usize, redis: &Redis, data: &Data) -> bool {
+        let gone = |&record: &usize| {
+            let Record { stream, alive, .. } = self.records[record];
+            let passed = |later: usize| self.records[later].stream == stream && data.has(later);
+            alive && !redis.streams[stream].has(record) && !(record..self.records.len()).any(passed)
+        };
+        self.promises.iter().any(|promise| promise.destination == destination) && (0..self.records.len()).any(|r| gone(&r))
+    }
 }

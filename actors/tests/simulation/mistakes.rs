@@ -44,12 +44,14 @@ pub(crate) enum Mistake {
     LostReplyAsFailure,
     /// Rule 7: a lost answer is taken for a success.
     LostReplyAsSuccess,
+    /// Rule 13: the registry's routes begin now when they are written back into an emptied Redis.
+    RegistryRestoredAtNow,
     /// Rule 13: a watermark that has gone back is not noticed.
     RestoreUnnoticed,
 }
 
 impl Mistake {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::NoGenerations,
         Self::AppendWithoutGeneration,
         Self::StartAtNow,
@@ -69,6 +71,7 @@ impl Mistake {
         Self::WatermarkOutside,
         Self::LostReplyAsFailure,
         Self::LostReplyAsSuccess,
+        Self::RegistryRestoredAtNow,
         Self::RestoreUnnoticed,
     ];
 }

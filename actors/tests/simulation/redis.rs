@@ -286,6 +286,20 @@ impl Stream {
         self.starts.push((route.into(), start, destination));
         true
     }
+
+    /// What was registered before this server was emptied: it begins where the stream does.
+    pub(crate) fn register_again(&mut self, route: &str, destination: usize, now: bool) {
+        if self.starts.iter().any(|(known, _, _)| known == route) {
+            return;
+        }
+        if now {
+            self.register(route, destination);
+        } else if let Some(first) = self.generations.first() {
+            let start = Position { generation: first.generation.clone(), id: first.after };
+            self.lanes.entry(destination).or_insert_with(|| start.clone());
+            self.starts.push((route.into(), start, destination));
+        }
+    }
 }
 
 fn just_below(id: StreamId) -> StreamId {

@@ -351,6 +351,7 @@ impl World {
                 }
             }
             17 if self.weather.adds_route => self.add_route(),
+            18 => self.restore_registry(),
             _ => {}
         }
     }
@@ -414,7 +415,8 @@ impl World {
             return;
         }
         match self.route_added {
-            0 => {
+            // An emptied Redis has lost the registry: nothing can be added before it is restored.
+            0 if self.redis.streams[0].starts.iter().any(|(route, _, _)| *route == route_id(0, 0, 0)) => {
                 self.ensure(0);
                 if self.redis.streams[0].register(&route_id(0, 0, 1), 0) {
                     self.trace(|| "a route of topic shops is registered on s0 for d0".into());
@@ -427,13 +429,48 @@ impl World {
             }
             2 => {
                 self.trace(|| "the new version is raised".into());
-                let from = self.ledger.records.len();
-                self.redis.streams.iter_mut().for_each(|stream| stream.version = stream.version.max(2));
-                self.ledger.promises.push(crate::ledger::Promise { destination: 0, stream: 0, topic: 1, from });
+                self.raise_version();
                 self.route_added = 3;
             }
             _ => {}
         }
+    }
+
+    /// From now on the added route must get its records.
+    fn raise_version(&mut self) {
+        let from = self.ledger.records.len();
+        self.redis.streams.iter_mut().for_each(|stream| stream.version = stream.version.max(2));
+        if self.ledger.promises.iter().all(|promise| promise.topic == 0) {
+            self.ledger.promises.push(crate::ledger::Promise { destination: 0, stream: 0, topic: 1, from });
+        }
+    }
+
+    /// A registry that was lost with an emptied Redis is written back: its routes begin where the streams do.
+    fn restore_registry(&mut self) {
+        if self.redis_down {
+            return;
+        }
+        for stream in 0..self.redis.streams.len() {
+            self.ensure(stream);
+            for destination in 0..self.databases.len() {
+                let now = self.mistake == Mistake::RegistryRestoredAtNow;
+                self.redis.streams[stream].register_again(&route_id(destination, stream, 0), destination, now);
+            }
+            let version = self.redis.streams[stream].version;
+            self.redis.streams[stream].version = version.max(1);
+        }
+        if self.route_added == 3 {
+            self.raise_version();
+        }
+    }
+
+    /// Redis has gone back, and with it what was registered last.
+    fn redis_went_back(&mut self, before: usize) {
+        self.ledger.redis_lost(before);
+        if self.redis.streams[0].version < 2 {
+            self.ledger.promises.retain(|promise| promise.topic == 0);
+        }
+        self.replica = (self.redis.clone(), self.ledger.records.len());
     }
 
     fn redis_starts(&mut self) {
@@ -483,22 +520,19 @@ impl World {
                 self.redis_starts();
                 self.redis_behind_ms = self.chance.below(6_000);
                 self.trace(|| format!("Redis fails over to a replica that has the records before {before}"));
-                self.ledger.redis_lost(before);
-                self.replica = (self.redis.clone(), self.ledger.records.len());
+                self.redis_went_back(before);
             }
             Fault::RedisEmptied => {
                 self.trace(|| "Redis restarts empty".into());
                 self.redis.streams.iter_mut().for_each(|stream| *stream = Default::default());
                 self.redis_starts();
                 self.redis_behind_ms = self.chance.below(6_000);
-                self.ledger.redis_lost(0);
-                self.replica = (self.redis.clone(), self.ledger.records.len());
+                self.redis_went_back(0);
             }
             Fault::RedisFlushed => {
                 self.trace(|| "Redis is emptied by hand".into());
                 self.redis.streams.iter_mut().for_each(|stream| *stream = Default::default());
-                self.ledger.redis_lost(0);
-                self.replica = (self.redis.clone(), self.ledger.records.len());
+                self.redis_went_back(0);
             }
             Fault::RedisFull => {
                 self.redis_full = !self.redis_full;
@@ -566,6 +600,7 @@ impl World {
             let data = &self.databases[at].data;
             match self.ledger.gap(at, &self.redis, data) {
                 Some(_) => self.held[at],
+                None if self.held[at] && self.ledger.may_be_gap(at, &self.redis, data) => true,
                 None => self.ledger.owed(at, &self.redis, data).is_none(),
             }
         })
