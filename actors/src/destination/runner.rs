@@ -153,6 +153,7 @@ impl Runner {
             ReadOutcome::NewGeneration(lane) => {
                 Err(Trouble::TakeOver(format!("the stream of `{}` has a new generation", lane.stream)))
             }
+            ReadOutcome::NewVersion(_) => Err(Trouble::NewVersion),
             ReadOutcome::Gap { after, trimmed, .. } => {
                 self.observer.gap(&self.name());
                 self.delivery.stand_down();
@@ -166,6 +167,7 @@ impl Runner {
             lane: state.lane.clone(),
             after: batch.filter(|batch| batch.lane == state.lane).map_or(state.last_id, Batch::last),
             newest: state.newest.clone(),
+            version: self.delivery.version(),
             until: state.until,
         };
         let lanes = self.delivery.lanes().iter().map(from).collect();
