@@ -24,6 +24,8 @@ pub(crate) enum Mistake {
     NoGapCheck,
     /// Rule 4: a read does not look at the generation.
     ReadIgnoresGeneration,
+    /// Rule 4: a read does not look at the registry's version.
+    ReadIgnoresVersion,
     /// Rule 4: an older generation is read beyond its end.
     UntilIgnored,
     /// Rule 5: a position is stored without its generation.
@@ -32,6 +34,8 @@ pub(crate) enum Mistake {
     AdvanceUnchecked,
     /// Rule 6: trimming decides first and cuts later.
     TrimInTwoSteps,
+    /// Rule 6: the trimmed mark stands above what has gone.
+    MarkAboveWhatWent,
     /// Rule 6: a lane that has not arrived in the newest generation does not keep a stream from being trimmed.
     TrimIgnoresMissing,
     /// Rule 7: the fence knows the number of the take-over only, not its random token.
@@ -51,7 +55,7 @@ pub(crate) enum Mistake {
 }
 
 impl Mistake {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::NoGenerations,
         Self::AppendWithoutGeneration,
         Self::StartAtNow,
@@ -61,10 +65,12 @@ impl Mistake {
         Self::PositionAsTruth,
         Self::NoGapCheck,
         Self::ReadIgnoresGeneration,
+        Self::ReadIgnoresVersion,
         Self::UntilIgnored,
         Self::PositionWithoutGeneration,
         Self::AdvanceUnchecked,
         Self::TrimInTwoSteps,
+        Self::MarkAboveWhatWent,
         Self::TrimIgnoresMissing,
         Self::NoOwnerToken,
         Self::NoPrevious,

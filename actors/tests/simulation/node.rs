@@ -112,6 +112,7 @@ impl Runner {
                 None => Ok(None),
             },
             ReadOutcome::NewGeneration(_) => Err(Trouble::TakeOver("a new generation".into())),
+            ReadOutcome::NewVersion(_) => Err(Trouble::NewVersion),
             ReadOutcome::Gap { after, trimmed, .. } => {
                 self.delivery.stand_down();
                 Err(tidegate_actors::lane::Gap { after, trimmed }.into())
@@ -124,6 +125,7 @@ impl Runner {
             lane: state.lane.clone(),
             after: batch.filter(|batch| batch.lane == state.lane).map_or(state.last_id, Batch::last),
             newest: state.newest.clone(),
+            version: self.delivery.version(),
             until: state.until,
         };
         let most = 1 + self.caller.world.borrow_mut().chance.place(4);

@@ -105,7 +105,8 @@ impl Caller {
                 let mistake = world.mistake;
                 for from in lanes {
                     let (_, stream) = place(&from.lane);
-                    match world.redis.streams[stream].look(from.after, &from.newest, from.until, most, mistake) {
+                    match world.redis.streams[stream].look(&from, most, mistake) {
+                        Look::NewVersion => return Ok(ReadOutcome::NewVersion(from.lane)),
                         Look::NewGeneration => return Ok(ReadOutcome::NewGeneration(from.lane)),
                         Look::Gap(trimmed) => {
                             return Ok(ReadOutcome::Gap { lane: from.lane, after: from.after, trimmed });

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use tidegate_actors::{
     message::{Generation, Position, StreamId},
-    ports::{Advance, Command, DeadLetter, GenerationStart, LaneView, LogError},
+    ports::{Advance, Command, DeadLetter, GenerationStart, LaneView, LogError, ReadFrom},
     transaction::DeadId,
 };
 
@@ -53,6 +53,7 @@ pub(crate) struct Stream {
 pub(crate) enum Look {
     Entries(Vec<Item>),
     NewGeneration,
+    NewVersion,
     Gap(StreamId),
 }
 
@@ -194,19 +195,22 @@ impl Stream {
     /// XREAD, then the look at generation and mark that gives its entries their worth.
     pub(crate) fn look(
         &self,
-        after: StreamId,
-        newest: &Generation,
-        until: Option<StreamId>,
+        from: &ReadFrom,
         most: usize,
         mistake: Mistake,
     ) -> Look {
+        let ReadFrom { after, newest, version, until, .. } = from;
+        let after = *after;
         if mistake != Mistake::ReadIgnoresGeneration && self.newest() != Some(newest) {
             return Look::NewGeneration;
+        }
+        if mistake != Mistake::ReadIgnoresVersion && self.version > *version {
+            return Look::NewVersion;
         }
         if mistake != Mistake::NoGapCheck && self.trimmed > after {
             return Look::Gap(self.trimmed);
         }
-        let until = until.filter(|_| mistake != Mistake::UntilIgnored);
+        let until = (*until).filter(|_| mistake != Mistake::UntilIgnored);
         let wanted = |item: &&Item| item.id > after && until.is_none_or(|until| item.id <= until);
         Look::Entries(self.entries.iter().filter(wanted).take(most).copied().collect())
     }
@@ -240,17 +244,12 @@ impl Stream {
     }
 
     /// `trim.lua`, its second half. Answers with the records that are gone.
-    pub(crate) fn cut(&mut self, limit: StreamId) -> Vec<usize> {
+    pub(crate) fn cut(&mut self, limit: StreamId, mistake: Mistake) -> Vec<usize> {
+        let last = self.entries.iter().take_while(|item| item.id < limit).last().map(|item| item.id);
         let gone: Vec<usize> = self.entries.iter().take_while(|item| item.id < limit).map(|item| item.record).collect();
-        if gone.is_empty() {
-            return gone;
-        }
+        let Some(last) = last else { return gone };
         self.entries.drain(..gone.len());
-        self.trimmed = match self.entries.first() {
-            Some(first) => just_below(first.id.min(limit)),
-            None if self.last < limit => self.last,
-            None => just_below(limit),
-        };
+        self.trimmed = if mistake == Mistake::MarkAboveWhatWent { just_below(limit).min(self.last) } else { last };
         let ended = |place: usize, all: &[GenerationStart]| all.get(place + 1).is_some_and(|n| self.trimmed >= n.after);
         let all = self.generations.clone();
         let kept: Vec<_> = (0..all.len()).filter(|&place| !ended(place, &all)).map(|place| all[place].clone()).collect();

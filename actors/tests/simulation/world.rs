@@ -394,7 +394,7 @@ impl World {
     }
 
     fn cut(&mut self, stream: usize, limit: StreamId) {
-        let gone = self.redis.streams[stream].cut(limit);
+        let gone = self.redis.streams[stream].cut(limit, self.mistake);
         if !gone.is_empty() {
             self.trace(|| format!("s{stream} is trimmed below {limit}: records {gone:?} go"));
             let databases: Vec<&Data> = self.databases.iter().map(|database| &database.data).collect();

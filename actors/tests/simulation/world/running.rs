@@ -22,7 +22,7 @@ use crate::{
 /// Steps with faults.
 const STORM: u64 = 350;
 /// Steps without, after which everything must be delivered.
-const PEACE: u64 = 6_000;
+const PEACE: u64 = 25_000;
 
 /// What a run came to.
 pub(crate) struct Run {
