@@ -64,7 +64,6 @@ impl Ledger {
         }
     }
 
-
     pub(crate) fn violate(&mut self, kind: Kind, what: String) {
         self.violation.get_or_insert(Violation { kind, what });
     }
@@ -142,6 +141,11 @@ impl Ledger {
         self.records[before..].iter_mut().for_each(|record| record.alive = false);
     }
 
+    /// A stream is gone.
+    pub(crate) fn stream_lost(&mut self, stream: usize) {
+        self.records.iter_mut().filter(|record| record.stream == stream).for_each(|record| record.alive = false);
+    }
+
     /// A record that the destination lacks and that still can be sent, if there is one.
     pub(crate) fn owed(&self, destination: usize, redis: &Redis, data: &Data) -> Option<usize> {
         let lacks = |record: &usize| self.must_have(destination, *record) && !data.has(*record);
@@ -161,6 +165,7 @@ impl Ledger {
             let passed = |later: usize| self.records[later].stream == stream && data.has(later);
             alive && !redis.streams[stream].has(record) && !(record..self.records.len()).any(passed)
         };
-        self.promises.iter().any(|promise| promise.destination == destination) && (0..self.records.len()).any(|r| gone(&r))
+        self.promises.iter().any(|promise| promise.destination == destination)
+            && (0..self.records.len()).any(|r| gone(&r))
     }
 }

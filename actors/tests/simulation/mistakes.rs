@@ -80,4 +80,12 @@ impl Mistake {
         Self::RegistryRestoredAtNow,
         Self::RestoreUnnoticed,
     ];
+
+    /// Whether it takes a weather of its own to show.
+    pub(crate) fn has_weather(self) -> bool {
+        use Mistake as M;
+        let rare =
+            [M::AdvanceUnchecked, M::ClaimBeforeFence, M::MarkAboveWhatWent, M::NoOwnerToken, M::ReadIgnoresVersion];
+        rare.contains(&self)
+    }
 }

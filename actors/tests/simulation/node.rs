@@ -5,7 +5,7 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use tidegate_actors::{
-    delivery::{Delivery, LeaseClock, LaneState, Limits, Trouble},
+    delivery::{Delivery, LaneState, LeaseClock, Limits, Trouble},
     ports::{Batch, EventLog as _, ReadFrom, ReadOutcome},
     progress::Progress,
 };

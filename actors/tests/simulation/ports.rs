@@ -226,31 +226,25 @@ impl EventLog for SimLog {
 
     async fn keep_dead(&mut self, lane: &LaneId, letters: &[DeadLetter]) -> Result<(), LogError> {
         let ((destination, stream), letters) = (place(lane), letters.to_vec());
-        let call = self.0.log(
-            || format!("keeps {} dead letters of d{destination}/s{stream}", letters.len()),
-            {
-                let letters = letters.clone();
-                move |world: &mut World| {
-                    let kept = world.redis.streams[stream].dead.entry(destination).or_default();
-                    kept.extend(letters.into_iter().map(|letter| (letter.dead.clone(), letter)));
-                    Ok(())
-                }
-            },
-        );
+        let call = self.0.log(|| format!("keeps {} dead letters of d{destination}/s{stream}", letters.len()), {
+            let letters = letters.clone();
+            move |world: &mut World| {
+                let kept = world.redis.streams[stream].dead.entry(destination).or_default();
+                kept.extend(letters.into_iter().map(|letter| (letter.dead.clone(), letter)));
+                Ok(())
+            }
+        });
         call.await
     }
 
     async fn dead(&mut self, lane: &LaneId, dead: &DeadId) -> Result<Option<DeadLetter>, LogError> {
         let ((destination, stream), dead) = (place(lane), dead.clone());
-        let call = self.0.log(
-            || format!("looks for dead letter {} of d{destination}/s{stream}", dead.id),
-            {
-                let dead = dead.clone();
-                move |world: &mut World| {
-                    Ok(world.redis.streams[stream].dead.get(&destination).and_then(|kept| kept.get(&dead)).cloned())
-                }
-            },
-        );
+        let call = self.0.log(|| format!("looks for dead letter {} of d{destination}/s{stream}", dead.id), {
+            let dead = dead.clone();
+            move |world: &mut World| {
+                Ok(world.redis.streams[stream].dead.get(&destination).and_then(|kept| kept.get(&dead)).cloned())
+            }
+        });
         call.await
     }
 
@@ -395,8 +389,13 @@ impl Destination for SimDatabase {
             move |world| {
                 let found = world.databases[at].data.rows.get(&(stream, of.clone())).cloned();
                 Ok(found.map(|row| {
-                    let mut told =
-                        WatermarkRow { lane: text, generation: of, epoch: row.epoch, owner: row.owner, last_id: row.last };
+                    let mut told = WatermarkRow {
+                        lane: text,
+                        generation: of,
+                        epoch: row.epoch,
+                        owner: row.owner,
+                        last_id: row.last,
+                    };
                     if let (Mistake::LostReplyAsFailure, Some((previous, new))) = (world.mistake, last_write)
                         && told.last_id == new
                     {
@@ -421,12 +420,8 @@ impl Destination for SimDatabase {
 
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError> {
         let (at, stream) = place(&transaction.fence.lane);
-        let write = Write {
-            stream,
-            fence: transaction.fence.clone(),
-            epoch: self.epoch.get(),
-            records: records(transaction),
-        };
+        let write =
+            Write { stream, fence: transaction.fence.clone(), epoch: self.epoch.get(), records: records(transaction) };
         self.last_write = Some((write.fence.previous, write.fence.new));
         self.caller.world.borrow_mut().own(self.caller.task, &write.fence.owner);
         let later = (self.mistake() == Mistake::WatermarkOutside).then(|| write.clone());

@@ -179,13 +179,7 @@ impl Stream {
         if !known && !unchecked {
             return Err(LogError::NoSuchEntry(id));
         }
-        let mut to = advance.to.clone();
-        if mistake == Mistake::PositionWithoutGeneration
-            && let Some(newest) = self.newest()
-        {
-            to.generation = newest.clone();
-        }
-        self.lanes.insert(destination, to);
+        self.lanes.insert(destination, advance.to.clone());
         for dead in &advance.void {
             self.dead.entry(destination).or_default().remove(dead);
         }
@@ -193,12 +187,7 @@ impl Stream {
     }
 
     /// XREAD, then the look at generation and mark that gives its entries their worth.
-    pub(crate) fn look(
-        &self,
-        from: &ReadFrom,
-        most: usize,
-        mistake: Mistake,
-    ) -> Look {
+    pub(crate) fn look(&self, from: &ReadFrom, most: usize, mistake: Mistake) -> Look {
         let ReadFrom { after, newest, version, until, .. } = from;
         let after = *after;
         if mistake != Mistake::ReadIgnoresGeneration && self.newest() != Some(newest) {
@@ -232,6 +221,7 @@ impl Stream {
         for destination in registered.iter().chain(self.lanes.keys()) {
             match self.lanes.get(destination) {
                 Some(position) if position.generation == *newest => limit = limit.min(position.id),
+                Some(position) if mistake == Mistake::PositionWithoutGeneration => limit = limit.min(position.id),
                 None if mistake == Mistake::TrimIgnoresMissing => {}
                 Some(_) if mistake == Mistake::TrimIgnoresMissing => {}
                 _ => return None,
@@ -252,7 +242,8 @@ impl Stream {
         self.trimmed = if mistake == Mistake::MarkAboveWhatWent { just_below(limit).min(self.last) } else { last };
         let ended = |place: usize, all: &[GenerationStart]| all.get(place + 1).is_some_and(|n| self.trimmed >= n.after);
         let all = self.generations.clone();
-        let kept: Vec<_> = (0..all.len()).filter(|&place| !ended(place, &all)).map(|place| all[place].clone()).collect();
+        let kept: Vec<_> =
+            (0..all.len()).filter(|&place| !ended(place, &all)).map(|place| all[place].clone()).collect();
         if let Some(first) = kept.first() {
             for (_, start, _) in &mut self.starts {
                 if !kept.iter().any(|known| known.generation == start.generation) {

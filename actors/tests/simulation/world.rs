@@ -82,6 +82,23 @@ struct Weather {
     adds_route: bool,
 }
 
+impl Weather {
+    /// Some mistakes need two faults in a row: these then strike often.
+    fn turn(&mut self, like: Mistake) {
+        let often: &[Fault] = match like {
+            Mistake::AdvanceUnchecked => &[Fault::Restore, Fault::TimeJump, Fault::Pause],
+            Mistake::ClaimBeforeFence => &[Fault::Restore, Fault::RedisRestart, Fault::TimeJump],
+            Mistake::MarkAboveWhatWent => &[Fault::Restore],
+            Mistake::NoOwnerToken => &[Fault::Restore, Fault::Failover, Fault::Pause, Fault::TimeJump],
+            Mistake::ReadIgnoresVersion => &[Fault::RedisFull],
+            _ => return,
+        };
+        self.weights = Default::default();
+        often.iter().for_each(|fault| self.weights[*fault as usize] = 1);
+        (self.faults, self.keep, self.adds_route) = (40, 0, like == Mistake::ReadIgnoresVersion);
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Crash,
@@ -91,6 +108,7 @@ enum Fault {
     Failover,
     RedisEmptied,
     RedisFlushed,
+    StreamDeleted,
     RedisFull,
     RedisDown,
     DatabaseRestart,
@@ -99,7 +117,7 @@ enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Crash,
         Self::Pause,
         Self::TimeJump,
@@ -107,6 +125,7 @@ impl Fault {
         Self::Failover,
         Self::RedisEmptied,
         Self::RedisFlushed,
+        Self::StreamDeleted,
         Self::RedisFull,
         Self::RedisDown,
         Self::DatabaseRestart,
@@ -150,7 +169,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, mistake: Mistake, tracing: bool) -> Self {
+    /// A world in which `mistake` is made, with the weather in which `like` shows.
+    pub(crate) fn new(seed: u64, mistake: Mistake, like: Mistake, tracing: bool) -> Self {
         let mut chance = Chance::new(seed);
         let streams = 1 + usize::from(chance.happens(250));
         let destinations = 1 + usize::from(chance.happens(350));
@@ -162,9 +182,18 @@ impl World {
             adds_route: chance.happens(300),
             ..Weather::default()
         };
-        for weight in &mut weather.weights {
-            *weight = if chance.happens(450) { 1 + chance.below(4) } else { 0 };
+        if chance.happens(300) {
+            for weight in &mut weather.weights {
+                *weight = if chance.happens(450) { 1 + chance.below(4) } else { 0 };
+            }
+        } else {
+            // A few kinds of fault, often: what takes two of them in a row is found sooner.
+            weather.faults = 40 + chance.below(60);
+            for _ in 0..3 {
+                weather.weights[chance.place(Fault::ALL.len())] = 1 + chance.below(3);
+            }
         }
+        weather.turn(like);
         let mut world = Self {
             chance,
             mistake,
@@ -283,7 +312,8 @@ impl World {
         if away {
             self.trace(|| format!("n{node} {what}: away"));
             if heard {
-                call.fail(true);
+                let known = self.chance.happens(600);
+                call.fail(known);
                 self.wake(task);
             }
             return;
@@ -296,11 +326,13 @@ impl World {
             }
             1 => {
                 self.trace(|| format!("n{node} {what}: never arrives"));
-                call.fail(true);
+                let known = self.chance.happens(600);
+                call.fail(known);
             }
             2 => {
                 self.trace(|| format!("n{node} {what}: no answer in time, still under way"));
-                call.fail(true);
+                let known = self.chance.happens(600);
+                call.fail(known);
                 self.pending.push(Pending { node, task, server, what, call, heard: false });
             }
             3 => {
@@ -322,7 +354,8 @@ impl World {
         let (cut, rest): (Vec<_>, Vec<_>) = self.pending.drain(..).partition(|pending| pending.server == server);
         self.pending = rest;
         for pending in cut.into_iter().filter(|pending| pending.heard) {
-            pending.call.fail(true);
+            let known = self.chance.happens(600);
+            pending.call.fail(known);
             self.wake(pending.task);
         }
         if let Server::Database(at) = server {
@@ -332,11 +365,14 @@ impl World {
 
     /// The everyday: records, trims, replication, backups, learning.
     fn everyday(&mut self) {
+        if self.weather.adds_route && self.chance.happens(100) {
+            return self.add_route();
+        }
         match self.chance.below(20) {
             0..=9 => self.append(),
             10..=12 => self.trim(),
             13..=14 => self.replicate(),
-            15 => {
+            15 | 17 => {
                 let at = self.chance.place(self.databases.len());
                 if self.databases[at].data.bind.is_some() {
                     self.trace(|| format!("d{at} is backed up"));
@@ -350,7 +386,6 @@ impl World {
                     self.nodes[node].version = self.published;
                 }
             }
-            17 if self.weather.adds_route => self.add_route(),
             18 => self.restore_registry(),
             _ => {}
         }
@@ -361,18 +396,23 @@ impl World {
             return;
         }
         let stream = self.chance.place(self.redis.streams.len());
+        for _ in 0..1 + self.chance.below(3) {
+            let topic = usize::from(self.chance.happens(300));
+            self.append_to(stream, topic);
+        }
+    }
+
+    fn append_to(&mut self, stream: usize, topic: usize) {
         let sure = self.producer_knows[stream] == self.redis.replid && self.redis.streams[stream].exists;
         if !sure && (self.mistake != Mistake::AppendWithoutGeneration || !self.redis.streams[stream].exists) {
             self.ensure(stream);
         }
         self.producer_knows[stream] = self.redis.replid;
-        for _ in 0..1 + self.chance.below(3) {
-            let (topic, key) = (usize::from(self.chance.happens(300)), self.chance.place(KEYS));
-            let record = self.ledger.take(stream, topic, key);
-            let clock = self.redis_clock();
-            let id = self.redis.streams[stream].add(clock, record);
-            self.trace(|| format!("record {record} ({}, key {key}) is taken into s{stream} as {id}", TOPICS[topic]));
-        }
+        let key = self.chance.place(KEYS);
+        let record = self.ledger.take(stream, topic, key);
+        let clock = self.redis_clock();
+        let id = self.redis.streams[stream].add(clock, record);
+        self.trace(|| format!("record {record} ({}, key {key}) is taken into s{stream} as {id}", TOPICS[topic]));
     }
 
     fn trim(&mut self) {
@@ -534,6 +574,17 @@ impl World {
                 self.redis.streams.iter_mut().for_each(|stream| *stream = Default::default());
                 self.redis_went_back(0);
             }
+            Fault::StreamDeleted => {
+                let at = self.chance.place(self.redis.streams.len());
+                self.trace(|| format!("s{at} is deleted by hand"));
+                let stream = &mut self.redis.streams[at];
+                (stream.exists, stream.last) = (false, StreamId::ZERO);
+                stream.entries.clear();
+                self.redis_behind_ms = self.chance.below(6_000);
+                self.ledger.stream_lost(at);
+                // What was deleted comes back from nowhere: the deletion has reached the replica.
+                self.replica = (self.redis.clone(), self.ledger.records.len());
+            }
             Fault::RedisFull => {
                 self.redis_full = !self.redis_full;
                 let full = self.redis_full;
@@ -561,7 +612,10 @@ impl World {
                 if let Some(backup) = self.databases[at].backup.clone() {
                     self.trace(|| format!("d{at} is restored from its backup"));
                     self.databases[at].data = backup;
-                    self.cut_off(Server::Database(at));
+                    // Behind a proxy no connection breaks.
+                    if self.chance.happens(700) {
+                        self.cut_off(Server::Database(at));
+                    }
                     self.ledger.restored(at);
                 }
             }
@@ -592,6 +646,10 @@ impl World {
         let published = self.published;
         self.nodes.iter_mut().for_each(|node| (node.paused, node.version) = (false, published));
         self.trace(|| "no more faults".into());
+        // One more record for each lane: a watermark that has gone back behind a proxy is only found by writing.
+        for stream in 0..self.redis.streams.len() {
+            self.append_to(stream, 0);
+        }
     }
 
     /// Whether every destination has what it must have, or is held for a true gap.
@@ -608,7 +666,7 @@ impl World {
 }
 
 mod running;
-pub(crate) use running::run;
+pub(crate) use running::{Run, run};
 
 /// A table as the databases describe it.
 pub(crate) fn table(name: &str) -> TableSchema {

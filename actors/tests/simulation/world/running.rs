@@ -146,9 +146,9 @@ impl World {
     }
 }
 
-/// Runs one seed.
-pub(crate) fn run(seed: u64, mistake: Mistake, tracing: bool) -> Run {
-    let world = Rc::new(RefCell::new(World::new(seed, mistake, tracing)));
+/// Runs one seed, with a mistake, in the weather in which `like` shows.
+pub(crate) fn run(seed: u64, mistake: Mistake, like: Mistake, tracing: bool) -> Run {
+    let world = Rc::new(RefCell::new(World::new(seed, mistake, like, tracing)));
     let count = world.borrow().nodes.len();
     let mut nodes = Nodes { world: Rc::clone(&world), tasks: Vec::new(), started: 0, epoch: Instant::now() };
     (0..count).for_each(|node| nodes.start(node));
