@@ -168,7 +168,7 @@ impl DestinationActor {
         let (lease, limit, ttl) = (self.shared.lease.clone(), self.limits.log, self.limits.lease);
         let kept = async move {
             if let Some((owner, names)) = holder {
-                let asked = Instant::now();
+                let asked = lease.now();
                 // No answer: it lasts as long as it was granted for.
                 if let Ok(Ok(granted)) = tokio::time::timeout(limit, side.renew(&names, &owner, ttl)).await {
                     lease.renewed(&owner, granted, asked, ttl);

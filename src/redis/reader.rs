@@ -1,8 +1,8 @@
 //! Reads the log for one destination, over a connection of its own.
 //!
 //! A read never moves anything in Redis, so a dropped or repeated one loses nothing. Entries are only handed out together
-//! with a look, taken after them, at the stream's generation and its trimmed mark. The reader's memory is bounded: how
-//! many entries are asked for follows from the size of those that came before.
+//! with a look, taken after them, at the stream's generation, trimmed mark and registry version. The reader's memory is
+//! bounded: how many entries are asked for follows from the size of those that came before.
 
 use std::{
     collections::HashMap,
@@ -158,13 +158,16 @@ impl RedisReader {
         let keys = self.keys.of(&from.lane.stream);
         let mut pipe = redis::pipe();
         pipe.cmd("XREAD").arg("COUNT").arg(count).arg("STREAMS").arg(keys.stream()).arg(after.to_string());
-        pipe.cmd("HMGET").arg(keys.meta()).arg("generations").arg("trimmed");
+        pipe.cmd("HMGET").arg(keys.meta()).arg("generations").arg("trimmed").arg("version");
         let answer = timeout(GRACE, pipe.query_async(connection)).await.map_err(|_| slow())?;
-        let (read, meta): (Value, (Option<String>, Option<String>)) =
+        let (read, meta): (Value, (Option<String>, Option<String>, Option<u64>)) =
             answer.map_err(|error: RedisError| unavailable(&error))?;
         let generations = parse_generations(meta.0.as_deref().unwrap_or_default()).ok_or_else(|| odd("meta"))?;
         if generations.last().is_none_or(|newest| newest.generation != from.newest) {
             return Ok(Look::Outcome(ReadOutcome::NewGeneration(from.lane.clone())));
+        }
+        if meta.2.unwrap_or(0) > from.version {
+            return Ok(Look::Outcome(ReadOutcome::NewVersion(from.lane.clone())));
         }
         let trimmed: StreamId = meta.1.as_deref().map_or(Ok(StreamId::ZERO), str::parse).map_err(|_| odd("trimmed"))?;
         if trimmed > from.after {

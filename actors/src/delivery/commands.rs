@@ -1,6 +1,6 @@
 //! Dead letters taken back between batches: redrive and discard (delivery rule 10).
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use super::{Delivery, LaneState, Trouble, database, decisions::LOST, log};
 use crate::{
@@ -74,7 +74,7 @@ impl Delivery {
         dead: &DeadId,
         statements: Vec<crate::transaction::Statement>,
     ) -> Result<Option<Rejection>, Trouble> {
-        if !self.lease.holds(Instant::now()) {
+        if !self.lease.holds() {
             return Err(Trouble::StandBy);
         }
         let written = !statements.is_empty();

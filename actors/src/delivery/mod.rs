@@ -238,6 +238,12 @@ impl Delivery {
         self.version = version;
     }
 
+    /// The registry's version that it works by.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
     /// Whether the lanes are ours, as far as we know.
     #[must_use]
     pub fn is_taken(&self) -> bool {

@@ -140,10 +140,10 @@ impl Delivery {
     /// Nothing is written beyond the lease's end. One that ran out while this node was slow is asked for again: if another
     /// owner came in between, the fence finds out.
     async fn hold_lease(&mut self) -> Result<(), Trouble> {
-        let asked = Instant::now();
-        if self.lease.holds(asked) {
+        if self.lease.holds() {
             return Ok(());
         }
+        let asked = self.lease.now();
         let lanes = self.wanted_lanes();
         let call = self.log.lease(&lanes, &self.owner, self.limits.lease);
         if !log(self.limits.log, &self.progress.clone(), call).await? {

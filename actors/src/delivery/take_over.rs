@@ -32,7 +32,7 @@ impl Delivery {
         // An acquisition of its own has a token of its own, so that whatever is still under way under the old one is fenced.
         log(short, &progress, self.log.release(&wanted, &self.owner)).await?;
         self.owner = random_token(20).into();
-        let asked = Instant::now();
+        let asked = self.lease.now();
         if !log(short, &progress, self.log.lease(&wanted, &self.owner, self.limits.lease)).await? {
             return Err(Trouble::StandBy);
         }

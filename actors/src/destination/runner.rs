@@ -183,6 +183,7 @@ impl Runner {
             ReadOutcome::NewGeneration(lane) => {
                 Err(Trouble::TakeOver(format!("the stream of `{}` has a new generation", lane.stream)))
             }
+            ReadOutcome::NewVersion(_) => Err(Trouble::NewVersion),
             // The take-over finds it too, and whether somebody has decided.
             ReadOutcome::Gap { lane, .. } => {
                 Err(Trouble::TakeOver(format!("the stream of `{}` has a gap", lane.stream)))
@@ -195,6 +196,7 @@ impl Runner {
             lane: state.lane.clone(),
             after: batch.filter(|batch| batch.lane == state.lane).map_or(state.last_id, Batch::last),
             newest: state.newest.clone(),
+            version: self.delivery.version(),
             until: state.until,
         };
         let lanes = self.delivery.lanes().iter().map(from).collect();

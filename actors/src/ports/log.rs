@@ -234,6 +234,8 @@ pub struct ReadFrom {
     pub after: StreamId,
     /// The generation the caller believes the newest.
     pub newest: Generation,
+    /// The registry version that the caller works by.
+    pub version: u64,
     /// Read nothing above this: the end of an older generation.
     pub until: Option<StreamId>,
 }
@@ -291,6 +293,9 @@ pub enum ReadOutcome {
     Idle,
     /// The stream of this lane has another generation than the caller believes: discard and take over anew.
     NewGeneration(LaneId),
+    /// The registry has a newer version of what concerns this lane's stream: learn it first. An owner that does not know of
+    /// a route yet must not pass what was accepted after the route was added.
+    NewVersion(LaneId),
     /// Entries that were never delivered are gone: everything up to `trimmed` was removed, the lane stands at `after`.
     Gap {
         /// The lane.

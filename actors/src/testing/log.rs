@@ -230,6 +230,9 @@ impl State {
             if *stream.newest() != from.newest {
                 return ReadOutcome::NewGeneration(from.lane.clone());
             }
+            if stream.version > from.version {
+                return ReadOutcome::NewVersion(from.lane.clone());
+            }
             if stream.trimmed > from.after {
                 let (lane, after, trimmed) = (from.lane.clone(), from.after, stream.trimmed);
                 return ReadOutcome::Gap { lane, after, trimmed };

@@ -76,19 +76,11 @@ else
   cut_at(count_cut)
 end
 
-local removed = redis.call('XTRIM', stream, 'MINID', '=', limit)
-if removed == 0 then return answer end
-answer[1] = removed
--- The mark: above all that went, below every position and all that is left.
-local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
-local trimmed
-if first then
-  trimmed = just_below(below(first[1], limit) and first[1] or limit)
-elseif below(info['last-generated-id'], limit) then
-  trimmed = info['last-generated-id']
-else
-  trimmed = just_below(limit)
-end
+-- The mark is the last entry that goes, and nothing above it: a database that was restored to just there misses nothing.
+local last = redis.call('XREVRANGE', stream, '(' .. limit, '-', 'COUNT', 1)[1]
+if not last then return answer end
+local trimmed = last[1]
+answer[1] = redis.call('XTRIM', stream, 'MINID', '=', limit)
 redis.call('HSET', KEYS[2], 'trimmed', trimmed)
 
 -- Generations that hold nothing any more, and the history of what is gone.

@@ -57,6 +57,7 @@ async fn step(scene: &mut Scene<'_>) -> Result<bool, Trouble> {
     match scene.read(10_000).await {
         ReadOutcome::Batch(batch) => scene.delivery.deliver(&batch).await.map(|()| false),
         ReadOutcome::NewGeneration(_) | ReadOutcome::Gap { .. } => Err(Trouble::TakeOver(String::new())),
+        ReadOutcome::NewVersion(_) => Err(Trouble::NewVersion),
         ReadOutcome::Idle => match scene.delivery.lanes()[0].until {
             Some(_) => scene.delivery.finish_generation(0).await.map(|()| false),
             None => Ok(true),

@@ -59,7 +59,7 @@ impl Failover {
                 rows.push(row(point.generation.clone(), point.id));
             }
             let newest = view.generations.last().unwrap().generation.clone();
-            let from = ReadFrom { lane: lane.clone(), after: point.id, newest, until: point.until };
+            let from = ReadFrom { lane: lane.clone(), after: point.id, newest, version: 0, until: point.until };
             match self.reader.read(&[from], 1000, Duration::ZERO).await {
                 Ok(ReadOutcome::Batch(batch)) => {
                     let row = rows.iter_mut().find(|row| row.generation == point.generation).unwrap();
@@ -201,6 +201,7 @@ async fn a_node_of_a_cluster_that_was_killed_comes_back_as_a_new_generation() {
         lane: lane.clone(),
         after,
         newest: newest.generation.clone(),
+        version: 0,
         until,
     };
     let outcome = reader.read(&[from(StreamId::ZERO, &first, None)], 10, Duration::ZERO).await.unwrap();

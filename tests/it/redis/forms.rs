@@ -51,7 +51,8 @@ pub(super) async fn everything_works(url: &str) {
 
         let generation = log.view(&lane).await.unwrap().generations.pop().unwrap().generation;
         assert!(ids.iter().all(|id| id.0.generation == generation));
-        let mut from = ReadFrom { lane: lane.clone(), after: StreamId::ZERO, newest: generation, until: None };
+        let mut from =
+            ReadFrom { lane: lane.clone(), after: StreamId::ZERO, newest: generation, version: 0, until: None };
         let mut read = Vec::new();
         while read.len() < ids.len() {
             let outcome = reader.read(std::slice::from_ref(&from), 1000, Duration::from_secs(2)).await.unwrap();

@@ -87,7 +87,7 @@ impl Scene {
 
     async fn from(&mut self, after: StreamId) -> ReadFrom {
         let newest = self.log.view(&self.lane).await.unwrap().generations.pop().unwrap().generation;
-        ReadFrom { lane: self.lane.clone(), after, newest, until: None }
+        ReadFrom { lane: self.lane.clone(), after, newest, version: 0, until: None }
     }
 
     fn reader(&self) -> RedisReader {

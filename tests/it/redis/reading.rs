@@ -81,8 +81,10 @@ async fn lanes_take_turns() {
         scene.appender.append(request).await.unwrap();
     }
     let newest = scene.log.view(&other).await.unwrap().generations.pop().unwrap().generation;
-    let mut lanes =
-        [scene.from(StreamId::ZERO).await, ReadFrom { lane: other, after: StreamId::ZERO, newest, until: None }];
+    let mut lanes = [
+        scene.from(StreamId::ZERO).await,
+        ReadFrom { lane: other, after: StreamId::ZERO, newest, version: 0, until: None },
+    ];
     let (mut reader, mut order) = (scene.reader(), Vec::new());
     for _ in 0..4 {
         let ReadOutcome::Batch(batch) = reader.read(&lanes, 2, Duration::ZERO).await.unwrap() else { panic!("idle") };
