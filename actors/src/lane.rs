@@ -48,6 +48,14 @@ pub fn resume(view: &LaneView, rows: &[WatermarkRow], lane: &str) -> Result<Resu
         .map(|(_, start)| order(&start.generation).map_or((0, StreamId::ZERO), |index| (index, start.id)))
         .min()
         .unwrap_or((0, StreamId::ZERO));
+    // What is forgotten was passed by every lane, with a row in a generation that came later. A lane that began before it
+    // and has no such row lost it: its database was restored to a time that the stream knows nothing of any more.
+    if let Some(oldest) = view.generations.get(first)
+        && floor < oldest.after
+        && row(&oldest.generation).is_none()
+    {
+        return Err(Gap { after: floor, trimmed: view.trimmed.max(oldest.after) });
+    }
     let mut point = None;
     for (index, current) in view.generations.iter().enumerate().skip(first) {
         let begin = if index == first { floor.max(current.after) } else { current.after };
@@ -166,6 +174,21 @@ mod tests {
         // Delivered up to 30 in a; the replica that took over had only got to 20, and goes on from there.
         let view = view(&[("a", 0), ("b", 20)], ("a", 0), 0);
         assert_eq!(resume(&view, &[row("a", 30)], "l"), at("b", 20, true, None));
+    }
+
+    #[test]
+    fn a_database_restored_to_a_forgotten_generation_is_a_gap() {
+        // The lane began in a, which is forgotten; its start was moved to the beginning of time in b.
+        let view = view(&[("b", 20)], ("b", 0), 20);
+        let gap = Err(Gap { after: id(0), trimmed: id(20) });
+        assert_eq!(resume(&view, &[], "l"), gap);
+        assert_eq!(resume(&view, &[row("a", 9)], "l"), gap);
+        assert_eq!(resume(&view, &[row("b", 25)], "l"), at("b", 25, false, None));
+    }
+
+    #[test]
+    fn a_lane_that_begins_at_the_oldest_entry_there_is_has_no_gap() {
+        assert_eq!(resume(&view(&[("b", 20)], ("b", 20), 20), &[], "l"), at("b", 20, true, None));
     }
 
     #[test]

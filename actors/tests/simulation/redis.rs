@@ -240,18 +240,6 @@ impl Stream {
         let Some(last) = last else { return gone };
         self.entries.drain(..gone.len());
         self.trimmed = if mistake == Mistake::MarkAboveWhatWent { just_below(limit).min(self.last) } else { last };
-        let ended = |place: usize, all: &[GenerationStart]| all.get(place + 1).is_some_and(|n| self.trimmed >= n.after);
-        let all = self.generations.clone();
-        let kept: Vec<_> =
-            (0..all.len()).filter(|&place| !ended(place, &all)).map(|place| all[place].clone()).collect();
-        if let Some(first) = kept.first() {
-            for (_, start, _) in &mut self.starts {
-                if !kept.iter().any(|known| known.generation == start.generation) {
-                    *start = Position { generation: first.generation.clone(), id: first.after };
-                }
-            }
-        }
-        self.generations = kept;
         gone
     }
 

@@ -83,10 +83,13 @@ local trimmed = last[1]
 answer[1] = redis.call('XTRIM', stream, 'MINID', '=', limit)
 redis.call('HSET', KEYS[2], 'trimmed', trimmed)
 
--- Generations that hold nothing any more, and the history of what is gone.
-local kept_tokens, kept_afters, gone = {}, {}, {}
+-- Generations that hold nothing any more, and the history of what is gone. They stay in the list, for a database may be
+-- restored to a time when they were read (lane.rs, `resume`); only the oldest of many are forgotten.
+local kept_tokens, kept_afters, gone, ended = {}, {}, {}, {}
 for i = 1, #tokens do
-  if i < #tokens and not below(trimmed, afters[i + 1]) then
+  local over = i < #tokens and not below(trimmed, afters[i + 1])
+  if over and below(meta[2] or '0-0', afters[i + 1]) then ended[#ended + 1] = tokens[i] end
+  if over and i <= #tokens - 32 then
     gone[#gone + 1] = tokens[i]
   else
     kept_tokens[#kept_tokens + 1], kept_afters[#kept_afters + 1] = tokens[i], afters[i]
@@ -94,7 +97,7 @@ for i = 1, #tokens do
 end
 for i = 1, #flat, 2 do
   local history = ARGV[4] .. flat[i] .. ':'
-  for _, token in ipairs(gone) do redis.call('DEL', history .. token) end
+  for _, token in ipairs(ended) do redis.call('DEL', history .. token) end
   for _, token in ipairs(kept_tokens) do
     if redis.call('EXISTS', history .. token) == 1 then
       -- A batch is filed under its last id: one that ends at or below the mark is gone as a whole.
@@ -110,7 +113,8 @@ if #gone > 0 then
   for i = 1, #starts, 2 do
     local generation, rest = string.match(starts[i + 1], '^(%w+) %d+%-%d+(.*)$')
     if was[generation] then
-      redis.call('HSET', KEYS[4], starts[i], kept_tokens[1] .. ' ' .. kept_afters[1] .. rest)
+      -- Below where the generation starts: the lane began before it (lane.rs, `resume`).
+      redis.call('HSET', KEYS[4], starts[i], kept_tokens[1] .. ' 0-0' .. rest)
     end
   end
 end
