@@ -247,7 +247,7 @@ impl Stream {
         if let Some(first) = kept.first() {
             for (_, start, _) in &mut self.starts {
                 if !kept.iter().any(|known| known.generation == start.generation) {
-                    *start = Position { generation: first.generation.clone(), id: first.after };
+                    *start = Position { generation: first.generation.clone(), id: StreamId::ZERO };
                 }
             }
         }
