@@ -48,13 +48,14 @@ pub fn resume(view: &LaneView, rows: &[WatermarkRow], lane: &str) -> Result<Resu
         .map(|(_, start)| order(&start.generation).map_or((0, StreamId::ZERO), |index| (index, start.id)))
         .min()
         .unwrap_or((0, StreamId::ZERO));
-    // What is forgotten was passed by every lane, with a row in a generation that came later. A lane that began before it
-    // and has no such row lost it: its database was restored to a time that the stream knows nothing of any more.
-    if let Some(oldest) = view.generations.get(first)
-        && floor < oldest.after
-        && row(&oldest.generation).is_none()
-    {
-        return Err(Gap { after: floor, trimmed: view.trimmed.max(oldest.after) });
+    // A lane that began before all that is known has a row for the first generation that is left: older ones are only
+    // forgotten once every lane has arrived here. Without that row its database has gone back behind what was trimmed.
+    let forgotten = view.generations.get(first).filter(|oldest| {
+        let before = first == 0 && floor < oldest.after && view.trimmed >= oldest.after;
+        before && view.generations.iter().all(|known| row(&known.generation).is_none())
+    });
+    if forgotten.is_some() {
+        return Err(Gap { after: floor, trimmed: view.trimmed });
     }
     let mut point = None;
     for (index, current) in view.generations.iter().enumerate().skip(first) {
@@ -177,21 +178,6 @@ mod tests {
     }
 
     #[test]
-    fn a_database_restored_to_a_forgotten_generation_is_a_gap() {
-        // The lane began in a, which is forgotten; its start was moved to the beginning of time in b.
-        let view = view(&[("b", 20)], ("b", 0), 20);
-        let gap = Err(Gap { after: id(0), trimmed: id(20) });
-        assert_eq!(resume(&view, &[], "l"), gap);
-        assert_eq!(resume(&view, &[row("a", 9)], "l"), gap);
-        assert_eq!(resume(&view, &[row("b", 25)], "l"), at("b", 25, false, None));
-    }
-
-    #[test]
-    fn a_lane_that_begins_at_the_oldest_entry_there_is_has_no_gap() {
-        assert_eq!(resume(&view(&[("b", 20)], ("b", 20), 20), &[], "l"), at("b", 20, true, None));
-    }
-
-    #[test]
     fn an_emptied_redis_is_read_from_the_start() {
         let view = view(&[("b", 0)], ("a", 7), 0);
         assert_eq!(resume(&view, &[row("a", 30)], "l"), at("b", 0, true, None));
@@ -213,6 +199,19 @@ mod tests {
         let view = view(&[("a", 0), ("b", 20)], ("a", 0), 0);
         assert_eq!(resume(&view, &[row("a", 30)], "l"), at("b", 20, true, None));
         assert_eq!(resume(&view, &[row("a", 15)], "l"), at("a", 15, false, Some(20)));
+    }
+
+    #[test]
+    fn a_database_that_went_back_behind_a_forgotten_generation_is_a_gap() {
+        // Generation a ended at 20 and is trimmed; the backup is older than the row of b.
+        let gone = resume(&view(&[("b", 20)], ("b", 0), 20), &[row("a", 9)], "l");
+        assert_eq!(gone, Err(Gap { after: StreamId::ZERO, trimmed: id(20) }));
+        assert_eq!(resume(&view(&[("b", 20)], ("b", 0), 20), &[row("b", 20)], "l"), at("b", 20, false, None));
+        assert_eq!(
+            resume(&view(&[("b", 20)], ("b", 20), 20), &[], "l"),
+            at("b", 20, true, None),
+            "a lane that began here"
+        );
     }
 
     #[test]

@@ -160,8 +160,8 @@ impl RedisReader {
         pipe.cmd("XREAD").arg("COUNT").arg(count).arg("STREAMS").arg(keys.stream()).arg(after.to_string());
         pipe.cmd("HMGET").arg(keys.meta()).arg("generations").arg("trimmed").arg("version");
         let answer = timeout(GRACE, pipe.query_async(connection)).await.map_err(|_| slow())?;
-        let (read, meta): (Value, (Option<String>, Option<String>, Option<u64>)) =
-            answer.map_err(|error: RedisError| unavailable(&error))?;
+        type Meta = (Option<String>, Option<String>, Option<u64>);
+        let (read, meta): (Value, Meta) = answer.map_err(|error: RedisError| unavailable(&error))?;
         let generations = parse_generations(meta.0.as_deref().unwrap_or_default()).ok_or_else(|| odd("meta"))?;
         if generations.last().is_none_or(|newest| newest.generation != from.newest) {
             return Ok(Look::Outcome(ReadOutcome::NewGeneration(from.lane.clone())));

@@ -63,7 +63,7 @@ fn correct(seeds: Range<u64>, like: Mistake) {
 /// Runs a mistake until it is found. In the same run without it everything is well.
 fn found(mistake: Mistake, most: u64) {
     with_clock(|| {
-        let found = (0..most).find_map(|seed| {
+        let found = (mistake.first_seed()..mistake.first_seed() + most).find_map(|seed| {
             Some((seed, world::run(seed, mistake, mistake, false))).filter(|(_, run)| run.violation.is_some())
         });
         let (seed, run) = found.unwrap_or_else(|| panic!("{mistake:?} is not found within {most} seeds"));

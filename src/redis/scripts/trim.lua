@@ -77,6 +77,8 @@ else
 end
 
 -- The mark is the last entry that goes, and nothing above it: a database that was restored to just there misses nothing.
+-- Nothing is below the lowest id, and Redis calls the question itself wrong.
+if limit == '0-0' then return answer end
 local last = redis.call('XREVRANGE', stream, '(' .. limit, '-', 'COUNT', 1)[1]
 if not last then return answer end
 local trimmed = last[1]
@@ -113,7 +115,7 @@ if #gone > 0 then
   for i = 1, #starts, 2 do
     local generation, rest = string.match(starts[i + 1], '^(%w+) %d+%-%d+(.*)$')
     if was[generation] then
-      -- Below where the generation starts: the lane began before it (lane.rs, `resume`).
+      -- Below where the generation begins: so a take-over can tell that the route began before all that is known.
       redis.call('HSET', KEYS[4], starts[i], kept_tokens[1] .. ' 0-0' .. rest)
     end
   end

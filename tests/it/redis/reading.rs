@@ -150,6 +150,23 @@ async fn a_stream_trimmed_above_the_lane_is_a_gap() {
     );
     let from = scene.from(ids[7].0.id).await;
     assert_eq!(entries(scene.reader().read(&[from], 10, Duration::ZERO).await.unwrap()).len(), 2);
+    // One that stands at the last entry that went misses nothing.
+    let from = scene.from(ids[6].0.id).await;
+    assert_eq!(entries(scene.reader().read(&[from], 10, Duration::ZERO).await.unwrap()).len(), 3);
+}
+
+#[tokio::test]
+async fn an_owner_that_does_not_know_the_newest_routes_is_given_nothing() {
+    let mut scene = Scene::new().await;
+    scene.register(Start::Earliest).await;
+    tidegate::redis::registration::set_version(&scene.redis, APP, 2).await.unwrap();
+    scene.append(3).await;
+    let mut from = scene.from(StreamId::ZERO).await;
+    from.version = 1;
+    let outcome = scene.reader().read(std::slice::from_ref(&from), 10, Duration::ZERO).await.unwrap();
+    assert_eq!(outcome, ReadOutcome::NewVersion(scene.lane.clone()));
+    from.version = 2;
+    assert_eq!(entries(scene.reader().read(&[from], 10, Duration::ZERO).await.unwrap()).len(), 3);
 }
 
 #[tokio::test]
