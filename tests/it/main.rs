@@ -3,6 +3,7 @@
 
 mod contract;
 mod delivery;
+mod demo;
 mod e2e;
 mod http;
 mod mysql;
