@@ -13,6 +13,7 @@ need redis-server redis-server
 need "/usr/lib/postgresql/*/bin/postgres" postgresql
 need mariadbd mariadb-server
 need mariadb mariadb-client
+need haproxy haproxy
 need cc build-essential
 need openssl openssl
 need curl curl

@@ -1,9 +1,9 @@
 //! End to end, as separate processes: the node under test, real Redis and real databases, each run followed by the ledger
 //! check.
 
-mod installation;
-mod ledger;
-mod load;
+pub(crate) mod installation;
+pub(crate) mod ledger;
+pub(crate) mod load;
 
 use std::time::Duration;
 

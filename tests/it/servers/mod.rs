@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) mod haproxy;
 pub(crate) mod mariadb;
 pub(crate) mod postgres;
 pub(crate) mod redis;
