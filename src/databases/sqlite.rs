@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use futures_util::future::LocalBoxFuture;
 use tidegate_actors::{
+    failpoint,
     message::{Generation, StreamId},
     ports::{Destination, Fault, WriteError},
     schema::TableSchema,
@@ -142,6 +143,7 @@ impl Destination for Sqlite {
             }
             bookkeeping::supersede(session, &transaction.fence.lane, &transaction.supersede).await?;
             bookkeeping::bury(session, &transaction.fence.lane, &transaction.bury).await?;
+            failpoint::reach(failpoint::INSIDE_SQLITE);
             Ok(End::Commit(committed))
         })
         .await

@@ -10,6 +10,7 @@ use std::{
 use super::{Delivery, Trouble, database, log, now_ms, passed::Passed};
 use crate::{
     compose::{Composed, Piece, compose},
+    failpoint,
     message::{Message, Position, StreamId},
     ports::{Advance, Batch, BatchRecord, DeadLetter, Entry, Rejection, WriteError},
     transaction::{DeadId, Fence, Transaction},
@@ -114,6 +115,7 @@ impl Delivery {
             supersede: std::mem::take(&mut composed.supersede),
             exhume: None,
         };
+        failpoint::reach(failpoint::BEFORE_TRANSACTION);
         self.attempts += 1;
         let (started_ms, started) = (now_ms(), Instant::now());
         let call = self.database.commit(&transaction);
@@ -126,6 +128,7 @@ impl Delivery {
         let passed = Passed { lane, previous: fence.previous, advance, bury, letters, supersede };
         match outcome {
             Ok(_) => {
+                failpoint::reach(failpoint::AFTER_COMMIT);
                 self.passed(passed).await?;
                 Ok(Written::All)
             }

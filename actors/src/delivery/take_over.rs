@@ -9,6 +9,7 @@ use std::{
 use super::{Delivery, LaneState, Trouble, database, log, random_token};
 use crate::{
     compose::{DeadKeys, Plan, Plans, Starts},
+    failpoint,
     lane::{ResumePoint, resume},
     mapping::Mapping,
     message::{Generation, Position, StreamId},
@@ -34,12 +35,14 @@ impl Delivery {
             return Err(Trouble::StandBy);
         }
         self.lease.taken(Arc::clone(&self.owner), wanted.clone(), asked, self.limits.lease);
+        failpoint::reach(failpoint::AFTER_LEASE);
         let mut views = Vec::with_capacity(wanted.len());
         for lane in &wanted {
             views.push(log(short, &progress, self.log.view(lane)).await?);
         }
         let call = self.database.take_over(&self.installation, &self.spec.id, &self.owner);
         let taken = database(setup, &progress, "a take-over", call).await?;
+        failpoint::reach(failpoint::AFTER_FENCE);
         self.counts.epoch = taken.rows.iter().map(|row| row.epoch).max().unwrap_or(1);
         self.lanes.clear();
         for (lane, view) in wanted.into_iter().zip(views) {
@@ -71,6 +74,7 @@ impl Delivery {
         if insert {
             let call = self.database.begin_lane(&lane, &generation, &self.owner, id);
             database(setup, &progress, "the beginning of a lane", call).await?;
+            failpoint::reach(failpoint::AFTER_BEGIN_LANE);
         }
         let newest = view.generations.last().map_or_else(|| generation.clone(), |newest| newest.generation.clone());
         // A payload without a row is void: its message was written after all, before the last owner went.
@@ -88,6 +92,7 @@ impl Delivery {
             history: self.unrecorded(&lane, &generation, id),
             void,
         };
+        failpoint::reach(failpoint::BEFORE_CLAIM);
         match log(short, &progress, self.log.advance(&claim)).await {
             // The database stands at an entry that was taken out of the stream by hand; what follows it is still there.
             Ok(()) | Err(LogError::NoSuchEntry(_)) => {}
