@@ -47,17 +47,16 @@ impl Row {
         matches!(self.status, Some(DestinationStatus::Down | DestinationStatus::Held))
     }
 
-    /// Takes what the running nodes say of it: each destination is shown by its owner, and by those that stand by.
+    /// Takes what the running nodes say of it. Whoever holds the lease knows best; of a database that is away, so may nobody
+    /// for a moment, and then it is shown as before.
     fn hear(&mut self, told: &[(&'static str, DestinationDetail)]) {
         let at_work = |(_, detail): &&(&'static str, DestinationDetail)| detail.status != DestinationStatus::Standby;
-        let writes = told.iter().find(|(_, detail)| detail.owner.is_some());
+        let writes = told.iter().find(|(_, detail)| detail.leased);
         let as_before = || told.iter().filter(at_work).find(|(node, _)| Some(*node) == self.owner);
         let known = writes.or_else(as_before).or_else(|| told.iter().find(at_work));
         self.owner = known.map(|(node, _)| *node);
         self.status = known.map(|(_, detail)| detail.status);
-        if let Some((_, detail)) = known {
-            (self.waiting, self.rows) = (detail.backlog, detail.rows_written);
-        }
+        self.rows = known.map_or(self.rows, |(_, detail)| detail.rows_written);
     }
 }
 
@@ -132,7 +131,8 @@ impl Scene<'_> {
         lines.iter().try_for_each(|line| self.live.say(line))
     }
 
-    async fn look(&mut self) {
+    /// Sees how everything is just now.
+    pub(super) async fn look(&mut self) {
         let running = self.stage.nodes.iter().filter(|node| node.is_running());
         let answers = join_all(running.map(async |node| {
             let told = health::ask(([127, 0, 0, 1], node.admin).into(), None).await;
@@ -149,12 +149,9 @@ impl Scene<'_> {
             row.hear(&told.collect::<Vec<_>>());
             if let Some(written) = database.arrived().await {
                 row.written = written;
-                // The node counts once a second; what has been written since no longer waits.
-                row.waiting = row.waiting.min(sent.saturating_sub(written));
             }
-            if row.owner.is_none() {
-                row.waiting = sent.saturating_sub(row.written);
-            }
+            // Every record is for every database.
+            row.waiting = sent.saturating_sub(row.written);
         }
     }
 
