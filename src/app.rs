@@ -39,6 +39,7 @@ use crate::{
     },
     redis::{Redis, RedisAppender, lookup, members, trim::Retention},
     registry::{self, secrets::MasterKey, snapshot::Snapshot, store::Store, watch::WatchState},
+    systemd::{Notifier, Observed, Turning},
     world::{NodeWorld, topology},
 };
 
@@ -49,7 +50,7 @@ const PING_EVERY: Duration = Duration::from_millis(500);
 /// How long a node waits at its start for the registry.
 const FIRST_WORD_WITHIN: Duration = Duration::from_secs(2);
 /// How long actors and listeners may take to finish, after the drain delay.
-const FINISH_WITHIN: Duration = Duration::from_secs(12);
+pub const FINISH_WITHIN: Duration = Duration::from_secs(12);
 
 /// Where a node listens, once it does.
 #[derive(Clone, Copy, Debug)]
@@ -107,18 +108,29 @@ pub async fn serve(
     let listener = server::bind(settings.listen).context("setting `listen`")?;
     let admin = server::bind(settings.admin).context("setting `admin`")?;
     let addresses = Addresses { listen: listener.local_addr()?, admin: admin.local_addr()? };
-    let producers = producers(&settings, listener, &redis, full, documents, &board, &readiness, stopped.clone())?;
+    let turning = Turning::default();
+    let observed = Observed {
+        listen: addresses.listen,
+        board: board.clone(),
+        readiness: readiness.clone(),
+        turning: turning.clone(),
+    };
+    let producers =
+        producers(&settings, listener, &redis, full, documents, &board, &readiness, turning, stopped.clone())?;
     let report = Report { board, redis: redis.clone(), instance };
     let operations = operations(&settings, admin, metrics, report, Arc::clone(&readiness), stopped)?;
     let servers = actix_rt::spawn(async move { tokio::try_join!(producers, operations) });
     tracing::info!(listen = %addresses.listen, admin = %addresses.admin, node = %settings.node, "serving");
     started(addresses);
+    let systemd = Notifier::ready(observed);
 
     shutdown.await;
+    systemd.stopping();
     tracing::info!(drain_delay_s = settings.drain_delay.as_secs(), "draining");
     readiness.drain();
     cluster.drain();
     tokio::time::sleep(settings.drain_delay).await;
+    drop(systemd);
     // Requests first finish against actors that still run; destinations finish their batches at the same time.
     let _ = stop.send(true);
     let left = supervisor.send(Drain { within: FINISH_WITHIN }).await.unwrap_or(0);
@@ -197,6 +209,7 @@ fn producers(
     documents: DocumentReceiver,
     board: &StatusBoard,
     readiness: &Arc<Readiness>,
+    turning: Turning,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<impl Future<Output = std::io::Result<()>> + use<>> {
     let gate = Gate::new(settings.max_in_flight, MOST_BYTES_IN_FLIGHT);
@@ -206,6 +219,7 @@ fn producers(
     let (redis, board) = (redis.clone(), board.clone());
     let of_node = RedisAppender::new(&redis, full);
     let state = move || {
+        turning.take_part();
         let name = format!("worker-{}", workers.fetch_add(1, Ordering::Relaxed));
         let of_node = of_node.clone();
         let make = Box::new(move || Rc::new(of_node.beside()) as Rc<dyn Appender>);
@@ -256,7 +270,7 @@ struct Finder {
 }
 
 /// A look-up is answered or refused within this.
-const LOOKUP_WITHIN: Duration = Duration::from_millis(1_800);
+pub const LOOKUP_WITHIN: Duration = Duration::from_millis(1_800);
 
 impl Finder {
     async fn find(&self, application: &str, id: &MessageId) -> anyhow::Result<Found> {

@@ -31,6 +31,11 @@ use super::{
     producer::wrong_method,
 };
 
+/// Where load balancers and process managers ask whether the event loop turns.
+pub const LIVE: &str = "/healthz/live";
+/// Where load balancers ask whether requests should be sent here.
+pub const READY: &str = "/healthz/ready";
+
 /// Whether a load balancer should send requests here; set by whoever knows, read by every listener.
 #[derive(Debug)]
 pub struct Readiness {
@@ -146,13 +151,13 @@ pub(super) fn configure_probes(config: &mut web::ServiceConfig, readiness: Arc<R
     };
     config
         .service(
-            web::resource("/healthz/live")
+            web::resource(LIVE)
                 .route(web::get().to(live))
                 .route(web::head().to(live))
                 .default_service(web::to(|| wrong_method("GET, HEAD"))),
         )
         .service(
-            web::resource("/healthz/ready")
+            web::resource(READY)
                 .route(web::get().to(ready.clone()))
                 .route(web::head().to(ready))
                 .default_service(web::to(|| wrong_method("GET, HEAD"))),
