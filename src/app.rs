@@ -38,7 +38,7 @@ use crate::{
         server::{self, ServerSettings},
     },
     redis::{Redis, RedisAppender, lookup, members, trim::Retention},
-    registry::{self, secrets::MasterKey, snapshot::Snapshot, store::Store, watch::WatchState},
+    registry::{self, restore::Restorer, secrets::MasterKey, snapshot::Snapshot, store::Store, watch::WatchState},
     systemd::{Notifier, Observed, Turning},
     world::{NodeWorld, topology},
 };
@@ -78,22 +78,26 @@ pub async fn serve(
 
     let store = Store::open(&settings.redis_url, &settings.prefix)?;
     let snapshot = Snapshot::new(&settings.state_dir, &settings.prefix, master_key.clone());
-    let registry = registry::watch::watch(store, Some(snapshot));
+    let restorer = Restorer { node: settings.node.clone(), redis: redis.clone() };
+    let registry = registry::watch::watch(store, Some(snapshot), Some(restorer));
     let documents = registry.documents.clone();
     first_word(registry.state.clone()).await;
     refuse_unusable_secrets(&documents, master_key.as_deref())?;
 
     let full = Arc::new(AtomicBool::new(false));
     let world = Arc::new(NodeWorld {
+        node: settings.node.as_str().into(),
         redis: redis.clone(),
         documents: documents.clone(),
+        registry: (registry.state.clone(), registry.alarms.clone()),
         master_key,
         retention: Retention { time: settings.retention.age, messages: settings.retention.messages },
         memory_marks: (settings.memory_soft, settings.memory_hard),
         full: Arc::clone(&full),
     });
     let board = StatusBoard::new();
-    let limits = DeliveryLimits { lease: settings.lease, ..DeliveryLimits::default() };
+    let claim_idle = DeliveryLimits::default().claim_idle.max(settings.lease * 10);
+    let limits = DeliveryLimits { lease: settings.lease, claim_idle, ..DeliveryLimits::default() };
     let topology = follow(documents.clone());
     let cluster = Cluster::join(&redis, &settings.node, settings.lease, topology.clone(), board.clone());
     let instance = cluster.instance().to_owned();
@@ -103,6 +107,7 @@ pub async fn serve(
     let readiness = Arc::new(Readiness::default());
     let pinger = RedisAppender::new(&redis, Arc::clone(&full));
     actix_rt::spawn(ping(pinger, Arc::clone(&readiness)));
+    actix_rt::spawn(mind(registry.state.clone(), Arc::clone(&readiness)));
 
     let (stop, stopped) = watch::channel(false);
     let listener = server::bind(settings.listen).context("setting `listen`")?;
@@ -115,8 +120,17 @@ pub async fn serve(
         readiness: readiness.clone(),
         turning: turning.clone(),
     };
-    let producers =
-        producers(&settings, listener, &redis, full, documents, &board, &readiness, turning, stopped.clone())?;
+    let producers = producers(
+        &settings,
+        listener,
+        &redis,
+        full,
+        registry.door.clone(),
+        &board,
+        &readiness,
+        turning,
+        stopped.clone(),
+    )?;
     let report = Report { board, redis: redis.clone(), instance };
     let operations = operations(&settings, admin, metrics, report, Arc::clone(&readiness), stopped)?;
     let servers = actix_rt::spawn(async move { tokio::try_join!(producers, operations) });
@@ -167,12 +181,23 @@ fn follow(mut documents: DocumentReceiver) -> watch::Receiver<Arc<tidegate_actor
     let (sender, receiver) = watch::channel(Arc::new(now));
     actix_rt::spawn(async move {
         while documents.changed().await.is_ok() {
-            if let Some(document) = documents.borrow_and_update().clone() {
-                sender.send_replace(Arc::new(topology(&document)));
-            }
+            // None: Redis belongs to another installation now, and nothing more is delivered.
+            let document = documents.borrow_and_update().clone();
+            let now = document.map(|document| topology(&document)).unwrap_or_default();
+            sender.send_replace(Arc::new(now));
         }
     });
     receiver
+}
+
+/// Keeps producers away from a node whose registry Redis does not have.
+async fn mind(mut state: watch::Receiver<WatchState>, readiness: Arc<Readiness>) {
+    loop {
+        readiness.registry(state.borrow_and_update().obstacle());
+        if state.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn ping(appender: RedisAppender, readiness: Arc<Readiness>) {

@@ -1,7 +1,7 @@
 //! Health: `/healthz/live` and `/healthz/ready` for load balancers, `/health/actors` and `/metrics` for operators.
 //!
-//! Live means that the event loop turns. Ready means serving, not draining, and Redis answering; destinations never
-//! count, because a node that can take records is of use whatever the databases do.
+//! Live means that the event loop turns. Ready means serving, not draining, and Redis answering with this
+//! node's registry; destinations never count, because a node that can take records is of use whatever the databases do.
 
 use std::{
     rc::Rc,
@@ -42,6 +42,8 @@ pub struct Readiness {
     draining: AtomicBool,
     redis_up: AtomicBool,
     reason: Mutex<String>,
+    /// What is the matter with the registry.
+    registry: Mutex<Option<String>>,
 }
 
 impl Default for Readiness {
@@ -50,6 +52,7 @@ impl Default for Readiness {
             draining: AtomicBool::new(false),
             redis_up: AtomicBool::new(false),
             reason: Mutex::new("starting".to_owned()),
+            registry: Mutex::default(),
         }
     }
 }
@@ -64,6 +67,11 @@ impl Readiness {
     pub fn redis_is_down(&self, reason: &str) {
         reason.clone_into(&mut self.reason.lock().unwrap_or_else(PoisonError::into_inner));
         self.redis_up.store(false, Ordering::Release);
+    }
+
+    /// Why no record may be taken although Redis answers, or that it may.
+    pub fn registry(&self, obstacle: Option<String>) {
+        *self.registry.lock().unwrap_or_else(PoisonError::into_inner) = obstacle;
     }
 
     /// The node is about to stop: not ready from now on, serving still.
@@ -82,7 +90,7 @@ impl Readiness {
             return Some("draining".to_owned());
         }
         if self.redis_up.load(Ordering::Acquire) {
-            return None;
+            return self.registry.lock().unwrap_or_else(PoisonError::into_inner).clone();
         }
         Some(self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }

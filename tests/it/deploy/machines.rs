@@ -90,6 +90,141 @@ fn bash_reads_the_start_up_scripts() {
     assert!(unit.starts_with(files.text(UNIT)), "the machines run deploy/tidegate.service as it is");
 }
 
+/// A machine for a start-up script: a folder in the place of `/`, and stand-ins for what only a machine of Google's has,
+/// which note how they were called.
+struct Machine(tempfile::TempDir);
+
+impl Machine {
+    fn new() -> Self {
+        let machine = Self(temp_dir());
+        for folder in [
+            "bin",
+            "etc/systemd/system",
+            "etc/redis",
+            "etc/sysctl.d",
+            "usr/local/bin",
+            "var/lib",
+            "dev/disk/by-id",
+            "sys/kernel/mm/transparent_hugepage",
+        ] {
+            std::fs::create_dir_all(machine.path(folder)).unwrap();
+        }
+        for (name, does) in [
+            ("gcloud", r#"case "$1" in secrets) echo "value-of${5#--secret=}";; *) cp "$PROGRAM" "$4";; esac"#),
+            ("mountpoint", "[ -e $MOUNTED ]"),
+            ("mount", "touch $MOUNTED"),
+            ("blkid", "[ -e $MOUNTED ]"),
+            ("redis-server", "true"),
+            ("mkfs.ext4", "true"),
+            ("systemctl", "true"),
+            ("sysctl", "true"),
+            ("chown", "true"),
+        ] {
+            let path = machine.path("bin").join(name);
+            std::fs::write(&path, format!("#!/bin/sh\necho \"{name} $*\" >>$CALLS\n{does}\n")).unwrap();
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        machine
+    }
+
+    fn path(&self, path: &str) -> std::path::PathBuf {
+        self.0.path().join(path)
+    }
+
+    fn text(&self, path: &str) -> String {
+        std::fs::read_to_string(self.path(path)).unwrap_or_default()
+    }
+
+    /// Runs a start-up script to its end; what it called.
+    fn start(&self, script: &str, program: &std::path::Path) -> String {
+        let root = self.0.path().display();
+        let script = ["/etc/", "/usr/local/", "/var/lib/", "/dev/disk/", "/sys/kernel/"]
+            .into_iter()
+            .fold(script.to_owned(), |script, path| script.replace(path, &format!("{root}{path}")));
+        std::fs::write(self.path("start.sh"), script).unwrap();
+        let calls = self.path("calls");
+        std::fs::write(&calls, "").unwrap();
+        let mut command = Command::new("bash");
+        command
+            .arg(self.path("start.sh"))
+            .env("PATH", format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap()))
+            .env("CALLS", &calls)
+            .env("MOUNTED", self.path("mounted"))
+            .env("PROGRAM", program);
+        run(&mut command).unwrap();
+        self.text("calls")
+    }
+}
+
+#[test]
+fn a_machine_becomes_a_node_and_only_a_change_restarts_it() {
+    let files = Files::read();
+    let machine = Machine::new();
+    let program = machine.path("release");
+    std::fs::write(&program, "the program").unwrap();
+    let digest = run(Command::new("sha256sum").arg(&program)).unwrap();
+    let script = node(&files).replace("0000", digest.split(' ').next().unwrap());
+
+    let calls = machine.start(&script, &program);
+    assert!(
+        calls.contains("systemctl restart tidegate") && calls.contains("systemctl enable --quiet tidegate"),
+        "{calls}"
+    );
+    assert_eq!(machine.text("usr/local/bin/tidegate"), "the program");
+    assert_eq!(machine.text("etc/tidegate/master.key"), "value-oftidegate-master-key\n");
+    let settings = machine.text("etc/tidegate/tidegate.env");
+    assert!(settings.contains("redis://tidegate:value-oftidegate-redis-password@10.80.0.2:6379/0\n"), "{settings}");
+    for secret in ["etc/tidegate/tidegate.env", "etc/tidegate/master.key"] {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&machine.path(secret).metadata().unwrap().permissions());
+        assert_eq!(mode & 0o077, 0, "{secret} is for root alone");
+    }
+    assert!(machine.text("etc/systemd/system/tidegate.service").contains("Type=notify"));
+
+    let calls = machine.start(&script, &program);
+    assert!(calls.contains("systemctl start tidegate") && !calls.contains("restart"), "nothing changed: {calls}");
+    assert!(!calls.contains("storage cp"), "the program is there already: {calls}");
+
+    let other = script.replace("0.0.0.0:9090", "0.0.0.0:9190");
+    let calls = machine.start(&other, &program);
+    assert!(calls.contains("systemctl restart tidegate"), "a setting changed: {calls}");
+}
+
+#[test]
+fn a_program_with_another_digest_is_not_started() {
+    let machine = Machine::new();
+    let program = machine.path("release");
+    std::fs::write(&program, "another program").unwrap();
+    let script = node(&Files::read()).replace("0000", &"ab".repeat(32));
+    let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| machine.start(&script, &program)));
+    let calls = machine.text("calls");
+    assert!(refused.is_err() && !calls.contains("systemctl"), "{calls}");
+    assert_eq!(machine.text("usr/local/bin/tidegate"), "");
+}
+
+#[test]
+fn a_machine_becomes_redis_and_keeps_its_disk() {
+    let script = redis_machine(&Files::read());
+    let machine = Machine::new();
+    std::fs::write(machine.path("dev/disk/by-id/google-redis-data"), "").unwrap();
+    std::fs::write(machine.path("etc/fstab"), "").unwrap();
+    let nothing = machine.path("release");
+
+    let calls = machine.start(&script, &nothing);
+    assert!(
+        calls.contains("mkfs.ext4") && calls.contains("mount ") && calls.contains("systemctl restart redis-server"),
+        "{calls}"
+    );
+    let digest = run(Command::new("sh").args(["-c", "printf %s value-oftidegate-redis-password | sha256sum"])).unwrap();
+    let users = machine.text("etc/redis/users.acl");
+    assert!(users.contains(&format!("user tidegate on #{} ", digest.split(' ').next().unwrap())), "{users}");
+    assert!(machine.text("etc/systemd/system/redis-server.service.d/disk.conf").contains("ConditionPathIsMountPoint="));
+
+    let calls = machine.start(&script, &nothing);
+    assert!(!calls.contains("mkfs.ext4"), "a disk with data is never made anew: {calls}");
+    assert!(calls.contains("systemctl start redis-server") && !calls.contains("restart"), "nothing changed: {calls}");
+    assert_eq!(machine.text("etc/fstab").lines().count(), 1);
+}
+
 #[test]
 fn systemd_finds_nothing_wrong_with_the_unit() {
     if !is_installed("systemd-analyze") {

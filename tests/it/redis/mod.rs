@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod appending;
+mod deciding;
+mod failover;
+mod forms;
+mod groups;
 mod lanes;
 mod looking_up;
 mod reading;
