@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . deploy/packages.sh
+PATH=$PATH:/usr/local/sbin:/usr/sbin # where servers are, and a user's PATH may not be
 
 say() { printf '\n== %s\n' "$*"; }
 
