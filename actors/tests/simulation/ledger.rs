@@ -1,8 +1,6 @@
 //! The truth beside the world: every record that Redis took, what each destination must have of it, and the invariants
 //! that are checked with every transaction and every trim.
 
-use tidegate_actors::ports::GenerationStart;
-
 use crate::{database::Data, redis::Redis};
 
 /// Applications, topics, keys and destinations are numbers.
@@ -165,10 +163,7 @@ impl Ledger {
         let gone = |&record: &usize| {
             let Record { stream, alive, .. } = self.records[record];
             let passed = |later: usize| self.records[later].stream == stream && data.has(later);
-            // A backup that has no row of any generation that is left cannot tell what it had of those before.
-            let rowless = |known: &GenerationStart| !data.rows.contains_key(&(stream, known.generation.clone()));
-            let before_all = redis.streams[stream].generations.iter().all(rowless);
-            let behind = before_all || !(record..self.records.len()).any(passed);
+            let behind = !(record..self.records.len()).any(passed);
             alive && !redis.streams[stream].has(record) && behind
         };
         self.promises.iter().any(|promise| promise.destination == destination)
