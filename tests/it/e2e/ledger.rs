@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use sqlx::{Connection, Row};
 
+use crate::servers::proxy::Proxy;
+
 /// Key → how many versions of it were acknowledged (they count from 1).
 pub(crate) type Acknowledged = BTreeMap<i64, i64>;
 
@@ -69,6 +71,34 @@ impl Target {
                 let mut connection = <$connection>::connect(&self.url).await.ok()?;
                 let rows = sqlx::query(sql).fetch_all(&mut connection).await.ok()?;
                 Some(rows.iter().map(|row| (row.get::<i64, _>(0), row.get::<i64, _>(1))).collect())
+            }};
+        }
+        match self.kind {
+            "postgres" => ask!(sqlx::PgConnection),
+            "mysql" => ask!(sqlx::MySqlConnection),
+            _ => ask!(sqlx::SqliteConnection),
+        }
+    }
+
+    /// The same database by way of a proxy: what the destination is registered with.
+    pub(crate) fn through(&self, proxy: &Proxy) -> Self {
+        let mut url: url::Url = self.url.parse().unwrap();
+        url.set_port(Some(proxy.port())).unwrap();
+        Self { url: url.to_string(), ..self.clone() }
+    }
+
+    /// The port of its server.
+    pub(crate) fn port(&self) -> u16 {
+        self.url.parse::<url::Url>().unwrap().port().unwrap()
+    }
+
+    /// Whose the destination is by the fence in the database; none before the first take-over.
+    pub(crate) async fn owner(&self) -> Option<String> {
+        let sql = "select owner from tidegate_watermark order by updated_at desc limit 1";
+        macro_rules! ask {
+            ($connection:ty) => {{
+                let mut connection = <$connection>::connect(&self.url).await.ok()?;
+                sqlx::query(sql).fetch_optional(&mut connection).await.ok()??.try_get(0).ok()
             }};
         }
         match self.kind {

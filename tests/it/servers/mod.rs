@@ -17,6 +17,7 @@ use std::{
 pub(crate) mod haproxy;
 pub(crate) mod mariadb;
 pub(crate) mod postgres;
+pub(crate) mod proxy;
 pub(crate) mod redis;
 
 /// A port of 127.0.0.1 that nobody listened on a moment ago, below those that Linux gives to outgoing connections.

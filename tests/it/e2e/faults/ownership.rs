@@ -1,0 +1,1 @@
+//! Who writes to what while nodes come and go.
