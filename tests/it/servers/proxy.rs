@@ -44,7 +44,7 @@ impl Proxy {
         let (wire, said) = watch::channel(Wire::Whole);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(serve(TcpListener::from_std(listener).unwrap(), server, said));
+            runtime.block_on(async { serve(TcpListener::from_std(listener).unwrap(), server, said).await });
         });
         Self { port, wire }
     }

@@ -27,11 +27,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Two nodes behind a load balancer.
 struct Scene {
+    // First, so that they are dropped first: their logs lie in the installation's folder.
+    nodes: [Node; 2],
     installation: Installation,
     /// The databases as the test sees them, whatever stands between them and the nodes.
     targets: Vec<Target>,
     key: String,
-    nodes: [Node; 2],
     balancer: HaproxyServer,
 }
 
