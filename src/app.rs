@@ -29,6 +29,7 @@ use tidegate_actors::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
+    cluster::Cluster,
     config::Settings,
     http::{
         self, DocumentReceiver, Found, Ingest, Lookup, ProducerState,
@@ -36,7 +37,7 @@ use crate::{
         metrics,
         server::{self, ServerSettings},
     },
-    redis::{Redis, RedisAppender, lookup, trim::Retention},
+    redis::{Redis, RedisAppender, lookup, members, trim::Retention},
     registry::{self, secrets::MasterKey, snapshot::Snapshot, store::Store, watch::WatchState},
     world::{NodeWorld, topology},
 };
@@ -92,8 +93,11 @@ pub async fn serve(
     });
     let board = StatusBoard::new();
     let limits = DeliveryLimits { lease: settings.lease, ..DeliveryLimits::default() };
-    let supervisor =
-        Supervisor::new(world, follow(documents.clone(), settings.node.clone()), limits, board.clone()).start();
+    let topology = follow(documents.clone());
+    let cluster = Cluster::join(&redis, &settings.node, settings.lease, topology.clone(), board.clone());
+    let instance = cluster.instance().to_owned();
+    let assignment = cluster.assignment();
+    let supervisor = Supervisor::new(world, &settings.node, topology, assignment, limits, board.clone()).start();
 
     let readiness = Arc::new(Readiness::default());
     let pinger = RedisAppender::new(&redis, Arc::clone(&full));
@@ -104,7 +108,8 @@ pub async fn serve(
     let admin = server::bind(settings.admin).context("setting `admin`")?;
     let addresses = Addresses { listen: listener.local_addr()?, admin: admin.local_addr()? };
     let producers = producers(&settings, listener, &redis, full, documents, &board, &readiness, stopped.clone())?;
-    let operations = operations(&settings, admin, metrics, board, Arc::clone(&readiness), stopped)?;
+    let report = Report { board, redis: redis.clone(), instance };
+    let operations = operations(&settings, admin, metrics, report, Arc::clone(&readiness), stopped)?;
     let servers = actix_rt::spawn(async move { tokio::try_join!(producers, operations) });
     tracing::info!(listen = %addresses.listen, admin = %addresses.admin, node = %settings.node, "serving");
     started(addresses);
@@ -112,10 +117,12 @@ pub async fn serve(
     shutdown.await;
     tracing::info!(drain_delay_s = settings.drain_delay.as_secs(), "draining");
     readiness.drain();
+    cluster.drain();
     tokio::time::sleep(settings.drain_delay).await;
     // Requests first finish against actors that still run; destinations finish their batches at the same time.
     let _ = stop.send(true);
     let left = supervisor.send(Drain { within: FINISH_WITHIN }).await.unwrap_or(0);
+    cluster.leave().await;
     let closed = tokio::time::timeout(FINISH_WITHIN, servers).await;
     if left > 0 || closed.is_err() {
         tracing::warn!(destinations = left, "not everything ended in time; what was in hand will be taken up again");
@@ -143,13 +150,13 @@ fn refuse_unusable_secrets(documents: &DocumentReceiver, key: Option<&MasterKey>
 }
 
 /// The topology, for as long as the registry is followed.
-fn follow(mut documents: DocumentReceiver, node: String) -> watch::Receiver<Arc<tidegate_actors::route::Topology>> {
-    let now = documents.borrow_and_update().as_ref().map(|document| topology(document, &node)).unwrap_or_default();
+fn follow(mut documents: DocumentReceiver) -> watch::Receiver<Arc<tidegate_actors::route::Topology>> {
+    let now = documents.borrow_and_update().as_ref().map(|document| topology(document)).unwrap_or_default();
     let (sender, receiver) = watch::channel(Arc::new(now));
     actix_rt::spawn(async move {
         while documents.changed().await.is_ok() {
             if let Some(document) = documents.borrow_and_update().clone() {
-                sender.send_replace(Arc::new(topology(&document, &node)));
+                sender.send_replace(Arc::new(topology(&document)));
             }
         }
     });
@@ -215,7 +222,7 @@ fn operations(
     settings: &Settings,
     listener: std::net::TcpListener,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
-    board: StatusBoard,
+    report: Report,
     readiness: Arc<Readiness>,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<impl Future<Output = std::io::Result<()>> + use<>> {
@@ -224,7 +231,7 @@ fn operations(
         node: node.clone(),
         started: begun,
         readiness: Arc::clone(&readiness),
-        report: Rc::new(Report(board.clone())),
+        report: Rc::new(report.clone()),
         metrics: metrics.clone(),
         token: token.clone(),
     };
@@ -300,16 +307,24 @@ impl Lookup for Finder {
     }
 }
 
-/// The board, for the operations listener.
-struct Report(StatusBoard);
+/// The board of this node and what the others say of theirs, for the operations listener.
+#[derive(Clone)]
+struct Report {
+    board: StatusBoard,
+    redis: Redis,
+    instance: String,
+}
 
 #[async_trait(?Send)]
 impl ActorReport for Report {
     async fn here(&self) -> Vec<ActorHealth> {
-        self.0.snapshot()
+        self.board.snapshot()
     }
 
     async fn elsewhere(&self) -> Vec<NodeHealth> {
-        Vec::new()
+        let reports = in_time(members::reports(self.redis.link(), self.redis.keys())).await;
+        // Redis away: each node can only speak for itself.
+        let others = reports.unwrap_or_default().into_iter().filter(|report| *report.member.instance != self.instance);
+        others.filter_map(|report| report.health).collect()
     }
 }

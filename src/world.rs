@@ -47,14 +47,10 @@ pub struct NodeWorld {
     pub full: Arc<AtomicBool>,
 }
 
-/// The part of the registry's document that the actors of this node work by. A SQLite file belongs to the node that its
-/// destination names.
+/// The part of the registry's document that the actors work by.
 #[must_use]
-pub fn topology(document: &Document, node: &str) -> Topology {
-    let ordered = document.destinations.iter().filter(|destination| {
-        let ours = destination.node.as_deref().is_none_or(|owner| owner == node);
-        ours && destination.delivery == Delivery::Ordered
-    });
+pub fn topology(document: &Document) -> Topology {
+    let ordered = document.destinations.iter().filter(|destination| destination.delivery == Delivery::Ordered);
     let spec = |destination: &crate::resources::Destination| {
         let routes = document.routes.iter().filter(|route| route.destination == destination.name);
         Arc::new(DestinationSpec {

@@ -15,6 +15,8 @@ pub mod janitor;
 pub mod lane;
 pub mod mapping;
 pub mod message;
+
+pub mod placement;
 pub mod ports;
 pub mod progress;
 pub mod retry;

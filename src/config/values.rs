@@ -3,7 +3,8 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
+
+use crate::redis::Server;
 
 /// Redis's address. It may carry a password, so it prints without it.
 #[derive(Clone)]
@@ -41,18 +42,8 @@ impl FromStr for RedisUrl {
 }
 
 pub(super) fn redis_url(text: &str) -> Result<RedisUrl, String> {
-    const REMEDY: &str = "give one such as redis://127.0.0.1:6379 or redis://user:password@host:6379/0";
-    let mut shown = Url::parse(text).map_err(|error| format!("is not an address ({error}); {REMEDY}"))?;
-    redis::Client::open(text).map_err(|error| match error.detail() {
-        Some(detail) => format!("is not an address of a Redis server ({detail}); {REMEDY}"),
-        None => format!("is not an address of a Redis server; {REMEDY}"),
-    })?;
-    if shown.password().is_some() {
-        // Neither can fail: an address with a password has a host.
-        let _ = shown.set_password(Some("***"));
-    }
-    shown.set_query(None);
-    Ok(RedisUrl { url: text.to_owned().into(), shown: shown.to_string() })
+    let shown = Server::parse(text).map_err(|error| error.0)?.to_string();
+    Ok(RedisUrl { url: text.to_owned().into(), shown })
 }
 
 /// What is kept once every destination has it; both bounds hold.

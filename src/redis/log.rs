@@ -113,6 +113,24 @@ impl EventLog for RedisLog {
         Ok(true)
     }
 
+    async fn renew(&mut self, lanes: &[LaneId], owner: &str, ttl: Duration) -> Result<bool, LogError> {
+        let ms = ttl.as_millis().max(1) as u64;
+        for (stream, destination) in streams(lanes) {
+            let key = self.keys.of(stream).lease(destination);
+            let renewed: bool = self
+                .link
+                .run(async |mut connection| {
+                    scripts::RENEW.key(&key).arg(owner).arg(ms).invoke_async(&mut connection).await
+                })
+                .await
+                .map_err(|error| unavailable(&error))?;
+            if !renewed {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     async fn release(&mut self, lanes: &[LaneId], owner: &str) -> Result<(), LogError> {
         for (stream, destination) in streams(lanes) {
             self.release_stream(stream, destination, owner).await.map_err(|error| unavailable(&error))?;

@@ -7,7 +7,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use redis::{Client, RedisError, Value, aio::MultiplexedConnection};
+use redis::{RedisError, Value};
 use tidegate_actors::{
     message::StreamId,
     ports::{Batch, Entry, EntryReader, LogError, ReadFrom, ReadOutcome},
@@ -19,6 +19,7 @@ use super::{
     connection::connect,
     log::parse_generations,
     odd,
+    server::{Connection, Server},
     stream::entry::{parse, size_bytes, text},
     unavailable,
 };
@@ -36,9 +37,9 @@ const MAX_COUNT: usize = 256;
 
 /// [`EntryReader`] over Redis.
 pub struct RedisReader {
-    client: Client,
+    server: Server,
     keys: Keys,
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Connection>,
     /// Which lane is asked first the next time.
     turn: usize,
     /// Entries to ask for, by stream.
@@ -56,7 +57,7 @@ impl RedisReader {
     #[must_use]
     pub fn new(redis: &Redis) -> Self {
         Self {
-            client: redis.client().clone(),
+            server: redis.server().clone(),
             keys: redis.keys().clone(),
             connection: None,
             turn: 0,
@@ -66,7 +67,7 @@ impl RedisReader {
 
     async fn read_with(
         &mut self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut Connection,
         lanes: &[ReadFrom],
         max_entries: usize,
         block: Duration,
@@ -101,7 +102,7 @@ impl RedisReader {
     /// All there is of one lane, up to the limits; `None` where there is nothing.
     async fn collect(
         &mut self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut Connection,
         from: &ReadFrom,
         max_entries: usize,
     ) -> Result<Option<ReadOutcome>, LogError> {
@@ -141,7 +142,7 @@ impl RedisReader {
     /// Entries first, and what they are worth after them: a generation or a trim in between is seen.
     async fn look(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut Connection,
         from: &ReadFrom,
         after: StreamId,
         count: usize,
@@ -168,7 +169,7 @@ impl RedisReader {
     /// Waits until one of the streams has something; which one it was. The entry itself is read again, with its check.
     async fn wait(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut Connection,
         lanes: &[&ReadFrom],
         block: Duration,
     ) -> Result<Option<usize>, LogError> {
@@ -205,7 +206,7 @@ impl EntryReader for RedisReader {
         // meet the next question.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect(&self.client, MAX_BLOCK + GRACE).await.map_err(|error| unavailable(&error))?,
+            None => connect(&self.server, MAX_BLOCK + GRACE).await.map_err(|error| unavailable(&error))?,
         };
         let outcome = self.read_with(&mut connection, lanes, max_entries.max(1), block).await;
         if outcome.is_ok() {

@@ -26,7 +26,11 @@ draining!(REGISTER, "register.lua");
 draining!(UNREGISTER, "unregister.lua");
 draining!(TRIM, "trim.lua");
 draining!(LEASE, "lease.lua");
+draining!(RENEW, "renew.lua");
 draining!(RELEASE, "release.lua");
+draining!(MEMBERS, "members.lua");
+draining!(LEAVE, "leave.lua");
+draining!(REPORTS, "reports.lua");
 draining!(VERSION, "version.lua");
 draining!(CALL, "call.lua");
 

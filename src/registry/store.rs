@@ -3,9 +3,13 @@
 
 use std::time::Duration;
 
-use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, Script, aio::MultiplexedConnection};
+use redis::{RedisError, RedisResult, Script};
 
-use crate::{config::RedisUrl, resources::Document};
+use crate::{
+    config::RedisUrl,
+    redis::{Connection, Server, server::Limits},
+    resources::Document,
+};
 
 /// Longest time to connect and log in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -66,8 +70,8 @@ pub(super) type Edition = (u64, String);
 
 /// The document's place in Redis, over a connection that is made on first use.
 pub struct Store {
-    client: Client,
-    connection: Option<MultiplexedConnection>,
+    server: Server,
+    connection: Option<Connection>,
     address: String,
     prefix: String,
 }
@@ -79,9 +83,9 @@ impl Store {
     /// The address cannot be understood. Nothing connects yet.
     pub fn open(url: &RedisUrl, prefix: &str) -> Result<Self, StoreError> {
         let address = url.to_string();
-        let client = Client::open(url.expose())
-            .map_err(|error| StoreError::Unavailable { address: address.clone(), why: described(&error) })?;
-        Ok(Self { client, connection: None, address, prefix: prefix.to_owned() })
+        let server = Server::parse(url.expose())
+            .map_err(|error| StoreError::Unavailable { address: address.clone(), why: error.to_string() })?;
+        Ok(Self { server, connection: None, address, prefix: prefix.to_owned() })
     }
 
     /// The hash with `version`, `installation` and `body`. The braces keep all of the registry on one node of a cluster.
@@ -201,12 +205,9 @@ impl Store {
     }
 
     /// A connection of its own, for a reader that blocks.
-    pub(super) async fn connect(&self, response_timeout: Duration) -> Result<MultiplexedConnection, StoreError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(response_timeout));
-        self.client
-            .get_multiplexed_async_connection_with_config(&config)
+    pub(super) async fn connect(&self, response_timeout: Duration) -> Result<Connection, StoreError> {
+        self.server
+            .connect(Limits { connect: CONNECT_TIMEOUT, response: Some(response_timeout) })
             .await
             .map_err(|error| self.unavailable(&error))
     }
@@ -215,10 +216,7 @@ impl Store {
         StoreError::Unavailable { address: self.address.clone(), why: described(error) }
     }
 
-    async fn run<T>(
-        &mut self,
-        call: impl AsyncFn(&mut MultiplexedConnection) -> RedisResult<T>,
-    ) -> Result<T, StoreError> {
+    async fn run<T>(&mut self, call: impl AsyncFn(&mut Connection) -> RedisResult<T>) -> Result<T, StoreError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.connect(RESPONSE_TIMEOUT).await?,

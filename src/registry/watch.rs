@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{aio::MultiplexedConnection, streams::StreamReadReply};
+use redis::streams::StreamReadReply;
 use serde::Serialize;
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -13,7 +13,7 @@ use super::{
     snapshot::Snapshot,
     store::{Edition, Store, StoreError},
 };
-use crate::resources::Document;
+use crate::{redis::Connection, resources::Document};
 
 /// Longest wait for a change before the version is looked at anyway.
 const BLOCK: Duration = Duration::from_millis(900);
@@ -97,7 +97,7 @@ impl Follower {
         }
     }
 
-    async fn follow(&self, connection: &mut MultiplexedConnection) -> Result<std::convert::Infallible, StoreError> {
+    async fn follow(&self, connection: &mut Connection) -> Result<std::convert::Infallible, StoreError> {
         let changes = self.store.changes_key();
         let failed = |error| self.store.unavailable(&error);
         // Before the document is looked at, so that no change falls between the two.
@@ -124,7 +124,7 @@ impl Follower {
     }
 
     /// Publishes the document where it is another than the last.
-    async fn look(&self, connection: &mut MultiplexedConnection) -> Result<(), StoreError> {
+    async fn look(&self, connection: &mut Connection) -> Result<(), StoreError> {
         let failed = |error| self.store.unavailable(&error);
         let key = self.store.document_key();
         let (version, installation): (Option<u64>, Option<String>) = redis::cmd("HMGET")

@@ -164,8 +164,12 @@ pub enum Command {
 /// The event log as the owner of one destination sees it. Short calls only; reading is [`EntryReader`].
 #[async_trait(?Send)]
 pub trait EventLog {
-    /// Takes or renews the lease on these lanes for `ttl`; false when another holds one of them.
+    /// Takes the lease on these lanes for `ttl` (again, where it is ours); false when another holds one of them.
     async fn lease(&mut self, lanes: &[LaneId], owner: &str, ttl: Duration) -> Result<bool, LogError>;
+
+    /// Prolongs the lease on these lanes to `ttl` from now; false when one of them is not ours (any more). Never takes
+    /// one: a renewal that arrives late must not bring back a lease that was given up.
+    async fn renew(&mut self, lanes: &[LaneId], owner: &str, ttl: Duration) -> Result<bool, LogError>;
 
     /// Gives the lease back.
     async fn release(&mut self, lanes: &[LaneId], owner: &str) -> Result<(), LogError>;

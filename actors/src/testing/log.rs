@@ -62,6 +62,22 @@ impl EventLog for MemoryLog {
         self.call(LogCall::Lease, work).await
     }
 
+    async fn renew(&mut self, lanes: &[LaneId], owner: &str, ttl: Duration) -> Result<bool, LogError> {
+        let work = |state: &mut State| {
+            let now_ms = state.now_ms;
+            let until_ms = now_ms.saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+            for lane in lanes {
+                let lease = &mut state.lane(lane).lease;
+                match lease {
+                    Some((holder, until)) if holder == owner && now_ms < *until => *until = until_ms,
+                    _ => return Ok(false),
+                }
+            }
+            Ok(true)
+        };
+        self.call(LogCall::Renew, work).await
+    }
+
     async fn release(&mut self, lanes: &[LaneId], owner: &str) -> Result<(), LogError> {
         let work = |state: &mut State| {
             for lane in lanes {

@@ -21,6 +21,8 @@ use crate::{
 pub enum LogCall {
     /// [`crate::ports::EventLog::lease`].
     Lease,
+    /// [`crate::ports::EventLog::renew`].
+    Renew,
     /// [`crate::ports::EventLog::release`].
     Release,
     /// [`crate::ports::EventLog::view`].

@@ -230,11 +230,18 @@ impl Node {
         }
     }
 
-    /// SIGTERM, then waits for the end.
+    /// SIGTERM.
+    pub(crate) fn begin_to_terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// SIGTERM, unless it ends already, then waits for the end.
     pub(crate) async fn terminate(&mut self) -> (ExitStatus, Duration) {
         let mut process = self.process.take().unwrap();
         let begun = Instant::now();
-        crate::servers::run(Command::new("kill").arg(process.id().to_string())).unwrap();
+        if process.try_wait().unwrap().is_none() {
+            crate::servers::run(Command::new("kill").arg(process.id().to_string())).unwrap();
+        }
         let status = wait_for("the node ends", Duration::from_secs(30), async || process.try_wait().unwrap()).await;
         (status, begun.elapsed())
     }

@@ -92,20 +92,11 @@ impl Target {
         self.url.parse::<url::Url>().unwrap().port().unwrap()
     }
 
-    /// Whose the destination is by the fence in the database; none before the first take-over.
-    pub(crate) async fn owner(&self) -> Option<String> {
-        let sql = "select owner from tidegate_watermark order by updated_at desc limit 1";
-        macro_rules! ask {
-            ($connection:ty) => {{
-                let mut connection = <$connection>::connect(&self.url).await.ok()?;
-                sqlx::query(sql).fetch_optional(&mut connection).await.ok()??.try_get(0).ok()
-            }};
-        }
-        match self.kind {
-            "postgres" => ask!(sqlx::PgConnection),
-            "mysql" => ask!(sqlx::MySqlConnection),
-            _ => ask!(sqlx::SqliteConnection),
-        }
+    /// How often the destination has changed hands, as the database knows it; none before the first take-over.
+    pub(crate) async fn epoch(&self) -> Option<i64> {
+        let integer = if self.kind == "mysql" { "signed" } else { "bigint" };
+        let sql = format!("select cast(epoch as {integer}), cast(epoch as {integer}) from tidegate_watermark");
+        self.pairs(&sql).await?.into_iter().map(|(epoch, _)| epoch).max()
     }
 
     /// How many messages have arrived; `None` where it can't be told now.

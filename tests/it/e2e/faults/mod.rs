@@ -74,12 +74,15 @@ impl Scene {
         }
     }
 
-    /// Which of the nodes writes to this database: by the fence in it, and by what they say of themselves.
+    /// Which of the nodes writes to this database: by the epoch in it, and by what they say of themselves.
     async fn writer(&self, target: &Target) -> Option<usize> {
-        let owner = target.owner().await?;
+        let epoch = target.epoch().await?;
         for (place, node) in self.nodes.iter().enumerate() {
-            if !node.stands_still() && node.destination(&target.name).await["owner"] == *owner {
-                return Some(place);
+            if !node.stands_still() {
+                let detail = node.destination(&target.name).await;
+                if detail["leased"] == true && detail["epoch"] == epoch {
+                    return Some(place);
+                }
             }
         }
         None

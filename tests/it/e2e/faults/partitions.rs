@@ -22,7 +22,7 @@ async fn a_node_cut_off_from_redis_but_not_from_the_databases_is_replaced_and_st
         let mut owned = Vec::new();
         for target in &targets {
             if scene.writer(target).await == Some(0) {
-                owned.push((target, target.owner().await.unwrap()));
+                owned.push((target, target.epoch().await.unwrap()));
             }
         }
         assert!(!owned.is_empty(), "it writes to something");
@@ -32,25 +32,22 @@ async fn a_node_cut_off_from_redis_but_not_from_the_databases_is_replaced_and_st
         for target in &targets {
             scene.wait_for_writer(target, 1).await;
         }
-        let mut written = Vec::new();
         for (target, _) in &owned {
-            written.push(cut_off.destination(&target.name).await["rows_written"].clone());
+            wait_for("it knows that it has no lease, although nobody can tell it", PATIENCE, async || {
+                (cut_off.destination(&target.name).await["leased"] == false).then_some(())
+            })
+            .await;
         }
         let sent = producers.sent();
         wait_until_sent(&producers, sent + 200).await;
         scene.wait_until_delivered(50).await;
-        for ((target, _), before) in owned.iter().zip(written) {
-            let after = cut_off.destination(&target.name).await["rows_written"].clone();
-            assert_eq!(after, before, "{}: written by a node without a lease", target.name);
+        for (target, epoch) in &owned {
+            let now = target.epoch().await.unwrap();
+            assert!(now > *epoch, "{}: the fence has moved from {epoch} to {now}", target.name);
+            assert_eq!(scene.writer(target).await, Some(1), "{}: the other node writes on", target.name);
         }
         wire.mend();
         cut_off.ready().await;
-        for (target, token) in &owned {
-            wait_for("it knows that it was replaced", PATIENCE, async || {
-                (cut_off.destination(&target.name).await["owner"] != **token).then_some(())
-            })
-            .await;
-        }
         // Back in service: the other one goes, and this one writes again.
         scene.nodes[1].kill();
         for target in &targets {

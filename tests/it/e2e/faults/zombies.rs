@@ -30,11 +30,11 @@ async fn zombies(target: Target, inside: &str) {
         zombie.start(&scene.installation);
         zombie.has_stopped().await;
         let begun = Instant::now();
-        let as_owner = target.owner().await.expect("it has written");
+        let epoch = target.epoch().await.expect("it has written");
         successor.start(&scene.installation);
         // A transaction that stands still is ended by the database, so that the successor gets its row.
         wait_for("the successor has taken over", PATIENCE, async || {
-            target.owner().await.filter(|owner| *owner != as_owner)
+            target.epoch().await.filter(|now| *now > epoch)
         })
         .await;
         let replaced = begun.elapsed();
@@ -43,7 +43,7 @@ async fn zombies(target: Target, inside: &str) {
         zombie.resume();
         wait_for("the zombie steps down", PATIENCE, async || {
             let detail = zombie.destination(&target.name).await;
-            (detail.is_object() && detail["owner"] != *as_owner).then_some(())
+            (detail.is_object() && (detail["leased"] == false || detail["epoch"] != epoch)).then_some(())
         })
         .await;
         if place == failpoint::BEFORE_TRANSACTION {
