@@ -24,7 +24,8 @@ async fn ten_rolling_restarts_fail_no_request() {
         scene.nodes[node].ready().await;
         scene.balancer.wait_for_healthy(2).await;
         let failed = producers.failed();
-        assert!(failed.is_empty(), "restart {restart}: {} requests failed, such as {:?}", failed.len(), failed[0]);
+        let first = failed.first().map(|failed| (failed.status, &failed.why, failed.at));
+        assert!(failed.is_empty(), "restart {restart}: {} requests failed, first {first:?}", failed.len());
     }
     let rate = producers.rate();
     println!("{} messages at {rate:.0} a second, none refused", producers.sent());

@@ -48,8 +48,11 @@ async fn zombies(target: Target, inside: &str) {
         .await;
         if place == failpoint::BEFORE_TRANSACTION {
             // The lease was looked at before it fell asleep: nothing but the fence stood in its way.
-            let refused = zombie.metric("tidegate_fence_rejections_total", &target.name).await;
-            assert!(refused >= 1.0, "the database has refused it");
+            wait_for("the database has refused it", PATIENCE, async || {
+                let refused = zombie.metric("tidegate_fence_rejections_total", &target.name).await;
+                (refused >= 1.0).then_some(())
+            })
+            .await;
         }
         wait_until_delivered(&target, 50).await;
         println!("{}: stopped at {place}: its successor had taken over after {replaced:?}", target.name);
