@@ -11,4 +11,5 @@ pub mod http;
 pub mod redis;
 pub mod registry;
 pub mod resources;
+pub mod systemd;
 pub mod world;

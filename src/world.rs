@@ -12,31 +12,38 @@ use serde_json::json;
 use tidegate_actors::{
     breaker::BreakerState,
     message::{Generation, StreamId},
-    ports::{Destination, EntryReader, EventLog, Fault, Housekeeping, LogError, Observe, World, WriteError},
+    ports::{
+        Destination, EntryReader, EventLog, Fault, GroupReader, Housekeeping, LogError, Observe, World, WriteError,
+    },
     route::{DestinationSpec, Topology},
     schema::TableSchema,
     status::{ActorKind, DestinationDetail, DestinationStatus},
-    transaction::{Committed, LaneId, TakenOver, Transaction, WatermarkRow},
+    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
 };
+use tokio::sync::watch;
 
 use crate::{
     databases,
     http::{DocumentReceiver, metrics},
     redis::{
-        Redis, RedisLog, RedisReader, dead,
+        Redis, RedisGroup, RedisLog, RedisReader, dead,
         memory::{self, MemoryGuard, Pressure},
         trim::{self, Retention},
     },
-    registry::{connection::connection, secrets::MasterKey},
-    resources::{Delivery, Document},
+    registry::{alarm::Alarm, connection::connection, secrets::MasterKey, watch::WatchState},
+    resources::Document,
 };
 
 /// What a node's actors are made from.
 pub struct NodeWorld {
+    /// This node's name: the consumer in the groups of parallel destinations.
+    pub node: Arc<str>,
     /// The log.
     pub redis: Redis,
     /// The registry.
     pub documents: DocumentReceiver,
+    /// How it relates to what Redis has, and what an operator must hear of.
+    pub registry: (watch::Receiver<WatchState>, watch::Receiver<Vec<Alarm>>),
     /// What destinations' passwords are sealed with.
     pub master_key: Option<Arc<MasterKey>>,
     /// What is kept after every destination has it.
@@ -50,7 +57,6 @@ pub struct NodeWorld {
 /// The part of the registry's document that the actors work by.
 #[must_use]
 pub fn topology(document: &Document) -> Topology {
-    let ordered = document.destinations.iter().filter(|destination| destination.delivery == Delivery::Ordered);
     let spec = |destination: &crate::resources::Destination| {
         let routes = document.routes.iter().filter(|route| route.destination == destination.name);
         Arc::new(DestinationSpec {
@@ -65,7 +71,7 @@ pub fn topology(document: &Document) -> Topology {
     Topology {
         version: document.version,
         installation: document.installation.as_str().into(),
-        destinations: ordered.map(spec).collect(),
+        destinations: document.destinations.iter().map(spec).collect(),
     }
 }
 
@@ -76,6 +82,10 @@ impl World for NodeWorld {
 
     fn reader(&self, _: &DestinationSpec) -> Box<dyn EntryReader> {
         Box::new(RedisReader::new(&self.redis))
+    }
+
+    fn group(&self, destination: &DestinationSpec) -> Box<dyn GroupReader> {
+        Box::new(RedisGroup::new(&self.redis, &destination.id, &self.node))
     }
 
     fn destination(&self, destination: &DestinationSpec) -> Box<dyn Destination> {
@@ -95,6 +105,7 @@ impl World for NodeWorld {
         Box::new(Keeper {
             redis: self.redis.clone(),
             documents: self.documents.clone(),
+            registry: self.registry.clone(),
             retention: self.retention,
             guard: MemoryGuard::new(soft, hard, Arc::clone(&self.full)),
             plans_swept: None,
@@ -141,12 +152,17 @@ impl Destination for Unusable {
     async fn commit(&mut self, _: &Transaction) -> Result<Committed, WriteError> {
         self.held()
     }
+
+    async fn write(&mut self, _: &[Statement]) -> Result<Committed, WriteError> {
+        self.held()
+    }
 }
 
 /// The janitor's work.
 struct Keeper {
     redis: Redis,
     documents: DocumentReceiver,
+    registry: (watch::Receiver<WatchState>, watch::Receiver<Vec<Alarm>>),
     retention: Retention,
     guard: MemoryGuard,
     plans_swept: Option<Instant>,
@@ -164,7 +180,12 @@ impl Housekeeping for Keeper {
         if let Some(ratio) = memory.ratio {
             metrics::redis_memory(ratio);
         }
-        let Some(document) = self.documents.borrow().clone() else { return Ok(json!({"memory_ratio": memory.ratio})) };
+        let (state, alarms) = (&self.registry.0, self.registry.1.borrow().clone());
+        // What must stay follows from the document that all nodes work by. Where Redis lost it, nothing is removed.
+        let whole = state.borrow().obstacle().is_none();
+        let Some(document) = self.documents.borrow().clone().filter(|_| whole) else {
+            return Ok(json!({"memory_ratio": memory.ratio, "alarms": alarms}));
+        };
         // Under pressure nothing is retained: only what some destination still has to get.
         let retention = match memory.pressure {
             Pressure::None => self.retention,
@@ -194,6 +215,7 @@ impl Housekeeping for Keeper {
             "memory_pressure": format!("{:?}", memory.pressure).to_lowercase(),
             "memory_full_in_s": memory.full_in.map(|time| time.as_secs()),
             "streams": streams,
+            "alarms": alarms,
         }))
     }
 }

@@ -3,6 +3,7 @@
 //! A thin shell: what a step does stands in [`crate::delivery`], when it may be done in [`crate::breaker`] and
 //! [`crate::retry`]. The actor runs the steps one after the other, renews the lease beside them, and publishes how it does.
 
+mod parallel;
 mod runner;
 
 use std::{
@@ -27,6 +28,7 @@ use crate::{
     stream_reader::StreamReader,
     transaction::LaneId,
 };
+pub use parallel::{ParallelActor, ParallelParts};
 use runner::Runner;
 
 /// How often a held destination looks whether it may go on.

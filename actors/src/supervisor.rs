@@ -20,11 +20,11 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     delivery::Limits,
-    destination::{Control, DestinationActor, Parts},
+    destination::{Control, DestinationActor, ParallelActor, ParallelParts, Parts},
     janitor::Janitor,
     placement::Assignment,
     ports::World,
-    route::{DestinationSpec, Topology},
+    route::{DeliveryMode, DestinationSpec, Topology},
     status::{ActorEnd, ActorKind, EndReason, EndSender, Place, StatusBoard, Vitals},
     stream_reader::StreamReader,
     supervisor_budget::RestartBudget,
@@ -110,7 +110,12 @@ impl Supervisor {
     /// Makes the units what the registry says.
     fn reconcile(&mut self) {
         let topology = self.topology.borrow_and_update().clone();
-        let wanted: HashSet<Arc<str>> = topology.destinations.iter().map(|spec| Arc::clone(&spec.id)).collect();
+        // A parallel destination is written by every node, unless it is a file of another's.
+        let elsewhere = |spec: &DestinationSpec| {
+            spec.mode == DeliveryMode::Parallel && spec.node.as_ref().is_some_and(|node| *node != self.node)
+        };
+        let here: Vec<_> = topology.destinations.iter().filter(|spec| !elsewhere(spec)).cloned().collect();
+        let wanted: HashSet<Arc<str>> = here.iter().map(|spec| Arc::clone(&spec.id)).collect();
         for (id, unit) in &mut self.units {
             if let Work::Destination(spec) = &unit.work
                 && !wanted.contains(id)
@@ -123,7 +128,7 @@ impl Supervisor {
         if !self.units.contains_key("janitor") {
             self.add("janitor".into(), Work::Janitor);
         }
-        for spec in &topology.destinations {
+        for spec in &here {
             let same = match self.units.get_mut(&spec.id) {
                 Some(unit) => match &unit.work {
                     Work::Destination(old) => old.revision == spec.revision && old.name == spec.name && !unit.leaving,
@@ -164,6 +169,10 @@ impl Supervisor {
 
     fn add(&mut self, id: Arc<str>, work: Work) {
         let places = match &work {
+            // It reads for itself: the entries are its own from the moment they are read.
+            Work::Destination(spec) if spec.mode == DeliveryMode::Parallel => {
+                vec![self.board.register(ActorKind::Destination, &spec.name)]
+            }
             Work::Destination(spec) => {
                 vec![
                     self.board.register(ActorKind::StreamReader, &spec.name),
@@ -208,23 +217,41 @@ impl Supervisor {
                 unit.control = Some(sender);
                 let (spec, limits) = (Arc::clone(spec), self.limits);
                 let (installation, node) = (Arc::clone(&topology.installation), Arc::clone(&self.node));
-                arbiter.spawn_fn(move || {
-                    let (Some(writer), Some(reader)) = (vitals.pop(), vitals.pop()) else { return };
-                    let reader = StreamReader::new(world.reader(&spec), reader).start();
-                    let parts = Parts {
-                        log: world.log(&spec),
-                        side: world.log(&spec),
-                        database: world.destination(&spec),
-                        reader,
-                        installation,
-                        node,
-                        control,
-                        limits,
-                        observer: world.observer(),
-                        vitals: writer,
-                    };
-                    DestinationActor::new(parts).start();
-                })
+                if spec.mode == DeliveryMode::Parallel {
+                    arbiter.spawn_fn(move || {
+                        let Some(vitals) = vitals.pop() else { return };
+                        let parts = ParallelParts {
+                            log: world.log(&spec),
+                            side: world.log(&spec),
+                            group: world.group(&spec),
+                            database: world.destination(&spec),
+                            installation,
+                            control,
+                            limits,
+                            observer: world.observer(),
+                            vitals,
+                        };
+                        ParallelActor::new(parts).start();
+                    })
+                } else {
+                    arbiter.spawn_fn(move || {
+                        let (Some(writer), Some(reader)) = (vitals.pop(), vitals.pop()) else { return };
+                        let reader = StreamReader::new(world.reader(&spec), reader).start();
+                        let parts = Parts {
+                            log: world.log(&spec),
+                            side: world.log(&spec),
+                            database: world.destination(&spec),
+                            reader,
+                            installation,
+                            node,
+                            control,
+                            limits,
+                            observer: world.observer(),
+                            vitals: writer,
+                        };
+                        DestinationActor::new(parts).start();
+                    })
+                }
             }
         };
         if !started {

@@ -19,7 +19,7 @@ use tidegate_actors::{
     message::{Generation, StreamId},
     ports::{Destination, Fault, WriteError},
     schema::TableSchema,
-    transaction::{Committed, LaneId, TakenOver, Transaction, WatermarkRow},
+    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
 };
 
 use self::session::{End, Session};
@@ -131,23 +131,37 @@ impl Destination for Sqlite {
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError> {
         self.transact(async |session| {
             bookkeeping::fence(session, &transaction.fence).await?;
-            let mut committed = Committed { exhumed: true, ..Committed::default() };
             if let Some(dead) = &transaction.exhume
                 && !bookkeeping::exhume(session, &transaction.fence.lane, dead).await?
             {
                 return Ok(End::Undo(Committed::default()));
             }
-            for (index, statement) in transaction.statements.iter().enumerate() {
-                let untouched = statements::write(session, index, statement).await?;
-                committed.untouched.extend(untouched.into_iter().map(|row| (index, row)));
-            }
+            let untouched = rows(session, &transaction.statements).await?;
             bookkeeping::supersede(session, &transaction.fence.lane, &transaction.supersede).await?;
             bookkeeping::bury(session, &transaction.fence.lane, &transaction.bury).await?;
             failpoint::reach(failpoint::INSIDE_SQLITE);
-            Ok(End::Commit(committed))
+            Ok(End::Commit(Committed { untouched, exhumed: true }))
         })
         .await
     }
+
+    async fn write(&mut self, statements: &[Statement]) -> Result<Committed, WriteError> {
+        self.transact(async |session| {
+            let untouched = rows(session, statements).await?;
+            Ok(End::Commit(Committed { untouched, exhumed: true }))
+        })
+        .await
+    }
+}
+
+/// Writes all statements' rows, in order; which of them touched nothing.
+async fn rows(session: &mut Session, statements: &[Statement]) -> Result<Vec<(usize, usize)>, WriteError> {
+    let mut untouched = Vec::new();
+    for (index, statement) in statements.iter().enumerate() {
+        let rows = statements::write(session, index, statement).await?;
+        untouched.extend(rows.into_iter().map(|row| (index, row)));
+    }
+    Ok(untouched)
 }
 
 /// Opens the file, then takes and gives back its write lock.

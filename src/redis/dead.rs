@@ -12,7 +12,7 @@ use tidegate_actors::{
 
 use super::{
     Link, Redis, StreamKeys,
-    log::{parse_generations, parse_position},
+    log::{is_parallel, parse_generations, parse_position},
     odd, scripts, unavailable,
 };
 
@@ -93,7 +93,8 @@ pub async fn ids(redis: &Redis, application: &str, destination: &str) -> Result<
         .map_err(|error| unavailable(&error))?;
     let order = parse_generations(generations.as_deref().unwrap_or_default()).ok_or_else(|| odd("meta"))?;
     let rank = |generation: &Generation| order.iter().position(|start| start.generation == *generation);
-    let position = lane.as_deref().and_then(parse_position);
+    // A payload of a parallel destination is the truth itself: there is no row, and no position that it would wait for.
+    let position = lane.as_deref().filter(|lane| !is_parallel(lane)).and_then(parse_position);
     let passed = |dead: &DeadId| {
         let place =
             |position: &Position| (rank(&dead.generation), dead.id) <= (rank(&position.generation), position.id);

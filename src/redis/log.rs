@@ -84,6 +84,11 @@ pub(crate) fn parse_position(text: &str) -> Option<Position> {
     Some(Position { generation: Generation::new(words.next()?), id: words.next()?.parse().ok()? })
 }
 
+/// Whether a lane, as it is stored, is one of a parallel destination.
+pub(crate) fn is_parallel(text: &str) -> bool {
+    text.split(' ').nth(4) == Some("parallel")
+}
+
 /// The streams that these lanes are on, each once, always in the same order so that two takers meet at the first.
 fn streams(lanes: &[LaneId]) -> Vec<(&str, &str)> {
     let mut streams: Vec<_> = lanes.iter().map(|lane| (&*lane.stream, &*lane.destination)).collect();
@@ -167,6 +172,20 @@ impl EventLog for RedisLog {
 
     async fn bind(&mut self, lane: &LaneId, token: &str) -> Result<(), LogError> {
         self.write("HSETNX", &self.keys.of(&lane.stream).bind(), &[bytes(&*lane.destination), bytes(token)]).await
+    }
+
+    async fn rebind(&mut self, lane: &LaneId, owner: &str, token: &str) -> Result<(), LogError> {
+        let keys = self.keys.of(&lane.stream);
+        let mine: u8 = self
+            .link
+            .run(async |mut connection| {
+                let mut call = scripts::REBIND.key(keys.bind());
+                call.key(keys.lease(&lane.destination)).arg(&*lane.destination).arg(owner).arg(token);
+                call.invoke_async(&mut connection).await
+            })
+            .await
+            .map_err(|error| unavailable(&error))?;
+        if mine == 1 { Ok(()) } else { Err(LogError::NotMine) }
     }
 
     async fn advance(&mut self, advance: &Advance) -> Result<(), LogError> {

@@ -18,8 +18,8 @@ use tidegate_actors::{
 
 use super::{
     Redis, dead, history,
-    log::{parse_generations, parse_position},
-    odd, sent,
+    log::{is_parallel, parse_generations, parse_position},
+    odd, sent, status,
     stream::entry,
     unavailable,
 };
@@ -201,6 +201,9 @@ async fn delivery(
         error: None,
         folded_into: None,
     };
+    if ground.lanes.get(&destination.id).is_some_and(|lane| is_parallel(lane)) {
+        return parallel(redis, application, route, destination, id, delivery).await;
+    }
     let position = ground.lanes.get(&destination.id).and_then(|text| parse_position(text));
     if !position.is_some_and(|position| ground.reached(&id.0, &position)) {
         return Ok(delivery);
@@ -229,6 +232,28 @@ async fn delivery(
             delivery.folded_into = Some(MessageId(later).to_string());
             delivery.rows = Some(0);
         }
+    }
+    Ok(delivery)
+}
+
+/// The same on a route of a parallel destination: its group knows what was handed out and what is acknowledged, and nobody
+/// when. A payload that is kept is the truth: no row says the same.
+async fn parallel(
+    redis: &Redis,
+    application: &str,
+    route: &RouteSpec,
+    destination: &Destination,
+    id: &MessageId,
+    mut delivery: RouteDelivery,
+) -> Result<RouteDelivery, LogError> {
+    let dead_id = DeadId { generation: id.0.generation.clone(), id: id.0.id, route: route.id.as_str().into() };
+    if let Some(letter) = dead::show(redis, application, &destination.id, &dead_id).await? {
+        delivery.status = Status::Dead;
+        delivery.attempts = Some(letter.attempts);
+        delivery.rows = Some(0);
+        delivery.error = Some(letter.reason);
+    } else if status::is_acknowledged(redis, application, &destination.id, id.0.id).await? {
+        delivery.status = Status::Delivered;
     }
     Ok(delivery)
 }

@@ -8,6 +8,7 @@
 pub mod append;
 pub mod connection;
 pub mod dead;
+pub mod group;
 pub mod history;
 pub mod keys;
 pub mod log;
@@ -16,6 +17,7 @@ pub mod members;
 pub mod memory;
 pub mod reader;
 pub mod registration;
+pub mod resume;
 mod scripts;
 mod sent;
 pub mod server;
@@ -30,6 +32,7 @@ use tidegate_actors::ports::LogError;
 pub use self::{
     append::RedisAppender,
     connection::Link,
+    group::RedisGroup,
     keys::{Keys, StreamKeys},
     log::RedisLog,
     reader::RedisReader,

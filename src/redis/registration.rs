@@ -26,6 +26,10 @@ impl StreamRegistration for Redis {
         registered.map(|_| ()).map_err(|error| StreamError(error.to_string()))
     }
 
+    async fn register_group(&mut self, application: &str, destination_id: &str) -> Result<(), StreamError> {
+        register_group(self, application, destination_id).await.map_err(|error| StreamError(error.to_string()))
+    }
+
     async fn unregister_route(&mut self, application: &str, route_id: &str) -> Result<(), StreamError> {
         unregister_route(self, application, route_id).await.map_err(|error| StreamError(error.to_string()))
     }
@@ -77,6 +81,30 @@ pub async fn register_route(
             .ok_or_else(|| RegistrationError::BadStart(text.clone()))?
             .to_string(),
     };
+    register(redis, application, route_id, destination_id, &wanted).await
+}
+
+/// Registers a route of a restored registry: a start that is still known stays, any other is the earliest entry there is.
+/// Where the destination stands already does not matter: it has begun at the earliest entry, too.
+///
+/// # Errors
+/// Redis is away.
+pub async fn restore_route(
+    redis: &Redis,
+    application: &str,
+    route_id: &str,
+    destination_id: &str,
+) -> Result<Position, RegistrationError> {
+    register(redis, application, route_id, destination_id, "restored").await
+}
+
+async fn register(
+    redis: &Redis,
+    application: &str,
+    route_id: &str,
+    destination_id: &str,
+    wanted: &str,
+) -> Result<Position, RegistrationError> {
     let keys = redis.keys().of(application);
     let token = random_token();
     let (outcome, generation, id): (String, String, String) = redis
@@ -84,7 +112,7 @@ pub async fn register_route(
         .run(async |mut connection| {
             let mut call = scripts::REGISTER.key(keys.stream());
             call.key(keys.meta()).key(keys.lanes()).key(keys.starts());
-            call.arg(&token).arg(route_id).arg(destination_id).arg(&wanted).invoke_async(&mut connection).await
+            call.arg(&token).arg(route_id).arg(destination_id).arg(wanted).invoke_async(&mut connection).await
         })
         .await
         .map_err(|error| unavailable(&error))?;
@@ -94,6 +122,25 @@ pub async fn register_route(
         "TOO_EARLY" => Err(RegistrationError::TooEarly(format!("at {generation}-{id}"))),
         _ => Err(odd("register").into()),
     }
+}
+
+/// Makes the consumer group of a parallel destination, where its lane begins, and marks the lane; to be called after the
+/// registration of a route. A group that is there already stays as it is.
+///
+/// # Errors
+/// Redis is away.
+pub async fn register_group(redis: &Redis, application: &str, destination_id: &str) -> Result<(), LogError> {
+    let keys = redis.keys().of(application);
+    let token = random_token();
+    redis
+        .link()
+        .run(async |mut connection| {
+            let mut call = scripts::GROUP.key(keys.stream());
+            call.key(keys.meta()).key(keys.lanes()).arg(&token).arg(destination_id);
+            call.invoke_async::<u8>(&mut connection).await.map(|_| ())
+        })
+        .await
+        .map_err(|error| unavailable(&error))
 }
 
 /// Forgets where a route starts.

@@ -32,7 +32,12 @@ draining!(MEMBERS, "members.lua");
 draining!(LEAVE, "leave.lua");
 draining!(REPORTS, "reports.lua");
 draining!(VERSION, "version.lua");
+draining!(REBIND, "rebind.lua");
+draining!(RESOLVE, "resolve.lua");
 draining!(CALL, "call.lua");
+draining!(GROUP, "group.lua");
+draining!(ACKNOWLEDGE, "acknowledge.lua");
+draining!(DEPARTED, "departed.lua");
 
 /// Takes new records in, and so is refused by a full Redis.
 pub(crate) static APPEND: LazyLock<Script> =

@@ -70,3 +70,36 @@ pub async fn lease_holder(redis: &Redis, application: &str, destination: &str) -
         .await
         .map_err(|error| unavailable(&error))
 }
+
+/// Whether an entry was handed out by a parallel destination's group and acknowledged since. A group that is not there has
+/// handed out nothing.
+///
+/// # Errors
+/// Redis is away.
+pub(super) async fn is_acknowledged(
+    redis: &Redis,
+    application: &str,
+    destination: &str,
+    entry: StreamId,
+) -> Result<bool, LogError> {
+    let key = redis.keys().of(application).stream();
+    let id = entry.to_string();
+    let asked: Result<(redis::streams::StreamInfoGroupsReply, Vec<redis::Value>), _> = redis
+        .link()
+        .run(async |mut connection| {
+            let mut pipe = redis::pipe();
+            pipe.cmd("XINFO").arg("GROUPS").arg(&key);
+            pipe.cmd("XPENDING").arg(&key).arg(destination).arg(&id).arg(&id).arg(1);
+            pipe.query_async(&mut connection).await
+        })
+        .await;
+    match asked {
+        Ok((groups, pending)) => {
+            let group = groups.groups.iter().find(|group| group.name == destination);
+            let handed_out = group.and_then(|group| group.last_delivered_id.parse::<StreamId>().ok());
+            Ok(pending.is_empty() && handed_out.is_some_and(|last| entry <= last))
+        }
+        Err(error) if error.code() == Some("NOGROUP") || error.to_string().contains("NOGROUP") => Ok(false),
+        Err(error) => Err(unavailable(&error)),
+    }
+}

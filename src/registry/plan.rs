@@ -101,7 +101,7 @@ pub fn plan(manifest: &Manifest, current: &Document, means: &Means<'_>) -> Resul
         apply_application(entry, &mut plan, means);
     }
     for entry in &manifest.destinations {
-        if let Err(mistake) = apply_destination(manifest, entry, &mut plan, means) {
+        if let Err(mistake) = apply_destination(manifest, entry, current, &mut plan, means) {
             mistakes.push(mistake);
         }
     }
@@ -178,12 +178,27 @@ fn apply_application(entry: &ApplicationEntry, plan: &mut Plan, means: &Means<'_
 fn apply_destination(
     manifest: &Manifest,
     entry: &DestinationEntry,
+    current: &Document,
     plan: &mut Plan,
     means: &Means<'_>,
 ) -> Result<(), Mistake> {
     let place = plan.document.destinations.iter().position(|known| known.name == entry.name);
     let known = place.map(|place| plan.document.destinations[place].clone());
     let id = known.as_ref().map_or_else(random_id, |known| known.id.clone());
+    // Where its streams stand is kept in another way by each, and neither can tell what the other has written.
+    let routed = current.routes.iter().any(|route| route.destination == entry.name);
+    if let Some(known) = known.as_ref().filter(|known| known.delivery != entry.delivery && routed) {
+        return Err(manifest.mistake(
+            entry.password_place,
+            format!(
+                "destination `{}` is {} and has routes: it can't become {} while it has; give it another name, or remove its \
+                 routes in an apply of its own first",
+                entry.name,
+                word(known.delivery),
+                word(entry.delivery)
+            ),
+        ));
+    }
     let password = sealed_password(entry, known.as_ref(), &id, means).map_err(|why| {
         manifest.mistake(entry.password_place, format!("the password of destination `{}`: {why}", entry.name))
     })?;
@@ -212,6 +227,13 @@ fn apply_destination(
     }
     plan.document.destinations[place] = wanted;
     Ok(())
+}
+
+fn word(delivery: Delivery) -> &'static str {
+    match delivery {
+        Delivery::Ordered => "ordered",
+        Delivery::Parallel => "parallel",
+    }
 }
 
 fn sealed_password(

@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use tidegate_actors::route::{RouteSpec, Start};
 
-use crate::resources::Document;
+use crate::resources::{Delivery, Destination, Document};
 
 /// Why a stream could not learn of a change, and what to do.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -24,6 +24,11 @@ pub trait StreamRegistration {
         destination_id: &str,
         start: &Start,
     ) -> Result<(), StreamError>;
+
+    /// Makes the consumer group of a parallel destination; after the registration of a route to it.
+    async fn register_group(&mut self, _application: &str, _destination_id: &str) -> Result<(), StreamError> {
+        Ok(())
+    }
 
     /// Forgets where a route begins.
     async fn unregister_route(&mut self, application: &str, route_id: &str) -> Result<(), StreamError>;
@@ -47,6 +52,10 @@ impl<S: StreamRegistration + ?Sized> StreamRegistration for Box<S> {
         (**self).register_route(application, route_id, destination_id, start).await
     }
 
+    async fn register_group(&mut self, application: &str, destination_id: &str) -> Result<(), StreamError> {
+        (**self).register_group(application, destination_id).await
+    }
+
     async fn unregister_route(&mut self, application: &str, route_id: &str) -> Result<(), StreamError> {
         (**self).unregister_route(application, route_id).await
     }
@@ -67,8 +76,11 @@ pub(super) async fn register_new(
     new: &Document,
 ) -> Result<(), StreamError> {
     for route in new.routes.iter().filter(|route| !has_route(old, route)) {
-        let Some(destination) = destination_id(new, route) else { continue };
-        streams.register_route(&route.application, &route.id, destination, &route.start).await?;
+        let Some(destination) = destination_of(new, route) else { continue };
+        streams.register_route(&route.application, &route.id, &destination.id, &route.start).await?;
+        if destination.delivery == Delivery::Parallel {
+            streams.register_group(&route.application, &destination.id).await?;
+        }
     }
     Ok(())
 }
@@ -111,8 +123,12 @@ fn has_route(document: &Document, route: &RouteSpec) -> bool {
     document.routes.iter().any(|known| known.id == route.id && known.application == route.application)
 }
 
+fn destination_of<'a>(document: &'a Document, route: &RouteSpec) -> Option<&'a Destination> {
+    document.destinations.iter().find(|known| known.name == route.destination)
+}
+
 fn destination_id<'a>(document: &'a Document, route: &RouteSpec) -> Option<&'a str> {
-    document.destinations.iter().find(|known| known.name == route.destination).map(|known| known.id.as_str())
+    destination_of(document, route).map(|known| known.id.as_str())
 }
 
 /// No streams at all: for a registry that nothing delivers from yet.

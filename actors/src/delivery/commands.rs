@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Delivery, LaneState, Trouble, database, log};
+use super::{Delivery, LaneState, Trouble, database, decisions::LOST, log};
 use crate::{
-    compose::{Piece, Starts, compose},
+    compose::{Piece, Plans, Starts, compose},
     message::{Action, Message, Position, StreamId},
     ports::{Advance, Command, DeadLetter, LogError, Rejection, WriteError},
     transaction::{DeadId, Fence, Transaction},
@@ -24,6 +24,8 @@ impl Delivery {
                 match &command {
                     Command::Redrive { dead, force } => self.redrive(lane, dead, *force).await?,
                     Command::Discard { dead } => self.exhume(lane, dead, Vec::new()).await.map(|_| ())?,
+                    // Applied already (the last step's answer was lost), or nothing waits for it.
+                    Command::Resume { .. } => {}
                 }
                 log(self.limits.log, &self.progress, self.log.finish(&name, &command)).await?;
             }
@@ -42,9 +44,13 @@ impl Delivery {
             let why = format!("a later record of this key ({by}) was written; use --force to write this one over it");
             return self.redrive_failed(lane, letter, None, why).await;
         }
+        if letter.reason.code == LOST {
+            let why = letter.reason.message.clone();
+            return self.redrive_failed(lane, letter, None, why).await;
+        }
         // The table may have been mended since the record was refused.
         self.read_tables().await?;
-        let composed = match self.compose_one(lane, &letter) {
+        let composed = match compose_one(&self.lanes[lane].lane.stream, self.plans.as_ref(), &letter) {
             Ok(statements) => statements,
             Err(reason) => {
                 let why = reason.message.clone();
@@ -59,52 +65,6 @@ impl Delivery {
             }
             Err(trouble) => Err(trouble),
         }
-    }
-
-    fn compose_one(&self, lane: usize, letter: &DeadLetter) -> Result<Vec<crate::transaction::Statement>, Rejection> {
-        let state = &self.lanes[lane];
-        let gone = |message: &str| Rejection {
-            statement: None,
-            row: None,
-            code: "other".into(),
-            column: None,
-            message: message.into(),
-        };
-        let plans = self.plans.as_ref().ok_or_else(|| gone("the destination's tables are not known yet"))?;
-        let plan = plans
-            .of_route(&letter.dead.route)
-            .ok_or_else(|| gone("the route of this dead letter no longer exists; discard it"))?;
-        let message = Message {
-            id: letter.dead.id,
-            topic: letter.topic.as_str().into(),
-            action: Action::parse(&letter.action).ok_or_else(|| gone("its action is unknown"))?,
-            key: letter.key.as_deref().map(Into::into),
-            own_id: None,
-            traceparent: None,
-            data: letter.data.as_str().into(),
-        };
-        let piece = Piece {
-            application: &state.lane.stream,
-            generation: &letter.dead.generation,
-            messages: &[&message],
-            starts: &Starts::default(),
-            refused: &std::collections::BTreeMap::new(),
-            dead: &crate::compose::DeadKeys::new(),
-            fold: false,
-        };
-        let composed = compose(&piece, plans);
-        if !composed.plans.contains(&plan) {
-            let why = format!(
-                "the route does not take topic `{}` of this application any more; let it take the topic again, or discard this",
-                letter.topic
-            );
-            return Err(gone(&why));
-        }
-        if let Some(refused) = composed.refused.into_iter().find(|refused| refused.plan == plan) {
-            return Err(refused.reason);
-        }
-        let table = &plans.get(plan).mapping.plan;
-        Ok(composed.statements.into_iter().filter(|statement| Arc::ptr_eq(&statement.plan, table)).collect())
     }
 
     /// Takes a dead row back and writes these statements, all or nothing. `Some`: the database refused them.
@@ -192,4 +152,54 @@ impl LaneState {
         self.superseded.extend(obsolete.iter().cloned());
         obsolete
     }
+}
+
+/// What a redrive of this dead letter writes, by the route as it is now.
+pub(super) fn compose_one(
+    application: &str,
+    plans: Option<&Plans>,
+    letter: &DeadLetter,
+) -> Result<Vec<crate::transaction::Statement>, Rejection> {
+    let gone = |message: &str| Rejection {
+        statement: None,
+        row: None,
+        code: "other".into(),
+        column: None,
+        message: message.into(),
+    };
+    let plans = plans.ok_or_else(|| gone("the destination's tables are not known yet"))?;
+    let plan = plans
+        .of_route(&letter.dead.route)
+        .ok_or_else(|| gone("the route of this dead letter no longer exists; discard it"))?;
+    let message = Message {
+        id: letter.dead.id,
+        topic: letter.topic.as_str().into(),
+        action: Action::parse(&letter.action).ok_or_else(|| gone("its action is unknown"))?,
+        key: letter.key.as_deref().map(Into::into),
+        own_id: None,
+        traceparent: None,
+        data: letter.data.as_str().into(),
+    };
+    let piece = Piece {
+        application,
+        generation: &letter.dead.generation,
+        messages: &[&message],
+        starts: &Starts::default(),
+        refused: &std::collections::BTreeMap::new(),
+        dead: &crate::compose::DeadKeys::new(),
+        fold: false,
+    };
+    let composed = compose(&piece, plans);
+    if !composed.plans.contains(&plan) {
+        let why = format!(
+            "the route does not take topic `{}` of this application any more; let it take the topic again, or discard this",
+            letter.topic
+        );
+        return Err(gone(&why));
+    }
+    if let Some(refused) = composed.refused.into_iter().find(|refused| refused.plan == plan) {
+        return Err(refused.reason);
+    }
+    let table = &plans.get(plan).mapping.plan;
+    Ok(composed.statements.into_iter().filter(|statement| Arc::ptr_eq(&statement.plan, table)).collect())
 }

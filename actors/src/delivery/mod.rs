@@ -3,15 +3,21 @@
 //! This is the part of a [`crate::destination`] actor that talks to the world, without actix: every method is one step that
 //! either succeeds or says in [`Trouble`] what has to happen first. Calling it again after trouble is always right.
 
+mod claims;
 mod commands;
+mod cuts;
+mod decisions;
 mod lease;
+mod parallel;
 mod passed;
 mod pieces;
 mod take_over;
 
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
+pub use claims::{Claims, Step};
 pub use lease::LeaseClock;
+pub use parallel::ParallelDelivery;
 
 use crate::{
     compose::{DeadKeys, Plans, Starts},
@@ -46,6 +52,8 @@ pub struct Limits {
     pub catalogue_age: Duration,
     /// Most entries in one batch.
     pub batch_entries: usize,
+    /// How long a consumer of a parallel destination may have an entry in hand before another one takes it over.
+    pub claim_idle: Duration,
 }
 
 impl Default for Limits {
@@ -61,6 +69,7 @@ impl Default for Limits {
             hung: Duration::from_secs(20),
             catalogue_age: Duration::from_secs(5),
             batch_entries: 2_000,
+            claim_idle: Duration::from_secs(30),
         }
     }
 }
@@ -94,7 +103,7 @@ impl From<LogError> for Trouble {
             LogError::Unavailable(why) => Self::Log(why),
             LogError::NotMine => Self::StandBy,
             LogError::NewVersion => Self::NewVersion,
-            LogError::NewGeneration | LogError::NoSuchEntry(_) => Self::TakeOver(error.to_string()),
+            LogError::NewGeneration | LogError::NoSuchEntry(_) | LogError::NoGroup => Self::TakeOver(error.to_string()),
         }
     }
 }
@@ -107,12 +116,6 @@ impl From<WriteError> for Trouble {
             WriteError::Reject(rejection) => Self::Hold(rejection.message),
             WriteError::Fenced => Self::TakeOver(error.to_string()),
         }
-    }
-}
-
-impl From<Gap> for Trouble {
-    fn from(gap: Gap) -> Self {
-        Self::Hold(gap.to_string())
     }
 }
 
@@ -184,6 +187,8 @@ pub struct Delivery {
     plans: Option<Plans>,
     in_doubt: Option<passed::Passed>,
     unsent: Option<Advance>,
+    /// The gap that was counted last.
+    gap: Option<(LaneId, Gap)>,
     attempts: u32,
     counts: Counts,
 }
@@ -217,6 +222,7 @@ impl Delivery {
             plans: None,
             in_doubt: None,
             unsent: None,
+            gap: None,
             attempts: 0,
             counts: Counts::default(),
         }
@@ -259,16 +265,7 @@ impl Delivery {
     /// The lanes that this destination's routes ask for.
     #[must_use]
     pub fn wanted_lanes(&self) -> Vec<LaneId> {
-        let mut streams: Vec<&str> = self.spec.routes.iter().map(|route| route.application.as_str()).collect();
-        streams.sort_unstable();
-        streams.dedup();
-        let lane = |stream: &str| LaneId {
-            installation: Arc::clone(&self.installation),
-            destination: Arc::clone(&self.spec.id),
-            stream: stream.into(),
-            part: "main".into(),
-        };
-        streams.into_iter().map(lane).collect()
+        lanes_of(&self.spec, &self.installation)
     }
 
     /// Forgets what it believes to own; the next step takes over.
@@ -301,6 +298,20 @@ impl Delivery {
         self.lease.lost();
         self.taken = false;
     }
+}
+
+/// The lanes that a destination's routes ask for.
+fn lanes_of(spec: &DestinationSpec, installation: &Arc<str>) -> Vec<LaneId> {
+    let mut streams: Vec<&str> = spec.routes.iter().map(|route| route.application.as_str()).collect();
+    streams.sort_unstable();
+    streams.dedup();
+    let lane = |stream: &str| LaneId {
+        installation: Arc::clone(installation),
+        destination: Arc::clone(&spec.id),
+        stream: stream.into(),
+        part: "main".into(),
+    };
+    streams.into_iter().map(lane).collect()
 }
 
 /// Runs one call to the database under its time limit.

@@ -2,22 +2,23 @@
 //! 10 and 11).
 
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{Delivery, Trouble, database, log, now_ms, passed::Passed};
+use super::{
+    Delivery, Trouble,
+    cuts::{Cuts, Refusals, Written},
+    database, log, now_ms,
+    passed::Passed,
+};
 use crate::{
-    compose::{Composed, Piece, compose},
+    compose::{Composed, Piece, Plans, compose},
     failpoint,
     message::{Message, Position, StreamId},
-    ports::{Advance, Batch, BatchRecord, DeadLetter, Entry, Rejection, WriteError},
+    ports::{Advance, Batch, BatchRecord, DeadLetter, Entry, WriteError},
     transaction::{DeadId, Fence, Transaction},
 };
-
-/// Rejections of the piece in hand: (message, plan) → why.
-type Refusals = BTreeMap<(usize, usize), Rejection>;
 
 impl Delivery {
     /// Writes what of this batch is not written yet. After trouble it can be called again with the same batch.
@@ -34,35 +35,17 @@ impl Delivery {
         if batch.after > self.lanes[lane].last_id {
             return Err(Trouble::TakeOver("a batch that does not follow where the lane stands".into()));
         }
-        // Where pieces end: a refused piece is halved, or cut around the row that is at fault where that is known. What
-        // cannot be read holds the lane, but not what comes before it.
-        let mut ends = vec![batch.entries.len()];
-        ends.extend(batch.entries.iter().position(|entry| matches!(entry, Entry::Unknown { .. })));
-        let mut refused = Refusals::new();
-        let mut suspects = Suspects::default();
-        let mut next = 0;
+        // What cannot be read holds the lane, but not what comes before it.
+        let unknown = batch.entries.iter().position(|entry| matches!(entry, Entry::Unknown { .. }));
+        let (mut cuts, mut next) = (Cuts::new(batch.entries.len(), unknown), 0);
         loop {
             let done = self.lanes[lane].last_id;
             next += batch.entries[next..].iter().take_while(|entry| entry.id() <= done).count();
-            ends.retain(|end| *end > next);
-            let Some(&end) = ends.last() else { return Ok(()) };
-            let messages = messages(&batch.entries[next..end])?;
-            match self.write_piece(lane, &messages, batch.entries[end - 1].id(), &refused).await? {
-                Written::All => (refused, suspects) = Default::default(),
-                Written::Refused { at: Some((_, plan)), reason, .. } if messages.len() == 1 => {
-                    refused.insert((0, plan), reason);
-                }
-                Written::Refused { at: None, reason, plans } if messages.len() == 1 => {
-                    suspects.accuse(&mut refused, plans, reason);
-                }
-                Written::Refused { at: Some((folded, _)), .. } => {
-                    // A folded change is unfolded by halves: any of its messages may be the one at fault.
-                    let cut = next + folded[folded.len() / 2];
-                    ends.extend((folded.len() == 1).then_some(cut + 1));
-                    ends.extend((cut > next).then_some(cut));
-                }
-                Written::Refused { at: None, .. } => ends.push(next + messages.len() / 2),
-            }
+            let Some(piece) = cuts.piece(next) else { return Ok(()) };
+            let last = batch.entries[piece.end - 1].id();
+            let messages = messages(&batch.entries[piece])?;
+            let written = self.write_piece(lane, &messages, last, &cuts.refused).await?;
+            cuts.learn(written);
         }
     }
 
@@ -89,11 +72,12 @@ impl Delivery {
             self.read_tables().await?;
         }
         let mut composed = self.compose(lane, messages, refused);
-        if self.catalogue_may_be_stale(&composed) {
+        if may_be_stale(self.plans.as_ref(), &composed, self.limits.catalogue_age) {
             self.read_tables().await?;
             composed = self.compose(lane, messages, refused);
         }
-        let letters = self.letters(lane, messages, &composed);
+        let application = &self.lanes[lane].lane.stream;
+        let letters = letters(self.plans.as_ref(), &composed, messages, application, self.attempts + 1);
         if !letters.is_empty() {
             let state = &mut self.lanes[lane];
             state.kept.extend(letters.iter().map(|letter| letter.dead.clone()));
@@ -134,7 +118,7 @@ impl Delivery {
             }
             Err(WriteError::Reject(reason)) => {
                 self.attempts = 0;
-                Ok(Written::Refused { at: source_of(&composed, &reason), reason, plans: composed.plans })
+                Ok(Written::refused(&composed, reason))
             }
             Err(WriteError::Retry(fault)) => {
                 self.in_doubt = Some(passed);
@@ -181,38 +165,6 @@ impl Delivery {
             fold: messages.len() > 1,
         };
         self.plans.as_ref().map_or_else(Composed::default, |plans| compose(&piece, plans))
-    }
-
-    /// A row is not given up by a catalogue that may have changed since it was read.
-    fn catalogue_may_be_stale(&self, composed: &Composed) -> bool {
-        let Some(plans) = &self.plans else { return true };
-        composed
-            .refused
-            .iter()
-            .any(|refused| refused.by_mapping && plans.get(refused.plan).read_at.elapsed() > self.limits.catalogue_age)
-    }
-
-    fn letters(&self, lane: usize, messages: &[&Message], composed: &Composed) -> Vec<DeadLetter> {
-        let Some(plans) = &self.plans else { return Vec::new() };
-        let letter = |(refused, row): (&crate::compose::Refused, &crate::transaction::DeadRow)| {
-            let (message, route) = (messages[refused.message], &plans.get(refused.plan).route);
-            DeadLetter {
-                dead: row.dead.clone(),
-                application: self.lanes[lane].lane.stream.to_string(),
-                route_name: route.name.clone(),
-                topic: message.topic.to_string(),
-                action: message.action.as_str().into(),
-                key: message.key.as_deref().map(Into::into),
-                data: message.data.to_string(),
-                table: route.table.clone(),
-                reason: refused.reason.clone(),
-                attempts: self.attempts + 1,
-                at_ms: now_ms(),
-                redrive_error: None,
-                superseded_by: row.superseded_by,
-            }
-        };
-        composed.refused.iter().zip(&composed.bury).map(letter).collect()
     }
 
     #[allow(clippy::too_many_arguments, reason = "one place that ties a commit to its record")]
@@ -263,44 +215,40 @@ impl Delivery {
     }
 }
 
-/// What became of a piece.
-enum Written {
-    /// It is in the database.
-    All,
-    /// The database refused it; `at` are the messages of the change at fault, and its plan, where that is known. `plans`
-    /// are all that had something to do with the piece.
-    Refused { at: Option<(Vec<usize>, usize)>, reason: Rejection, plans: Vec<usize> },
+/// A row is not given up by a catalogue that may have changed since it was read.
+pub(super) fn may_be_stale(plans: Option<&Plans>, composed: &Composed, age: Duration) -> bool {
+    let Some(plans) = plans else { return true };
+    composed.refused.iter().any(|refused| refused.by_mapping && plans.get(refused.plan).read_at.elapsed() > age)
 }
 
-/// Whose fault it is that the commit of a single message is refused (a deferred constraint), where the database does not
-/// tell: each route is left out in its turn, and where that is of no use, all are.
-#[derive(Default)]
-struct Suspects {
-    waiting: Option<Vec<usize>>,
-    all: Vec<usize>,
-}
-
-impl Suspects {
-    fn accuse(&mut self, refused: &mut Refusals, plans: Vec<usize>, reason: Rejection) {
-        let waiting = self.waiting.get_or_insert_with(|| {
-            self.all = plans.into_iter().filter(|plan| !refused.contains_key(&(0, *plan))).collect();
-            self.all.iter().copied().rev().collect()
-        });
-        refused.retain(|(_, plan), _| !self.all.contains(plan));
-        match waiting.pop().filter(|_| self.all.len() > 1) {
-            Some(next) => drop(refused.insert((0, next), reason)),
-            None => refused.extend(self.all.iter().map(|plan| ((0, *plan), reason.clone()))),
+/// The payloads of what is given up here.
+pub(super) fn letters(
+    plans: Option<&Plans>,
+    composed: &Composed,
+    messages: &[&Message],
+    application: &str,
+    attempts: u32,
+) -> Vec<DeadLetter> {
+    let Some(plans) = plans else { return Vec::new() };
+    let letter = |(refused, row): (&crate::compose::Refused, &crate::transaction::DeadRow)| {
+        let (message, route) = (messages[refused.message], &plans.get(refused.plan).route);
+        DeadLetter {
+            dead: row.dead.clone(),
+            application: application.to_owned(),
+            route_name: route.name.clone(),
+            topic: message.topic.to_string(),
+            action: message.action.as_str().into(),
+            key: message.key.as_deref().map(Into::into),
+            data: message.data.to_string(),
+            table: route.table.clone(),
+            reason: refused.reason.clone(),
+            attempts,
+            at_ms: now_ms(),
+            redrive_error: None,
+            superseded_by: row.superseded_by,
         }
-    }
-}
-
-fn source_of(composed: &Composed, reason: &Rejection) -> Option<(Vec<usize>, usize)> {
-    let rows = composed.sources.get(reason.statement?)?;
-    match (reason.row, rows.as_slice()) {
-        (Some(row), _) => rows.get(row).cloned(),
-        (None, [only]) => Some(only.clone()),
-        (None, _) => None,
-    }
+    };
+    composed.refused.iter().zip(&composed.bury).map(letter).collect()
 }
 
 /// The messages of these entries, up to the first that is not one.

@@ -6,14 +6,16 @@ use std::{
     time::Instant,
 };
 
-use super::{Delivery, LaneState, Trouble, database, log, random_token};
+use super::{Delivery, LaneState, Limits, Trouble, database, log, random_token};
 use crate::{
     compose::{DeadKeys, Plan, Plans, Starts},
     failpoint,
     lane::{ResumePoint, resume},
     mapping::Mapping,
     message::{Generation, Position, StreamId},
-    ports::{Advance, BatchRecord, LaneView, LogError, PlanRecord, WriteError},
+    ports::{Advance, BatchRecord, Destination, EventLog, LaneView, LogError, PlanRecord, WriteError},
+    progress::Progress,
+    route::DestinationSpec,
     transaction::{DeadId, LaneId, TakenOver},
 };
 
@@ -58,19 +60,20 @@ impl Delivery {
 
     async fn take_lane(&mut self, lane: LaneId, view: LaneView, taken: &TakenOver) -> Result<LaneState, Trouble> {
         let (setup, short, progress) = (self.limits.setup, self.limits.log, self.progress.clone());
-        match &view.bind {
-            None => log(short, &progress, self.log.bind(&lane, &taken.bind)).await?,
-            Some(bound) if *bound != taken.bind => {
-                return Err(Trouble::Hold(format!(
-                    "this is not the database that destination `{}` was bound to: point it back to the old one, or \
-                     register this one under a new name",
-                    self.spec.name
-                )));
-            }
-            Some(_) => {}
+        let lane_text = lane.to_string();
+        if view.bind.is_none() {
+            log(short, &progress, self.log.bind(&lane, &taken.bind)).await?;
         }
-        let ResumePoint { generation, id, insert, until } =
-            resume(&view, &taken.rows, &lane.to_string()).inspect_err(|_| self.counts.gaps += 1)?;
+        let foreign = view.bind.as_ref().is_some_and(|bound| *bound != taken.bind);
+        let resumed = resume(&view, &taken.rows, &lane_text);
+        if let (Err(gap), false) = (&resumed, foreign) {
+            self.count_gap(&lane, gap);
+        }
+        let point = match resumed {
+            Ok(point) if !foreign => point,
+            resumed => return Err(self.decide(&lane, &view, taken, foreign, resumed.err()).await?),
+        };
+        let ResumePoint { generation, id, insert, until } = point;
         if insert {
             let call = self.database.begin_lane(&lane, &generation, &self.owner, id);
             database(setup, &progress, "the beginning of a lane", call).await?;
@@ -78,10 +81,10 @@ impl Delivery {
         }
         let newest = view.generations.last().map_or_else(|| generation.clone(), |newest| newest.generation.clone());
         // A payload without a row is void: its message was written after all, before the last owner went.
-        let lane_text = lane.to_string();
         let rows: HashSet<&DeadId> =
             taken.dead.iter().filter(|(of, _)| *of == lane_text).map(|(_, row)| &row.dead).collect();
         let kept = log(short, &progress, self.log.dead_ids(&lane)).await?;
+        self.mourn(&lane, taken, &kept).await?;
         let void: Vec<_> = kept.into_iter().filter(|dead| !rows.contains(dead)).collect();
         let claim = Advance {
             lane: lane.clone(),
@@ -125,38 +128,52 @@ impl Delivery {
 
     /// Compiles the routes against the tables as they stand now.
     pub(super) async fn read_tables(&mut self) -> Result<(), Trouble> {
-        let (setup, short, progress) = (self.limits.setup, self.limits.log, self.progress.clone());
-        let mut list: Vec<Plan> = Vec::with_capacity(self.spec.routes.len());
-        for route in self.spec.routes.clone() {
-            let read_at = Instant::now();
-            let found = database(setup, &progress, "the catalogue", self.database.table(&route.table)).await;
-            let table = match found {
-                Err(WriteError::Hold(fault)) => {
-                    return Err(Trouble::Hold(format!("route `{}`: {}", route.name, fault.message)));
-                }
-                other => other?,
-            };
-            let record = PlanRecord { route: (*route).clone(), table };
-            let digest = digest(&record);
-            for state in self.lanes.iter().filter(|state| *state.lane.stream == *route.application) {
-                log(short, &progress, self.log.keep_plan(&state.lane, &digest, &record)).await?;
-            }
-            let number = list
-                .iter()
-                .find(|plan| {
-                    plan.mapping.plan.table.name == record.table.name
-                        && plan.mapping.plan.table.schema == record.table.schema
-                })
-                .map_or(list.len(), |plan| plan.table);
-            let mapping = Mapping::compile(&route, record.table).map_err(|errors| {
-                let sentences: Vec<_> = errors.iter().map(ToString::to_string).collect();
-                Trouble::Hold(sentences.join("; "))
-            })?;
-            list.push(Plan { route, mapping, digest, table: number, read_at });
-        }
-        self.plans = Some(Plans::new(list));
+        let lanes: Vec<_> = self.lanes.iter().map(|state| &state.lane).collect();
+        let (log, database) = (&mut *self.log, &mut *self.database);
+        self.plans = Some(compile(&self.spec, &lanes, log, database, self.limits, &self.progress).await?);
         Ok(())
     }
+}
+
+/// Compiles a destination's routes against the tables as they stand now, and keeps what is needed to tell later what was
+/// sent.
+pub(super) async fn compile(
+    spec: &DestinationSpec,
+    lanes: &[&LaneId],
+    log: &mut dyn EventLog,
+    database: &mut dyn Destination,
+    limits: Limits,
+    progress: &Progress,
+) -> Result<Plans, Trouble> {
+    let mut list: Vec<Plan> = Vec::with_capacity(spec.routes.len());
+    for route in spec.routes.clone() {
+        let read_at = Instant::now();
+        let found = super::database(limits.setup, progress, "the catalogue", database.table(&route.table)).await;
+        let table = match found {
+            Err(WriteError::Hold(fault)) => {
+                return Err(Trouble::Hold(format!("route `{}`: {}", route.name, fault.message)));
+            }
+            other => other?,
+        };
+        let record = PlanRecord { route: (*route).clone(), table };
+        let digest = digest(&record);
+        for lane in lanes.iter().filter(|lane| *lane.stream == *route.application) {
+            super::log(limits.log, progress, log.keep_plan(lane, &digest, &record)).await?;
+        }
+        let number = list
+            .iter()
+            .find(|plan| {
+                plan.mapping.plan.table.name == record.table.name
+                    && plan.mapping.plan.table.schema == record.table.schema
+            })
+            .map_or(list.len(), |plan| plan.table);
+        let mapping = Mapping::compile(&route, record.table).map_err(|errors| {
+            let sentences: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            Trouble::Hold(sentences.join("; "))
+        })?;
+        list.push(Plan { route, mapping, digest, table: number, read_at });
+    }
+    Ok(Plans::new(list))
 }
 
 /// A short digest that is the same for the same route and table on every node (FNV-1a, 64 bits: it only has to tell a

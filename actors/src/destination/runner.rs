@@ -25,9 +25,9 @@ use crate::{
 };
 
 /// A write that takes longer than this makes the next batches smaller; one that takes less than a quarter, larger again.
-const SLOW_WRITE: Duration = Duration::from_secs(2);
+pub(super) const SLOW_WRITE: Duration = Duration::from_secs(2);
 /// No batch is made smaller than this.
-const SMALLEST_BATCH: usize = 50;
+pub(super) const SMALLEST_BATCH: usize = 50;
 
 /// How long a node that is not to write looks at nothing, if the supervisor has nothing to say.
 const STAND_BY: Duration = Duration::from_secs(5);
@@ -56,7 +56,7 @@ pub(super) struct Runner {
 }
 
 /// Returns when the supervisor has something to say.
-async fn told(control: &mut watch::Receiver<Control>) {
+pub(super) async fn told(control: &mut watch::Receiver<Control>) {
     match control.changed().await {
         Ok(()) => control.mark_changed(),
         // The supervisor is gone: the node is shutting down without us. Nothing to learn; do not spin.
@@ -112,7 +112,12 @@ impl Runner {
         }
         if !self.delivery.is_taken() {
             (self.batch, self.ahead) = (None, None);
-            self.delivery.take_over().await?;
+            let gaps = self.delivery.counts().gaps;
+            let taken = self.delivery.take_over().await;
+            if self.delivery.counts().gaps > gaps {
+                self.observer.gap(&self.name());
+            }
+            taken?;
             // The database answered. Whether it takes writes is still to be seen: no failure is forgotten for this.
             self.breaker.on_probe(Instant::now(), Ok(()));
             self.commands_at = now;
@@ -178,10 +183,9 @@ impl Runner {
             ReadOutcome::NewGeneration(lane) => {
                 Err(Trouble::TakeOver(format!("the stream of `{}` has a new generation", lane.stream)))
             }
-            ReadOutcome::Gap { after, trimmed, .. } => {
-                self.observer.gap(&self.name());
-                self.delivery.stand_down();
-                Err(crate::lane::Gap { after, trimmed }.into())
+            // The take-over finds it too, and whether somebody has decided.
+            ReadOutcome::Gap { lane, .. } => {
+                Err(Trouble::TakeOver(format!("the stream of `{}` has a gap", lane.stream)))
             }
         }
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     message::{Generation, StreamId},
     schema::TableSchema,
-    transaction::{Committed, LaneId, TakenOver, Transaction, WatermarkRow},
+    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
 };
 
 /// Why a database did not do what it was asked.
@@ -80,7 +80,7 @@ impl std::fmt::Display for Rejection {
     }
 }
 
-/// One ordered destination's database. One transaction at a time; connects when it must.
+/// One destination's database. One transaction at a time; connects when it must.
 #[async_trait(?Send)]
 pub trait Destination {
     /// The cheapest question that proves the database answers and takes writes from us.
@@ -110,4 +110,9 @@ pub trait Destination {
 
     /// Writes one transaction.
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError>;
+
+    /// Writes these statements in one transaction of their own, without a fence and without any table of ours: for a
+    /// parallel destination. All or nothing, as with [`Destination::commit`]; whether a write took place whose answer was
+    /// lost is unknown, and it may be done again.
+    async fn write(&mut self, statements: &[Statement]) -> Result<Committed, WriteError>;
 }

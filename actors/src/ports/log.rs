@@ -30,6 +30,9 @@ pub enum LogError {
     /// The id is not in the stream (any more).
     #[error("entry {0} is not in the stream")]
     NoSuchEntry(StreamId),
+    /// The consumer group of a parallel destination is not there (any more): make it again.
+    #[error("the consumer group is gone")]
+    NoGroup,
 }
 
 /// One generation of a stream and the id it starts after.
@@ -159,6 +162,11 @@ pub enum Command {
         /// Which.
         dead: DeadId,
     },
+    /// Go on from this place. Only a lane that waits for such a decision is moved, so a second one does nothing.
+    Resume {
+        /// Everything up to here is passed, everything after it is sent.
+        to: Position,
+    },
 }
 
 /// The event log as the owner of one destination sees it. Short calls only; reading is [`EntryReader`].
@@ -179,6 +187,9 @@ pub trait EventLog {
 
     /// Stores the bind token of the lane's database, once.
     async fn bind(&mut self, lane: &LaneId, token: &str) -> Result<(), LogError>;
+
+    /// Replaces the bind token, by an operator's decision; refused unless the lease is this owner's.
+    async fn rebind(&mut self, lane: &LaneId, owner: &str, token: &str) -> Result<(), LogError>;
 
     /// Claims or advances; idempotent.
     async fn advance(&mut self, advance: &Advance) -> Result<(), LogError>;

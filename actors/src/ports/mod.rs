@@ -6,11 +6,13 @@
 
 mod database;
 mod door;
+mod group;
 mod log;
 mod world;
 
 pub use database::{Destination, Fault, Rejection, WriteError};
 pub use door::{AppendError, AppendRequest, Appended, Appender, NewRecord};
+pub use group::{Acknowledge, Claimed, GroupReader};
 pub use log::{
     Advance, Backlog, Batch, BatchRecord, Command, DeadLetter, Entry, EntryReader, EventLog, GenerationStart, LaneView,
     LogError, PlanRecord, ReadFrom, ReadOutcome,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use super::{Destination, EntryReader, EventLog, LogError};
+use super::{Destination, EntryReader, EventLog, GroupReader, LogError};
 use crate::route::DestinationSpec;
 
 /// Makes the adapters, on the arbiter where they are to live. Nothing connects before its first call.
@@ -13,6 +13,8 @@ pub trait World: Send + Sync + 'static {
     fn log(&self, destination: &DestinationSpec) -> Box<dyn EventLog>;
     /// A reader of the log, for this destination.
     fn reader(&self, destination: &DestinationSpec) -> Box<dyn EntryReader>;
+    /// The consumer group of this parallel destination, with this node as the consumer.
+    fn group(&self, destination: &DestinationSpec) -> Box<dyn GroupReader>;
     /// The database.
     fn destination(&self, destination: &DestinationSpec) -> Box<dyn Destination>;
     /// The keeper of the log.

@@ -18,7 +18,7 @@ use crate::{
     message::{Generation, StreamId},
     ports::{Destination, Fault, WriteError},
     schema::TableSchema,
-    transaction::{Cell, Committed, DeadId, DeadRow, Fence, LaneId, TakenOver, Transaction, WatermarkRow},
+    transaction::{Cell, Committed, DeadId, DeadRow, Fence, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
 };
 
 /// The calls of a destination, to order faults for and to count.
@@ -36,6 +36,8 @@ pub enum DatabaseCall {
     Table,
     /// [`Destination::commit`].
     Commit,
+    /// [`Destination::write`].
+    Write,
 }
 
 /// A transaction that was committed.
@@ -232,6 +234,14 @@ impl Destination for MemoryDestination {
         self.database.service.call(DatabaseCall::Table, |state| state.data.table(name)).await
     }
 
+    async fn write(&mut self, statements: &[Statement]) -> Result<Committed, WriteError> {
+        let work = |state: &mut State| {
+            let untouched = state.data.write(statements)?;
+            Ok(Committed { untouched, exhumed: true })
+        };
+        self.database.service.call(DatabaseCall::Write, work).await
+    }
+
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError> {
         let work = |state: &mut State| {
             let (committed, written) = state.data.commit(transaction)?;
@@ -292,6 +302,21 @@ impl Data {
         Err(WriteError::Hold(Fault::new(format!("there is no table `{name}`{hint}"))))
     }
 
+    /// The rows, all or none; which of them touched nothing.
+    fn write(&mut self, statements: &[Statement]) -> Result<Vec<(usize, usize)>, WriteError> {
+        let (mut changes, mut untouched) = (Vec::new(), Vec::new());
+        for (index, written) in statements.iter().enumerate() {
+            match statement::write(&mut self.tables, index, written, &mut changes) {
+                Ok(rows) => untouched.extend(rows.into_iter().map(|row| (index, row))),
+                Err(error) => {
+                    statement::undo(&mut self.tables, changes);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(untouched)
+    }
+
     /// All of it, or nothing. Answers also whether anything was written.
     fn commit(&mut self, transaction: &Transaction) -> Result<(Committed, bool), WriteError> {
         let Fence { lane, generation, owner, previous, new } = &transaction.fence;
@@ -308,16 +333,7 @@ impl Data {
                 return Ok((committed, false));
             }
         }
-        let mut changes = Vec::new();
-        for (index, written) in transaction.statements.iter().enumerate() {
-            match statement::write(&mut self.tables, index, written, &mut changes) {
-                Ok(untouched) => committed.untouched.extend(untouched.into_iter().map(|row| (index, row))),
-                Err(error) => {
-                    statement::undo(&mut self.tables, changes);
-                    return Err(error);
-                }
-            }
-        }
+        committed.untouched = self.write(&transaction.statements)?;
         // From here on nothing can fail.
         if let Some(dead) = &transaction.exhume {
             self.dead.remove(&(lane.clone(), dead.clone()));

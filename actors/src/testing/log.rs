@@ -108,6 +108,19 @@ impl EventLog for MemoryLog {
         self.call(LogCall::Bind, work).await
     }
 
+    async fn rebind(&mut self, lane: &LaneId, owner: &str, token: &str) -> Result<(), LogError> {
+        let work = |state: &mut State| {
+            let now_ms = state.now_ms;
+            let lane = state.lane(lane);
+            if !lane.lease.as_ref().is_some_and(|(other, until_ms)| other == owner && now_ms < *until_ms) {
+                return Err(LogError::NotMine);
+            }
+            lane.bind = Some(token.into());
+            Ok(())
+        };
+        self.call(LogCall::Rebind, work).await
+    }
+
     async fn advance(&mut self, advance: &Advance) -> Result<(), LogError> {
         self.call(LogCall::Advance, |state| state.advance(advance)).await
     }
@@ -183,10 +196,11 @@ impl State {
         if stream.version > advance.version {
             return Err(LogError::NewVersion);
         }
-        // Places that are known need not be entries (any more): the trimmed mark, where a generation or a route begins,
+        // Places that are known need not be entries (any more): the trimmed mark, the stream's last id, where a generation or a route begins,
         // and where the lane stands already.
         let id = advance.to.id;
         let in_stream = id == stream.trimmed
+            || id == stream.last_id
             || stream.entries.contains_key(&id)
             || stream.generations.iter().any(|start| start.after == id);
         let lane = self.lane(&advance.lane);

@@ -4,6 +4,7 @@
 //! handle is cheap to clone and may be used from any thread; a clone is the same database, the same log.
 
 mod database;
+mod group;
 mod log;
 mod service;
 mod statement;
@@ -18,6 +19,7 @@ use std::{
 };
 
 pub use database::{DatabaseBackup, DatabaseCall, JournalEntry, MemoryDatabase, MemoryDestination};
+pub use group::MemoryGroup;
 pub use log::{MemoryLog, MemoryReader};
 pub use service::{Failure, Lost};
 pub use streams::{LogCall, MemoryStreams};
@@ -26,7 +28,7 @@ pub use table::MemoryTable;
 use async_trait::async_trait;
 
 use crate::{
-    ports::{Destination, EntryReader, EventLog, Housekeeping, LogError, Observe, Unobserved, World},
+    ports::{Destination, EntryReader, EventLog, GroupReader, Housekeeping, LogError, Observe, Unobserved, World},
     route::DestinationSpec,
 };
 
@@ -73,6 +75,10 @@ impl World for MemoryWorld {
 
     fn reader(&self, _destination: &DestinationSpec) -> Box<dyn EntryReader> {
         Box::new(self.streams.reader())
+    }
+
+    fn group(&self, _destination: &DestinationSpec) -> Box<dyn GroupReader> {
+        Box::new(self.streams.group("node"))
     }
 
     fn destination(&self, destination: &DestinationSpec) -> Box<dyn Destination> {

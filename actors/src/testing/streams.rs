@@ -29,6 +29,8 @@ pub enum LogCall {
     View,
     /// [`crate::ports::EventLog::bind`].
     Bind,
+    /// [`crate::ports::EventLog::rebind`].
+    Rebind,
     /// [`crate::ports::EventLog::advance`].
     Advance,
     /// [`crate::ports::EventLog::backlog`].
@@ -45,6 +47,10 @@ pub enum LogCall {
     Finish,
     /// [`crate::ports::EntryReader::read`], counted once for each look at the streams.
     Read,
+    /// Every call of [`crate::ports::GroupReader`] but the last but one; a fresh read counts once for each look.
+    Claim,
+    /// [`crate::ports::GroupReader::acknowledge`].
+    Acknowledge,
 }
 
 /// The log in memory. Clones are the same log.
@@ -103,6 +109,8 @@ impl From<&LaneId> for LaneKey {
 /// What the log keeps of a destination on one stream.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
+    /// The consumer group of a parallel destination.
+    pub(super) group: Option<super::group::Group>,
     /// The owner's token, and when it runs out by the log's clock.
     pub(super) lease: Option<(String, u64)>,
     pub(super) position: Option<Position>,
@@ -171,6 +179,23 @@ impl MemoryStreams {
     #[must_use]
     pub fn reader(&self) -> MemoryReader {
         MemoryReader::new(self.clone())
+    }
+
+    /// The consumer group of a parallel destination, as this consumer sees it.
+    #[must_use]
+    pub fn group(&self, consumer: &str) -> super::MemoryGroup {
+        super::MemoryGroup::new(self.clone(), consumer)
+    }
+
+    /// What a parallel destination's consumers have in hand on this lane.
+    #[must_use]
+    pub fn pending(&self, lane: &LaneId) -> Vec<StreamId> {
+        self.of_lane(lane, |lane| lane.group.as_ref().map(super::group::Group::pending).unwrap_or_default())
+    }
+
+    /// Takes the lane's consumer group away, as an operator's hand may.
+    pub fn destroy_group(&self, lane: &LaneId) {
+        self.service.with(|state| state.lane(lane).group = None);
     }
 
     /// Appends a record.

@@ -12,7 +12,7 @@ use crate::{
         memory::{self, MemorySample},
         status,
     },
-    registry::Store,
+    registry::{Store, alarm::Alarm},
     resources::{Destination, Document},
 };
 
@@ -23,6 +23,8 @@ pub(super) struct Seen {
     pub(super) destinations: Vec<Row>,
     pub(super) applications: Vec<Producer>,
     pub(super) memory: MemorySample,
+    /// What an operator must hear of.
+    pub(super) alarms: Vec<Alarm>,
 }
 
 /// A node.
@@ -123,7 +125,13 @@ impl Looker {
             destinations.push(row);
         }
         destinations.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Seen { nodes, destinations, applications, memory })
+        let restored = self.store.restored().await?;
+        let restored = restored.and_then(|(at, what)| Alarm::past(at, now, what));
+        let mut alarms = cluster.alarms();
+        // Redis knows best whether what is over was acknowledged.
+        alarms.retain(|alarm| !alarm.over);
+        alarms.extend(restored);
+        Ok(Seen { nodes, destinations, applications, memory, alarms })
     }
 
     /// How long the backlog takes at the rate since the last look, where it became less.

@@ -21,6 +21,10 @@ pub(super) fn lines(seen: &Seen, width: Option<usize>) -> Vec<String> {
         || vec!["No node runs: `tidegate serve` starts one. What Redis tells alone:".to_owned()],
         |table| table.lines(width),
     );
+    let red = Style::new().red();
+    lines.extend(
+        seen.alarms.iter().map(|alarm| paint(&format!("ALARM since {}: {}", alarm.since, plain(&alarm.what)), &red)),
+    );
     lines.push(String::new());
     if seen.destinations.is_empty() {
         lines.push("No destinations yet: `tidegate apply FILE` makes some.".to_owned());
@@ -111,7 +115,7 @@ fn bytes(number: u64) -> String {
     indicatif::HumanBytes(number).to_string()
 }
 
-/// Prints an object for each node, each destination, each application, and Redis.
+/// Prints an object for each node, each destination, each application, each alarm, and Redis.
 pub(super) fn json(seen: &Seen) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     for node in &seen.nodes {
@@ -134,6 +138,9 @@ pub(super) fn json(seen: &Seen) -> std::io::Result<()> {
             "type": "application", "name": one.name, "last_record_at": one.last_ms.map(instant),
         });
         writeln!(out, "{line}")?;
+    }
+    for alarm in &seen.alarms {
+        writeln!(out, "{}", json!({"type": "alarm", "since": alarm.since, "what": alarm.what}))?;
     }
     let memory = &seen.memory;
     writeln!(out, "{}", json!({"type": "redis", "used_bytes": memory.used_bytes, "limit_bytes": memory.limit_bytes}))

@@ -18,7 +18,7 @@ use tidegate_actors::{
     message::{Generation, StreamId},
     ports::{Destination, WriteError},
     schema::TableSchema,
-    transaction::{Committed, LaneId, TakenOver, Transaction, WatermarkRow},
+    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
 };
 
 use self::{
@@ -125,6 +125,29 @@ impl MySql {
     }
 }
 
+impl MySql {
+    /// Looks at the tables of these statements that are not known yet.
+    async fn learn_tables(&mut self, statements: &[Statement]) -> Result<(), WriteError> {
+        for statement in statements {
+            let (schema, table) = (&statement.plan.table.schema, &statement.plan.table.name);
+            if !self.tables.contains_key(&(schema.clone(), table.clone())) {
+                let (_, facts) = self
+                    .ask(async |session| Ok(catalogue::describe(&mut session.connection, schema, table).await?))
+                    .await?;
+                self.tables.insert((schema.clone(), table.clone()), facts);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts back what is known of the tables. What is held may be a table that has changed: it is looked at anew.
+    fn keep_tables(&mut self, tables: Tables, outcome: &Result<Committed, WriteError>) {
+        if !matches!(outcome, Err(WriteError::Hold(_))) {
+            self.tables = tables;
+        }
+    }
+}
+
 #[async_trait(?Send)]
 impl Destination for MySql {
     async fn probe(&mut self) -> Result<(), WriteError> {
@@ -181,15 +204,7 @@ impl Destination for MySql {
     }
 
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError> {
-        for statement in &transaction.statements {
-            let (schema, table) = (&statement.plan.table.schema, &statement.plan.table.name);
-            if !self.tables.contains_key(&(schema.clone(), table.clone())) {
-                let (_, facts) = self
-                    .ask(async |session| Ok(catalogue::describe(&mut session.connection, schema, table).await?))
-                    .await?;
-                self.tables.insert((schema.clone(), table.clone()), facts);
-            }
-        }
+        self.learn_tables(&transaction.statements).await?;
         let (tables, name) = (std::mem::take(&mut self.tables), self.settings.name.clone());
         let outcome = self
             .transact(async |session| {
@@ -198,10 +213,20 @@ impl Destination for MySql {
                 Ok((committed, keep))
             })
             .await;
-        // What is held may be a table that has changed: it is looked at anew.
-        if !matches!(outcome, Err(WriteError::Hold(_))) {
-            self.tables = tables;
-        }
+        self.keep_tables(tables, &outcome);
+        outcome
+    }
+
+    async fn write(&mut self, statements: &[Statement]) -> Result<Committed, WriteError> {
+        self.learn_tables(statements).await?;
+        let (tables, name) = (std::mem::take(&mut self.tables), self.settings.name.clone());
+        let outcome = self
+            .transact(async |session| {
+                let untouched = write::rows(session, &tables, statements, &name).await?;
+                Ok((Committed { untouched, exhumed: true }, true))
+            })
+            .await;
+        self.keep_tables(tables, &outcome);
         outcome
     }
 }

@@ -58,19 +58,29 @@ pub(super) async fn transaction(
     {
         return Ok(Committed::default());
     }
-    let mut committed = Committed { untouched: Vec::new(), exhumed: true };
-    let nothing = Facts::default();
-    for (index, statement) in transaction.statements.iter().enumerate() {
+    let untouched = rows(session, tables, &transaction.statements, name).await?;
+    bookkeeping::supersede(session, &lane, &transaction.supersede).await?;
+    bookkeeping::bury(session, &lane, &transaction.bury).await?;
+    failpoint::reach(failpoint::INSIDE_MYSQL);
+    Ok(Committed { untouched, exhumed: true })
+}
+
+/// Writes all statements' rows, in order; which of them touched nothing.
+pub(super) async fn rows(
+    session: &mut Session,
+    tables: &Tables,
+    statements: &[Statement],
+    name: &str,
+) -> Result<Vec<(usize, usize)>, Failure> {
+    let (mut untouched, nothing) = (Vec::new(), Facts::default());
+    for (index, statement) in statements.iter().enumerate() {
         let table = &statement.plan.table;
         let facts = tables.get(&(table.schema.clone(), table.name.clone())).unwrap_or(&nothing);
         let mut writer = Writer { session, statement, shape: Shape::new(statement, facts), untouched: Vec::new() };
         writer.write(index, name).await?;
-        committed.untouched.extend(writer.untouched.into_iter().map(|row| (index, row)));
+        untouched.extend(writer.untouched.into_iter().map(|row| (index, row)));
     }
-    bookkeeping::supersede(session, &lane, &transaction.supersede).await?;
-    bookkeeping::bury(session, &lane, &transaction.bury).await?;
-    failpoint::reach(failpoint::INSIDE_MYSQL);
-    Ok(committed)
+    Ok(untouched)
 }
 
 /// One statement on its way.

@@ -16,7 +16,7 @@ use tidegate_actors::{
     message::{Generation, StreamId},
     ports::{Destination, Fault, WriteError},
     schema::TableSchema,
-    transaction::{Committed, LaneId, TakenOver, Transaction, WatermarkRow},
+    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
 };
 
 use super::{Connection, Kind};
@@ -113,6 +113,10 @@ impl Destination for Postgres {
 
     async fn table(&mut self, name: &str) -> Result<TableSchema, WriteError> {
         self.on_session(async |pg, destination| catalogue::table(pg, destination, name).await).await
+    }
+
+    async fn write(&mut self, statements: &[Statement]) -> Result<Committed, WriteError> {
+        self.on_session(async |pg, name| transaction::write(pg, name, statements).await).await
     }
 
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError> {

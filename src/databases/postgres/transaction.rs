@@ -66,19 +66,60 @@ pub(super) async fn commit(
     name: &str,
     transaction: &Transaction,
 ) -> Result<Committed, WriteError> {
-    let outcome = match attempt(pg, name, transaction, Upserts::InOne).await {
-        Err(WriteError::Reject(rejection)) if is_of_partial_upsert(transaction, &rejection) => {
-            attempt(pg, name, transaction, Upserts::UpdateFirst).await
+    either_way(pg, &transaction.statements, async |pg, upserts| attempt(pg, name, transaction, upserts).await).await
+}
+
+/// Writes rows alone, without fence or any table of ours.
+pub(super) async fn write(
+    pg: &mut PgConnection,
+    name: &str,
+    statements: &[Statement],
+) -> Result<Committed, WriteError> {
+    either_way(pg, statements, async |pg, upserts| {
+        in_transaction(pg, name, async |pg| {
+            let untouched = rows(pg, name, statements, upserts).await?;
+            Ok(Finish::Commit(Committed { untouched, exhumed: true }))
+        })
+        .await
+    })
+    .await
+}
+
+/// Tries one way of writing upserts, and the other where that could turn a rejection into a success.
+async fn either_way(
+    pg: &mut PgConnection,
+    statements: &[Statement],
+    attempt: impl AsyncFn(&mut PgConnection, Upserts) -> Result<Committed, WriteError>,
+) -> Result<Committed, WriteError> {
+    let outcome = match attempt(pg, Upserts::InOne).await {
+        Err(WriteError::Reject(rejection)) if is_of_partial_upsert(statements, &rejection) => {
+            attempt(pg, Upserts::UpdateFirst).await
         }
         outcome => outcome,
     };
     match outcome {
         Err(WriteError::Reject(mut rejection)) => {
-            locate(pg, transaction, &mut rejection).await;
+            locate(pg, statements, &mut rejection).await;
             Err(WriteError::Reject(rejection))
         }
         outcome => outcome,
     }
+}
+
+/// All statements' rows, in order; which of them touched nothing.
+async fn rows(
+    pg: &mut PgConnection,
+    name: &str,
+    statements: &[Statement],
+    upserts: Upserts,
+) -> Result<Vec<(usize, usize)>, WriteError> {
+    let mut untouched = Vec::new();
+    for (index, statement) in statements.iter().enumerate() {
+        let mut writer = Writer { pg, name, index, statement };
+        let rows = writer.write(upserts).await?;
+        untouched.extend(rows.into_iter().map(|row| (index, row)));
+    }
+    Ok(untouched)
 }
 
 async fn attempt(
@@ -98,12 +139,7 @@ async fn attempt(
         {
             return Ok(Finish::Rollback(Committed { untouched: Vec::new(), exhumed: false }));
         }
-        let mut untouched = Vec::new();
-        for (index, statement) in transaction.statements.iter().enumerate() {
-            let mut writer = Writer { pg, name, index, statement };
-            let rows = writer.write(upserts).await?;
-            untouched.extend(rows.into_iter().map(|row| (index, row)));
-        }
+        let untouched = rows(pg, name, &transaction.statements, upserts).await?;
         bookkeeping::supersede(pg, lane, &transaction.supersede).await.map_err(ours)?;
         bookkeeping::bury(pg, lane, &transaction.bury).await.map_err(ours)?;
         failpoint::reach(failpoint::INSIDE_POSTGRES);
@@ -113,8 +149,8 @@ async fn attempt(
 }
 
 /// Whether writing upserts the other way could turn this rejection into a success.
-fn is_of_partial_upsert(transaction: &Transaction, rejection: &Rejection) -> bool {
-    let statement = rejection.statement.and_then(|index| transaction.statements.get(index));
+fn is_of_partial_upsert(statements: &[Statement], rejection: &Rejection) -> bool {
+    let statement = rejection.statement.and_then(|index| statements.get(index));
     statement.is_some_and(|statement| {
         statement.op == Op::Upsert
             && matches!(rejection.code.as_str(), "not_null" | "check")
@@ -123,14 +159,14 @@ fn is_of_partial_upsert(transaction: &Transaction, rejection: &Rejection) -> boo
 }
 
 /// Adds what the error alone did not tell, where there is only one row it can be about.
-async fn locate(pg: &mut PgConnection, transaction: &Transaction, rejection: &mut Rejection) {
+async fn locate(pg: &mut PgConnection, statements: &[Statement], rejection: &mut Rejection) {
     if rejection.statement.is_none()
-        && let [statement] = transaction.statements.as_slice()
+        && let [statement] = statements
         && statement.rows.len() == 1
     {
         (rejection.statement, rejection.row) = (Some(0), Some(0));
     }
-    let statement = rejection.statement.and_then(|index| transaction.statements.get(index));
+    let statement = rejection.statement.and_then(|index| statements.get(index));
     if let (None, Some(0), Some(statement)) = (&rejection.column, rejection.row, statement)
         && let Some(constraint) = constraint_name(&rejection.message)
     {

@@ -64,11 +64,29 @@ local function ensure_generation(stream, meta, token)
   return list, trimmed
 end
 
--- Where a lane stands: generation, id, entries read, display group.
+-- Where a lane stands: generation, id, entries read, group, and 'parallel' or ''. A parallel lane stands where its group
+-- does; what is stored is where it began.
 local function parse_lane(text)
   if not text then return nil end
-  local generation, id, read, group = string.match(text, '^(%w+) (%d+%-%d+) ?(%d*) ?(.*)$')
-  return generation, id, tonumber(read) or 0, group
+  local generation, id, read, group, mode = string.match(text, '^(%w+) (%d+%-%d+) ?(%d*) ?(%S*) ?(%S*)$')
+  return generation, id, tonumber(read) or 0, group, mode
+end
+
+-- A consumer group as a table, or nil.
+local function group_of(stream, name)
+  if redis.call('EXISTS', stream) == 0 then return nil end
+  for _, flat in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    local group = {}
+    for i = 1, #flat, 2 do group[flat[i]] = flat[i + 1] end
+    if group.name == name then return group end
+  end
+  return nil
+end
+
+-- What a group still needs: the lowest id that is not acknowledged and was handed out, or nil, and how many there are.
+local function lowest_pending(stream, group)
+  if group.pending == 0 then return nil, 0 end
+  return redis.call('XPENDING', stream, group.name)[2], group.pending
 end
 
 -- Entries above an id: counted where they are few, else estimated from the clock in the ids. For display only.

@@ -1,4 +1,4 @@
--- KEYS: stream, meta, lanes, starts. ARGV: token, route id, destination id, 'now' | 'earliest' | milliseconds.
+-- KEYS: stream, meta, lanes, starts. ARGV: token, route id, destination id, 'now' | 'earliest' | 'restored' | milliseconds.
 -- Returns {'OK', generation, id}, or {'TOO_EARLY', generation, id of the lane}.
 local stream, lanes, starts = KEYS[1], KEYS[3], KEYS[4]
 local route, destination, wanted = ARGV[2], ARGV[3], ARGV[4]
@@ -24,7 +24,7 @@ local generation, id = parse_lane(redis.call('HGET', starts, route))
 if not generation then
   if wanted == 'now' then
     id = info['last-generated-id']
-  elseif wanted == 'earliest' then
+  elseif wanted == 'earliest' or wanted == 'restored' then
     id = trimmed
   else
     id = just_below(wanted .. '-0')
@@ -32,13 +32,18 @@ if not generation then
   end
   generation = generation_at(id)
 end
-local lane_generation, lane_id = parse_lane(redis.call('HGET', lanes, destination))
+local lane_generation, lane_id, _, _, mode = parse_lane(redis.call('HGET', lanes, destination))
+local group = mode == 'parallel' and group_of(stream, destination)
+if group then
+  -- What the group has handed out already was handed out without this route.
+  lane_generation, lane_id = tokens[#tokens], group['last-delivered-id']
+end
 if not lane_generation then
   local read = info['entries-added'] - entries_above(stream, id, info)
   redis.call('HSET', lanes, destination, generation .. ' ' .. id .. ' ' .. string.format('%.0f', read))
 else
   local start_rank, lane_rank = rank(generation), rank(lane_generation)
-  if redis.call('HEXISTS', starts, route) == 0 and
+  if wanted ~= 'restored' and redis.call('HEXISTS', starts, route) == 0 and
     (start_rank < lane_rank or (start_rank == lane_rank and below(id, lane_id))) then
     return { 'TOO_EARLY', lane_generation, lane_id }
   end

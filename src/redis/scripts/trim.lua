@@ -13,10 +13,18 @@ local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%
 if not newest or meta[4] ~= replid then return { 0, 0, 'GENERATION' } end
 if tonumber(meta[3] or '0') > tonumber(ARGV[1]) then return { 0, 0, 'VERSION' } end
 
+-- Below which id this lane needs nothing any more; nil where nobody can tell.
+local function needed_from(destination, text)
+  local generation, id, _, _, mode = parse_lane(text)
+  if mode ~= 'parallel' then return generation == newest and id or nil end
+  local group = group_of(stream, destination)
+  return group and (lowest_pending(stream, group) or group['last-delivered-id'])
+end
+
 local listed, lowest = {}, nil
 for i = 5, #ARGV do
-  local generation, id = parse_lane(redis.call('HGET', lanes, ARGV[i]))
-  if generation ~= newest then return { 0, 0, ARGV[i] } end
+  local id = needed_from(ARGV[i], redis.call('HGET', lanes, ARGV[i]))
+  if not id then return { 0, 0, ARGV[i] } end
   listed[ARGV[i]] = true
   if not lowest or below(id, lowest) then lowest = id end
 end
@@ -26,8 +34,8 @@ local flat = redis.call('HGETALL', lanes)
 for i = 1, #flat, 2 do
   if not listed[flat[i]] then
     answer[#answer + 1] = flat[i]
-    local generation, id = parse_lane(flat[i + 1])
-    if generation ~= newest then return { 0, 0, flat[i] } end
+    local id = needed_from(flat[i], flat[i + 1])
+    if not id then return { 0, 0, flat[i] } end
     if not lowest or below(id, lowest) then lowest = id end
   end
 end

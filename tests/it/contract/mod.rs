@@ -16,6 +16,7 @@ mod rejections;
 pub(crate) mod sqlite;
 pub(crate) mod table;
 mod types;
+mod unfenced;
 pub(crate) mod writer;
 
 use async_trait::async_trait;
@@ -158,6 +159,13 @@ macro_rules! contract_suite {
                 a_redrive_takes_the_dead_row_back_and_writes,
                 a_redrive_that_is_refused_leaves_the_dead_row,
                 a_discard_takes_back_exactly_one_dead_row,
+            ],
+            unfenced: [
+                rows_need_no_table_of_ours,
+                what_is_written_twice_is_the_same_row,
+                a_bad_row_undoes_the_rest_and_is_told,
+                a_table_that_is_gone_holds,
+                two_writers_of_the_same_rows_both_come_through,
             ],
             types: [
                 whole_numbers_at_their_bounds,

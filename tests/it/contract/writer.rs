@@ -75,25 +75,7 @@ impl Writer {
 
     /// Describes a table and how it is written: the route `route-<table>` with this key.
     pub(crate) async fn plan(&mut self, table: &Table, key: &[&str]) -> Plan {
-        let schema = self.destination.table(table.name).await.expect("the table's description");
-        let writable: Vec<usize> =
-            (0..schema.columns.len()).filter(|&index| !schema.columns[index].generated).collect();
-        let key: Vec<usize> = key
-            .iter()
-            .map(|name| {
-                let column = schema.column(name).expect("a key column");
-                writable.iter().position(|&index| index == column).expect("a writable key column")
-            })
-            .collect();
-        let names: Vec<String> = key.iter().map(|&place| schema.columns[writable[place]].name.clone()).collect();
-        let only_unique_key = schema.is_only_unique(&names);
-        Plan(Arc::new(TablePlan {
-            route: format!("route-{}", table.name).into(),
-            table: Arc::new(schema),
-            columns: writable,
-            key,
-            only_unique_key,
-        }))
+        plan(self.destination.as_mut(), table, key).await
     }
 
     /// A transaction from where the lane stands to the next entry.
@@ -138,6 +120,28 @@ impl Writer {
     pub(crate) async fn watermark(&mut self) -> Option<StreamId> {
         self.destination.watermark(&self.lane, &generation()).await.expect("the watermark").map(|row| row.last_id)
     }
+}
+
+/// Describes a table and how it is written: the route `route-<table>` with this key.
+pub(crate) async fn plan(destination: &mut dyn Destination, table: &Table, key: &[&str]) -> Plan {
+    let schema = destination.table(table.name).await.expect("the table's description");
+    let writable: Vec<usize> = (0..schema.columns.len()).filter(|&index| !schema.columns[index].generated).collect();
+    let key: Vec<usize> = key
+        .iter()
+        .map(|name| {
+            let column = schema.column(name).expect("a key column");
+            writable.iter().position(|&index| index == column).expect("a writable key column")
+        })
+        .collect();
+    let names: Vec<String> = key.iter().map(|&place| schema.columns[writable[place]].name.clone()).collect();
+    let only_unique_key = schema.is_only_unique(&names);
+    Plan(Arc::new(TablePlan {
+        route: format!("route-{}", table.name).into(),
+        table: Arc::new(schema),
+        columns: writable,
+        key,
+        only_unique_key,
+    }))
 }
 
 /// A table and how it is written.

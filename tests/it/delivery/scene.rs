@@ -12,7 +12,7 @@ use tidegate_actors::{
     route::{DestinationSpec, RouteSpec},
     schema::TableSchema,
     testing::{MemoryReader, MemoryStreams},
-    transaction::{Committed, LaneId, TakenOver, Transaction, WatermarkRow},
+    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
 };
 
 use crate::contract::{Database, writer::INSTALLATION};
@@ -95,6 +95,10 @@ impl Destination for Fated {
 
     async fn table(&mut self, name: &str) -> Result<TableSchema, WriteError> {
         self.inner.table(name).await
+    }
+
+    async fn write(&mut self, statements: &[Statement]) -> Result<Committed, WriteError> {
+        self.inner.write(statements).await
     }
 
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError> {

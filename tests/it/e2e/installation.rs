@@ -159,6 +159,7 @@ impl Node {
         let child = installation
             .command(&["serve"])
             .env("TIDEGATE_NODE", &self.name)
+            .env("TIDEGATE_STATE_DIR", self.state_dir(installation))
             .env("TIDEGATE_LISTEN", format!("127.0.0.1:{}", self.listen))
             .env("TIDEGATE_ADMIN", format!("127.0.0.1:{}", self.admin))
             .env("TIDEGATE_CONSOLE", "127.0.0.1:0")
@@ -171,6 +172,11 @@ impl Node {
             .spawn()
             .unwrap();
         self.process = Some(child);
+    }
+
+    /// Where it keeps its snapshot: a folder of its own.
+    pub(crate) fn state_dir(&self, installation: &Installation) -> PathBuf {
+        installation.dir.path().join(format!("state-{}", self.name))
     }
 
     /// Waits until the load balancer would send requests here.

@@ -2,10 +2,12 @@
 //! check.
 
 mod cluster;
+mod emptied;
 mod faults;
 pub(crate) mod installation;
 pub(crate) mod ledger;
 pub(crate) mod load;
+mod parallel;
 
 use std::time::Duration;
 

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod appending;
+mod deciding;
+mod groups;
 mod lanes;
 mod looking_up;
 mod reading;

@@ -65,6 +65,12 @@ impl RedisServer {
         .await;
     }
 
+    /// Starts it again with these further settings, from now on.
+    pub(crate) async fn restart_with(&mut self, settings: &[(&str, &str)]) {
+        self.settings.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self.restart().await;
+    }
+
     /// kill -9.
     pub(crate) fn kill(&mut self) {
         if let Some((mut child, guard)) = self.process.take() {

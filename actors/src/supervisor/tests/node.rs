@@ -16,13 +16,13 @@ use crate::{
     delivery::Limits,
     message::{Action, Generation, StreamId},
     placement::Assignment,
-    ports::{Destination, EntryReader, EventLog, Housekeeping, Observe, World, WriteError},
+    ports::{Destination, EntryReader, EventLog, GroupReader, Housekeeping, Observe, World, WriteError},
     route::{DestinationSpec, RouteSpec, Topology},
     schema::TableSchema,
     status::{ActorHealth, ActorKind, StatusBoard},
     supervisor::Supervisor,
     testing::{MemoryStreams, MemoryTable, MemoryWorld},
-    transaction::{Committed, LaneId, TakenOver, Transaction, WatermarkRow},
+    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
 };
 
 /// What a driver does instead of the next commit.
@@ -79,6 +79,10 @@ impl World for OddWorld {
         self.world.reader(destination)
     }
 
+    fn group(&self, destination: &DestinationSpec) -> Box<dyn GroupReader> {
+        self.world.group(destination)
+    }
+
     fn destination(&self, destination: &DestinationSpec) -> Box<dyn Destination> {
         let inner = self.world.destination(destination);
         Box::new(Odd { inner, id: destination.id.clone(), plans: self.plans.clone(), blocked: self.blocked.clone() })
@@ -126,6 +130,10 @@ impl Destination for Odd {
 
     async fn table(&mut self, name: &str) -> Result<TableSchema, WriteError> {
         self.inner.table(name).await
+    }
+
+    async fn write(&mut self, statements: &[Statement]) -> Result<Committed, WriteError> {
+        self.inner.write(statements).await
     }
 
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError> {

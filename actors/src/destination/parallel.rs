@@ -1,0 +1,146 @@
+//! The ParallelActor: one parallel destination on one of its nodes, on an arbiter of its own.
+//!
+//! Shown as a `destination` like the ordered ones, and as thin: what a step does stands in
+//! [`crate::delivery::ParallelDelivery`], when it may be done in [`crate::breaker`] and [`crate::retry`]. It runs on every
+//! node at the same time and needs no lease.
+
+mod runner;
+
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix::{Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
+use tokio::sync::watch;
+
+use super::{Control, LONGEST_HOLD_WAIT, Rate, Shared, age_s, backlog};
+use crate::{
+    breaker::{Breaker, BreakerSettings},
+    delivery::{Limits, ParallelDelivery},
+    ports::{EventLog, GroupReader, Observe},
+    retry::Backoff,
+    status::{DestinationStatus, Vitals},
+};
+use runner::ParallelRunner;
+
+/// How often what waits is counted.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+
+/// Delivers to one parallel destination.
+pub struct ParallelActor {
+    runner: Option<ParallelRunner>,
+    shared: Rc<Shared>,
+    side: Option<Box<dyn EventLog>>,
+    limits: Limits,
+    observer: Arc<dyn Observe>,
+    vitals: Rc<Vitals>,
+    rate: Rate,
+}
+
+/// What an actor is built from.
+pub struct ParallelParts {
+    /// The log, for the steps.
+    pub log: Box<dyn EventLog>,
+    /// The log again, for the backlog.
+    pub side: Box<dyn EventLog>,
+    /// The consumer group.
+    pub group: Box<dyn GroupReader>,
+    /// The database.
+    pub database: Box<dyn crate::ports::Destination>,
+    /// The installation's id.
+    pub installation: Arc<str>,
+    /// What the supervisor says.
+    pub control: watch::Receiver<Control>,
+    /// Time limits.
+    pub limits: Limits,
+    /// Where events are counted.
+    pub observer: Arc<dyn Observe>,
+    /// The actor's place on the board.
+    pub vitals: Vitals,
+}
+
+impl ParallelActor {
+    /// An actor that has not touched anything yet.
+    #[must_use]
+    pub fn new(parts: ParallelParts) -> Self {
+        let shared = Rc::new(Shared::default());
+        let vitals = Rc::new(parts.vitals);
+        let now = Instant::now();
+        let control = parts.control.borrow().clone();
+        let delivery = ParallelDelivery::new(
+            parts.log,
+            parts.group,
+            parts.database,
+            control.spec,
+            parts.installation,
+            control.version,
+            parts.limits,
+            vitals.progress().clone(),
+        );
+        let runner = ParallelRunner {
+            delivery,
+            control: parts.control,
+            breaker: Breaker::new(BreakerSettings::default(), now, rand::random()),
+            backoff: Backoff::default(),
+            hold_backoff: Backoff::new(Duration::from_millis(250), LONGEST_HOLD_WAIT),
+            shared: Rc::clone(&shared),
+            vitals: Rc::downgrade(&vitals),
+            observer: Arc::clone(&parts.observer),
+            batch_entries: parts.limits.batch_entries,
+            commands_at: now,
+            gaps: 0,
+            limits: parts.limits,
+        };
+        Self {
+            runner: Some(runner),
+            shared,
+            side: Some(parts.side),
+            limits: parts.limits,
+            observer: parts.observer,
+            vitals,
+            rate: Rate::default(),
+        }
+    }
+
+    /// Counts what waits, beside the steps.
+    fn count(&mut self, context: &mut Context<Self>) {
+        self.show();
+        let Some(mut side) = self.side.take() else { return };
+        let (lanes, limit) = (self.shared.lanes.borrow().clone(), self.limits.log);
+        let counted = async move {
+            let waiting = tokio::time::timeout(limit, backlog(&mut *side, &lanes)).await;
+            (side, waiting.ok().and_then(Result::ok))
+        };
+        context.spawn(counted.into_actor(self).map(|(side, waiting), actor, _| {
+            actor.side = Some(side);
+            if let Some(waiting) = waiting {
+                let mut detail = actor.shared.detail.borrow_mut();
+                detail.backlog = waiting.messages;
+                detail.backlog_age_s = waiting.oldest_ms.map_or(0.0, age_s);
+                drop(detail);
+                actor.show();
+            }
+        }));
+    }
+
+    fn show(&mut self) {
+        let mut detail = self.shared.detail.borrow_mut();
+        let eta = self.rate.eta(detail.backlog, detail.entries_delivered, Instant::now());
+        detail.drain_eta_s = eta.filter(|_| detail.status == DestinationStatus::Up || detail.backlog == 0);
+        self.vitals.publish(&*detail);
+        self.observer.destination(self.vitals.name(), &detail);
+    }
+}
+
+impl Actor for ParallelActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        let Some(runner) = self.runner.take() else { return };
+        self.vitals.running();
+        context.spawn(runner.run().into_actor(self).map(|(), _, context| context.stop()));
+        context.run_interval(COUNT_EVERY, Self::count);
+    }
+}

@@ -1,0 +1,258 @@
+//! The consumer group of a parallel destination, by one consumer: this node. The group is named by the destination's id, so
+//! that renaming does not lose it.
+//!
+//! Reads go over a connection of their own, which is dropped with a read that fails or is given up: an abandoned read may
+//! still be handed entries, so whoever reads next asks for its own pending ones first. All of it works in a full Redis:
+//! XREADGROUP makes the consumer itself, where XGROUP CREATECONSUMER would be refused.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use redis::{Cmd, RedisError, Value, cmd};
+use tidegate_actors::{
+    message::StreamId,
+    ports::{Acknowledge, Claimed, GroupReader, LogError},
+    transaction::LaneId,
+};
+
+use super::{
+    Keys, Link, Redis,
+    connection::connect,
+    dead, odd, random_token, scripts,
+    server::{Connection, Server},
+    stream::entry::{parse, size_bytes, text},
+    unavailable,
+};
+
+/// Longest wait in one blocking read.
+const MAX_BLOCK: Duration = Duration::from_secs(5);
+/// How much longer than its wait a read may take before its connection is given up.
+const GRACE: Duration = Duration::from_secs(5);
+/// No more is read into one batch once it has this many bytes.
+const BATCH_BYTES: usize = 8 << 20;
+/// Entries in the first read.
+const FIRST_COUNT: usize = 16;
+/// Most entries in one answer: with records of the largest size (1 MiB), what may be in memory beyond [`BATCH_BYTES`].
+const MAX_COUNT: usize = 256;
+
+/// [`GroupReader`] over Redis.
+pub struct RedisGroup {
+    server: Server,
+    keys: Keys,
+    link: Link,
+    group: Arc<str>,
+    consumer: Arc<str>,
+    connection: Option<Connection>,
+    /// Entries to ask for: grows while they are small.
+    count: usize,
+}
+
+impl RedisGroup {
+    /// The group of the destination with this id, for the node of this name. Connects on the first call.
+    #[must_use]
+    pub fn new(redis: &Redis, destination_id: &str, node: &str) -> Self {
+        Self {
+            server: redis.server().clone(),
+            keys: redis.keys().clone(),
+            link: redis.own_link(),
+            group: destination_id.into(),
+            consumer: node.into(),
+            connection: None,
+            count: FIRST_COUNT,
+        }
+    }
+
+    /// One read over the own connection.
+    async fn ask(&mut self, command: &Cmd) -> Result<Value, LogError> {
+        // Taken out while in use: when this future is dropped or fails, the connection goes with it and no late answer can
+        // meet the next question.
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => connect(&self.server, MAX_BLOCK + GRACE).await.map_err(|error| unavailable(&error))?,
+        };
+        let answer: Value = command.query_async(&mut connection).await.map_err(|error| refused(&error))?;
+        self.connection = Some(connection);
+        Ok(answer)
+    }
+
+    fn read(&self, count: usize) -> Cmd {
+        let mut command = cmd("XREADGROUP");
+        command.arg("GROUP").arg(&*self.group).arg(&*self.consumer).arg("COUNT").arg(count);
+        command
+    }
+
+    /// How many entries the next answer may have, once this one is known.
+    fn adapt(&mut self, claimed: &Claimed, asked: usize) {
+        let bytes: usize = claimed.entries.iter().map(size_bytes).sum();
+        let Some(size) = bytes.checked_div(claimed.entries.len()) else { return };
+        let room = BATCH_BYTES / size.max(1);
+        let more = if claimed.entries.len() == asked { self.count * 2 } else { self.count };
+        self.count = more.min(room).clamp(1, MAX_COUNT);
+    }
+}
+
+/// What a refused read means: a group that is gone is made again.
+fn refused(error: &RedisError) -> LogError {
+    if error.code() == Some("NOGROUP") { LogError::NoGroup } else { unavailable(error) }
+}
+
+/// Entries of an answer. One without fields is no longer in the stream.
+fn claimed(entries: Vec<Value>) -> Result<Claimed, LogError> {
+    let mut claimed = Claimed::default();
+    for entry in entries {
+        let Value::Array(parts) = &entry else { return Err(odd("an entry")) };
+        if let [id, Value::Nil] = parts.as_slice() {
+            let id = text(id).and_then(|id| id.parse().ok()).ok_or_else(|| odd("an entry"))?;
+            claimed.gone.push(id);
+            claimed.next = id;
+            continue;
+        }
+        let entry = parse(entry).ok_or_else(|| odd("an entry"))?;
+        claimed.next = entry.id();
+        claimed.entries.push(entry);
+    }
+    Ok(claimed)
+}
+
+/// Reads `[[stream, [entry, …]], …]`, or nil.
+fn by_stream(answer: Value) -> Result<Vec<(String, Claimed)>, LogError> {
+    let Value::Array(streams) = answer else { return Ok(Vec::new()) };
+    let mut found = Vec::with_capacity(streams.len());
+    for stream in streams {
+        let Value::Array(mut parts) = stream else { return Err(odd("XREADGROUP")) };
+        let Some(Value::Array(entries)) = parts.pop() else { return Err(odd("XREADGROUP")) };
+        let name = parts.first().and_then(text).ok_or_else(|| odd("XREADGROUP"))?.to_owned();
+        found.push((name, claimed(entries)?));
+    }
+    Ok(found)
+}
+
+#[async_trait(?Send)]
+impl GroupReader for RedisGroup {
+    async fn open(&mut self, lane: &LaneId) -> Result<bool, LogError> {
+        let keys = self.keys.of(&lane.stream);
+        let token = random_token();
+        let made: u8 = self
+            .link
+            .run(async |mut connection| {
+                let mut call = scripts::GROUP.key(keys.stream());
+                call.key(keys.meta()).key(keys.lanes()).arg(&token).arg(&*self.group);
+                call.invoke_async(&mut connection).await
+            })
+            .await
+            .map_err(|error| unavailable(&error))?;
+        Ok(made == 1)
+    }
+
+    async fn own(&mut self, lane: &LaneId, after: StreamId, most: usize) -> Result<Claimed, LogError> {
+        let asked = self.count.min(most).max(1);
+        let mut command = self.read(asked);
+        command.arg("STREAMS").arg(self.keys.of(&lane.stream).stream()).arg(after.to_string());
+        let answer = self.ask(&command).await?;
+        let claimed = by_stream(answer)?.pop().map(|(_, claimed)| claimed).unwrap_or_default();
+        self.adapt(&claimed, asked);
+        Ok(claimed)
+    }
+
+    async fn left(
+        &mut self,
+        lane: &LaneId,
+        cursor: StreamId,
+        idle: Duration,
+        most: usize,
+    ) -> Result<Claimed, LogError> {
+        let asked = self.count.min(most).max(1);
+        let mut command = cmd("XAUTOCLAIM");
+        command.arg(self.keys.of(&lane.stream).stream()).arg(&*self.group).arg(&*self.consumer);
+        command.arg(idle.as_millis() as u64).arg(cursor.to_string()).arg("COUNT").arg(asked);
+        let Value::Array(parts) = self.ask(&command).await? else { return Err(odd("XAUTOCLAIM")) };
+        let mut parts = parts.into_iter();
+        let next = parts.next().as_ref().and_then(text).and_then(|id| id.parse().ok());
+        let Some(Value::Array(entries)) = parts.next() else { return Err(odd("XAUTOCLAIM")) };
+        let mut claimed = claimed(entries)?;
+        self.adapt(&claimed, asked);
+        claimed.next = next.ok_or_else(|| odd("XAUTOCLAIM"))?;
+        if let Some(Value::Array(gone)) = parts.next() {
+            claimed.gone.extend(gone.iter().filter_map(|id| text(id)?.parse::<StreamId>().ok()));
+        }
+        Ok(claimed)
+    }
+
+    async fn fresh(
+        &mut self,
+        lanes: &[LaneId],
+        most: usize,
+        block: Duration,
+    ) -> Result<Vec<(LaneId, Claimed)>, LogError> {
+        let names: Vec<String> = lanes.iter().map(|lane| self.keys.of(&lane.stream).stream()).collect();
+        let mut all: Vec<(LaneId, Claimed)> = Vec::new();
+        let (mut entries, mut bytes) = (0, 0);
+        loop {
+            let asked = self.count.min(most - entries).max(1);
+            let mut command = self.read(asked);
+            if all.is_empty() {
+                command.arg("BLOCK").arg(block.min(MAX_BLOCK).as_millis().max(1) as u64);
+            }
+            command.arg("STREAMS").arg(&names).arg(vec![">"; names.len()]);
+            let answer = self.ask(&command).await?;
+            let mut full = false;
+            for (name, claimed) in by_stream(answer)? {
+                let Some(lane) = names.iter().position(|known| *known == name).map(|at| &lanes[at]) else { continue };
+                full |= claimed.entries.len() >= asked;
+                entries += claimed.entries.len();
+                bytes += claimed.entries.iter().map(size_bytes).sum::<usize>();
+                self.adapt(&claimed, asked);
+                match all.iter_mut().find(|(known, _)| known == lane) {
+                    Some((_, known)) => {
+                        known.entries.extend(claimed.entries);
+                        known.gone.extend(claimed.gone);
+                        known.next = claimed.next;
+                    }
+                    None => all.push((lane.clone(), claimed)),
+                }
+            }
+            if !full || entries >= most || bytes >= BATCH_BYTES {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn acknowledge(&mut self, lane: &LaneId, done: &Acknowledge) -> Result<(), LogError> {
+        let keys = self.keys.of(&lane.stream);
+        let answer: String = self
+            .link
+            .run(async |mut connection| {
+                let mut call = scripts::ACKNOWLEDGE.key(keys.stream());
+                call.key(keys.meta()).key(keys.dead(&lane.destination));
+                call.arg(&*self.group).arg(done.version).arg(&*done.generation.0);
+                call.arg(done.ids.len()).arg(done.routes.len()).arg(done.standing.len());
+                for id in &done.ids {
+                    call.arg(id.to_string());
+                }
+                call.arg(&done.routes);
+                for letter in done.standing.iter().chain(&done.void) {
+                    call.arg(dead::field(letter));
+                }
+                call.invoke_async(&mut connection).await
+            })
+            .await
+            .map_err(|error| unavailable(&error))?;
+        match answer.as_str() {
+            "OK" => Ok(()),
+            "NEW_VERSION" => Err(LogError::NewVersion),
+            _ => Err(odd("acknowledge")),
+        }
+    }
+
+    async fn forget_departed(&mut self, lane: &LaneId, idle: Duration) -> Result<u64, LogError> {
+        let stream = self.keys.of(&lane.stream).stream();
+        self.link
+            .run(async |mut connection| {
+                let mut call = scripts::DEPARTED.key(&stream);
+                call.arg(&*self.group).arg(&*self.consumer).arg(idle.as_millis() as u64);
+                call.invoke_async(&mut connection).await
+            })
+            .await
+            .map_err(|error| refused(&error))
+    }
+}

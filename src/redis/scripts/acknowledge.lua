@@ -1,0 +1,23 @@
+-- KEYS: stream, meta, dead. ARGV: group, registry version, generation, number of ids, number of routes, number of payloads
+-- that stand, then ids…, routes…, payloads that stand…, void payloads….
+-- A node that does not know the newest registry may lack a route for these entries: refused.
+if tonumber(redis.call('HGET', KEYS[2], 'version') or '0') > tonumber(ARGV[2]) then return 'NEW_VERSION' end
+local ids, routes, standing = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local first_route = 7 + ids
+local first_standing = first_route + routes
+for at = 7, first_route - 1, 1000 do
+  redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, at, math.min(at + 999, first_route - 1)))
+end
+-- What an earlier delivery of these entries gave up, this one has written. Mostly there is nothing.
+if redis.call('HLEN', KEYS[3]) > standing then
+  local stands = {}
+  for at = first_standing, first_standing + standing - 1 do stands[ARGV[at]] = true end
+  for at = 7, first_route - 1 do
+    for route = first_route, first_standing - 1 do
+      local field = ARGV[3] .. ' ' .. ARGV[at] .. ' ' .. ARGV[route]
+      if not stands[field] then redis.call('HDEL', KEYS[3], field) end
+    end
+  end
+end
+for at = first_standing + standing, #ARGV do redis.call('HDEL', KEYS[3], ARGV[at]) end
+return 'OK'
