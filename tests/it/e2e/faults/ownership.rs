@@ -26,7 +26,11 @@ async fn what_a_node_wrote_is_written_by_the_other_when_it_dies_and_when_it_stop
             scene.nodes[writer].begin_to_terminate();
         }
         wait_for("the other takes over", PATIENCE, async || target.epoch().await.filter(|now| *now > epoch)).await;
-        if dies { died.push(begun.elapsed()) } else { stopped.push(begun.elapsed()) }
+        if dies {
+            died.push(begun.elapsed())
+        } else {
+            stopped.push(begun.elapsed())
+        }
         scene.wait_for_writer(&target, 1 - writer).await;
         scene.wait_until_delivered(20).await;
         if !dies {
@@ -42,7 +46,12 @@ async fn what_a_node_wrote_is_written_by_the_other_when_it_dies_and_when_it_stop
         })
         .await;
     }
-    println!("with a lease of {:?}: taken over {} after a kill, {} after SIGTERM", super::LEASE, of(&died), of(&stopped));
+    println!(
+        "with a lease of {:?}: taken over {} after a kill, {} after SIGTERM",
+        super::LEASE,
+        of(&died),
+        of(&stopped)
+    );
     scene.settle(producers).await;
 }
 

@@ -26,7 +26,11 @@ async fn a_node_cut_off_from_redis_but_not_from_the_databases_is_replaced_and_st
             }
         }
         assert!(!owned.is_empty(), "it writes to something");
-        if silent { wire.cut() } else { wire.refuse() }
+        if silent {
+            wire.cut()
+        } else {
+            wire.refuse()
+        }
         let ready = format!("http://127.0.0.1:{}/healthz/ready", cut_off.listen);
         wait_for("it is not ready", PATIENCE, async || (get(&ready).await?.0 == 503).then_some(())).await;
         for target in &targets {

@@ -33,10 +33,8 @@ async fn zombies(target: Target, inside: &str) {
         let epoch = target.epoch().await.expect("it has written");
         successor.start(&scene.installation);
         // A transaction that stands still is ended by the database, so that the successor gets its row.
-        wait_for("the successor has taken over", PATIENCE, async || {
-            target.epoch().await.filter(|now| *now > epoch)
-        })
-        .await;
+        wait_for("the successor has taken over", PATIENCE, async || target.epoch().await.filter(|now| *now > epoch))
+            .await;
         let replaced = begun.elapsed();
         wait_until_delivered(&target, 100).await;
         let [zombie, _] = &scene.nodes;
