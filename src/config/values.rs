@@ -1,6 +1,12 @@
 //! How the text of each setting becomes its value. Every parser answers with "is …; give …": what is wrong, and the remedy.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -18,6 +24,24 @@ impl RedisUrl {
     #[must_use]
     pub fn expose(&self) -> &str {
         self.url.expose_secret()
+    }
+
+    /// Whether it asks for TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        self.shown.starts_with("rediss") || self.shown.starts_with("valkeys")
+    }
+
+    /// Adds a parameter with the path of a file, so that the address says all that it takes to connect.
+    pub(super) fn add(&mut self, parameter: &str, file: &Path) {
+        let url = self.url.expose_secret();
+        let joint = if url.contains('?') { '&' } else { '?' };
+        let encoded = |byte: u8| match byte {
+            b'/' | b'.' | b'-' | b'_' | b'~' => char::from(byte).to_string(),
+            _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        };
+        let path: String = file.to_string_lossy().bytes().map(encoded).collect();
+        self.url = format!("{url}{joint}{parameter}={path}").into();
     }
 }
 

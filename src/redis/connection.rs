@@ -5,7 +5,7 @@ use std::{sync::Mutex, time::Duration};
 
 use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind};
 
-use super::server::{Connection, Limits, Server};
+use super::server::{Connection, Limits, Server, sentence};
 
 /// Longest time to connect and log in.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -17,16 +17,26 @@ pub(crate) async fn connect(server: &Server, response_timeout: Duration) -> Redi
     server.connect(Limits { connect: CONNECT_TIMEOUT, response: Some(response_timeout) }).await
 }
 
-/// Whether the connection is of no more use. A server that became a replica or is still loading its file counts too:
-/// its generation must be looked at anew.
+/// Whether the connection is of no more use. A server that became a replica, gave the slot away, lost its replicas or is still
+/// loading its file counts too: where the stream is now, and its generation, must be looked at anew.
 pub(crate) fn is_broken(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_timeout()
         || error.is_connection_dropped()
         || error.is_unrecoverable_error()
+        || error.code() == Some("NOREPLICAS")
         || matches!(
             error.kind(),
-            ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown)
+            ErrorKind::ClusterConnectionNotFound
+                | ErrorKind::Server(
+                    ServerErrorKind::ReadOnly
+                        | ServerErrorKind::BusyLoading
+                        | ServerErrorKind::MasterDown
+                        | ServerErrorKind::Moved
+                        | ServerErrorKind::Ask
+                        | ServerErrorKind::ClusterDown
+                        | ServerErrorKind::TryAgain
+                )
         )
 }
 
@@ -44,6 +54,9 @@ pub(crate) fn describe(error: &RedisError) -> String {
     }
     if error.is_connection_refusal() {
         return "nothing listens at Redis's address: is it running?".into();
+    }
+    if let Some(sentence) = sentence(error) {
+        return format!("Redis: {sentence}");
     }
     let text = error.to_string();
     format!("Redis: {}", text.chars().take(200).collect::<String>())

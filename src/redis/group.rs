@@ -129,19 +129,19 @@ fn by_stream(answer: Value) -> Result<Vec<(String, Claimed)>, LogError> {
 
 #[async_trait(?Send)]
 impl GroupReader for RedisGroup {
-    async fn open(&mut self, lane: &LaneId) -> Result<bool, LogError> {
+    async fn open(&mut self, lane: &LaneId, version: u64) -> Result<bool, LogError> {
         let keys = self.keys.of(&lane.stream);
         let token = random_token();
         let made: u8 = self
             .link
             .run(async |mut connection| {
                 let mut call = scripts::GROUP.key(keys.stream());
-                call.key(keys.meta()).key(keys.lanes()).arg(&token).arg(&*self.group);
+                call.key(keys.meta()).key(keys.lanes()).arg(&token).arg(&*self.group).arg(version);
                 call.invoke_async(&mut connection).await
             })
             .await
             .map_err(|error| unavailable(&error))?;
-        Ok(made == 1)
+        if made == 2 { Err(LogError::NewVersion) } else { Ok(made == 1) }
     }
 
     async fn own(&mut self, lane: &LaneId, after: StreamId, most: usize) -> Result<Claimed, LogError> {

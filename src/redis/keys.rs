@@ -70,7 +70,7 @@ impl StreamKeys {
         self.with("meta")
     }
 
-    /// Hash: destination id → `generation id entries_read group`.
+    /// Hash: destination id → `generation id entries_read group`, and `parallel` where it is.
     #[must_use]
     pub fn lanes(&self) -> String {
         self.with("lanes")

@@ -4,7 +4,11 @@
 //! with a look, taken after them, at the stream's generation and its trimmed mark. The reader's memory is bounded: how
 //! many entries are asked for follows from the size of those that came before.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use redis::{RedisError, Value};
@@ -26,6 +30,10 @@ use super::{
 
 /// Longest wait in one blocking read: a new generation must be noticed.
 const MAX_BLOCK: Duration = Duration::from_secs(5);
+/// In a cluster, how long it takes at most until each of several streams has been looked at.
+const IN_TURN: Duration = Duration::from_millis(100);
+/// Shortest wait at one of them: below it the waiting would cost more than the records.
+const SHORTEST_TURN: Duration = Duration::from_millis(10);
 /// How much longer than its wait a read may take before its connection is given up.
 const GRACE: Duration = Duration::from_secs(5);
 /// A batch ends when it has this many bytes.
@@ -173,6 +181,30 @@ impl RedisReader {
         lanes: &[&ReadFrom],
         block: Duration,
     ) -> Result<Option<usize>, LogError> {
+        if !self.server.is_cluster() || lanes.len() == 1 {
+            return self.wait_for_any(connection, lanes, block).await;
+        }
+        // Streams of several applications lie in different slots, which one command can't name together: each gets a
+        // short wait in turn.
+        let until = Instant::now() + block;
+        let turn = (IN_TURN / u32::try_from(lanes.len()).unwrap_or(u32::MAX)).max(SHORTEST_TURN);
+        while Instant::now() < until {
+            for (place, lane) in lanes.iter().enumerate() {
+                if self.wait_for_any(connection, &[lane], turn).await?.is_some() {
+                    return Ok(Some(place));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same with one command.
+    async fn wait_for_any(
+        &self,
+        connection: &mut Connection,
+        lanes: &[&ReadFrom],
+        block: Duration,
+    ) -> Result<Option<usize>, LogError> {
         let streams: Vec<String> = lanes.iter().map(|lane| self.keys.of(&lane.lane.stream).stream()).collect();
         let ids: Vec<String> = lanes.iter().map(|lane| lane.after.to_string()).collect();
         let mut command = redis::cmd("XREAD");
@@ -209,7 +241,8 @@ impl EntryReader for RedisReader {
             None => connect(&self.server, MAX_BLOCK + GRACE).await.map_err(|error| unavailable(&error))?,
         };
         let outcome = self.read_with(&mut connection, lanes, max_entries.max(1), block).await;
-        if outcome.is_ok() {
+        // A new generation may mean another master: this connection may lead to the one of before.
+        if !matches!(outcome, Err(_) | Ok(ReadOutcome::NewGeneration(_))) {
             self.connection = Some(connection);
         }
         outcome

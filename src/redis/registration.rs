@@ -136,7 +136,8 @@ pub async fn register_group(redis: &Redis, application: &str, destination_id: &s
         .link()
         .run(async |mut connection| {
             let mut call = scripts::GROUP.key(keys.stream());
-            call.key(keys.meta()).key(keys.lanes()).arg(&token).arg(destination_id);
+            // Whoever registers makes the next version: none that is stored is too new.
+            call.key(keys.meta()).key(keys.lanes()).arg(&token).arg(destination_id).arg(u64::MAX);
             call.invoke_async::<u8>(&mut connection).await.map(|_| ())
         })
         .await

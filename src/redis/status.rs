@@ -5,7 +5,7 @@ use tidegate_actors::{
     ports::{Backlog, LogError},
 };
 
-use super::{Redis, odd, scripts, unavailable};
+use super::{Redis, connection::is_broken, odd, scripts, unavailable};
 
 /// One destination on one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,17 +58,37 @@ pub async fn last_record_ms(redis: &Redis, application: &str) -> Result<Option<u
     }
 }
 
-/// Who holds the lease of a destination on this stream: the owner's random token.
+/// A parallel destination's consumer that has not read for longer than this is not counted as a node that writes it.
+const READS_MS: usize = 15_000;
+
+/// Who holds the lease of a destination on this stream: the owner's random token. For a parallel destination, which needs
+/// no lease, a node that reads.
 ///
 /// # Errors
 /// Redis is away.
 pub async fn lease_holder(redis: &Redis, application: &str, destination: &str) -> Result<Option<String>, LogError> {
-    let key = redis.keys().of(application).lease(destination);
-    redis
+    let keys = redis.keys().of(application);
+    let (lease, stream) = (keys.lease(destination), keys.stream());
+    let holder: Option<String> = redis
         .link()
-        .run(async |mut connection| redis::cmd("GET").arg(&key).query_async(&mut connection).await)
+        .run(async |mut connection| redis::cmd("GET").arg(&lease).query_async(&mut connection).await)
         .await
-        .map_err(|error| unavailable(&error))
+        .map_err(|error| unavailable(&error))?;
+    if holder.is_some() {
+        return Ok(holder);
+    }
+    let consumers: Result<redis::streams::StreamInfoConsumersReply, _> = redis
+        .link()
+        .run(async |mut connection| {
+            redis::cmd("XINFO").arg("CONSUMERS").arg(&stream).arg(destination).query_async(&mut connection).await
+        })
+        .await;
+    match consumers {
+        Ok(found) => Ok(found.consumers.into_iter().find(|one| one.idle < READS_MS).map(|one| one.name)),
+        // Ordered destinations have no group of this name.
+        Err(error) if is_broken(&error) => Err(unavailable(&error)),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Whether an entry was handed out by a parallel destination's group and acknowledged since. A group that is not there has

@@ -60,6 +60,7 @@ pub struct DestinationEntry {
     /// The node that owns a file.
     pub node: Option<String>,
     pub(super) password_place: Place,
+    pub(super) delivery_place: Place,
 }
 
 /// Where a destination's password comes from.
@@ -159,6 +160,7 @@ fn destination(mut fields: Fields<'_, '_>, taken: &mut Taken) -> DestinationEntr
     let kind_name = fields.text("kind");
     let url = fields.text("url");
     let password_place = fields.get("password").map_or(fields.place(), |value| value.span().start);
+    let delivery_place = fields.get("delivery").map_or(fields.place(), |value| value.span().start);
     let password = password(&mut fields);
     let delivery = fields.choice("delivery").unwrap_or_default();
     let tls = tls(&mut fields);
@@ -185,7 +187,17 @@ fn destination(mut fields: Fields<'_, '_>, taken: &mut Taken) -> DestinationEntr
         }
     }
     fields.finish();
-    DestinationEntry { name, kind: kind_name.value, url: url.value, password, delivery, tls, node, password_place }
+    DestinationEntry {
+        name,
+        kind: kind_name.value,
+        url: url.value,
+        password,
+        delivery,
+        tls,
+        node,
+        password_place,
+        delivery_place,
+    }
 }
 
 fn tls(fields: &mut Fields<'_, '_>) -> Option<Tls> {

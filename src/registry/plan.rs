@@ -189,7 +189,7 @@ fn apply_destination(
     let routed = current.routes.iter().any(|route| route.destination == entry.name);
     if let Some(known) = known.as_ref().filter(|known| known.delivery != entry.delivery && routed) {
         return Err(manifest.mistake(
-            entry.password_place,
+            entry.delivery_place,
             format!(
                 "destination `{}` is {} and has routes: it can't become {} while it has; give it another name, or remove its \
                  routes in an apply of its own first",

@@ -7,7 +7,10 @@ use redis::{RedisError, RedisResult, Script};
 
 use crate::{
     config::RedisUrl,
-    redis::{Connection, Server, server::Limits},
+    redis::{
+        Connection, Server,
+        server::{Limits, sentence},
+    },
     resources::Document,
 };
 
@@ -183,46 +186,6 @@ impl Store {
         Ok(entries.into_iter().map(entry).collect())
     }
 
-    /// Whether the server can do its work: it answers, is new enough, and throws nothing away. Answers with what it is.
-    ///
-    /// # Errors
-    /// A sentence with the remedy.
-    pub async fn check_server(&mut self) -> Result<String, String> {
-        let info: String =
-            self.run(async |c| redis::cmd("INFO").query_async(c).await).await.map_err(|error| error.to_string())?;
-        let field = |name: &str| {
-            info.lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-                .unwrap_or_default()
-                .trim()
-                .to_owned()
-        };
-        let version = field("redis_version");
-        if version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major < 7) {
-            return Err(format!("Redis {version} is too old; Tidegate needs 7.0 or later, or Valkey"));
-        }
-        let policy = field("maxmemory_policy");
-        if !matches!(policy.as_str(), "" | "noeviction") {
-            return Err(format!(
-                "maxmemory-policy is {policy}, so a full Redis would throw records away; set `maxmemory-policy noeviction`"
-            ));
-        }
-        if field("aof_enabled") == "0" {
-            return Ok(format!(
-                "version {version}, but a restart loses records: set `appendonly yes`, `appendfsync always`"
-            ));
-        }
-        // Not every account may read settings; then nothing is said of it.
-        let fsync: Result<Vec<String>, _> =
-            self.run(async |c| redis::cmd("CONFIG").arg("GET").arg("appendfsync").query_async(c).await).await;
-        match fsync.ok().as_deref() {
-            Some([_, mode]) if mode != "always" => Ok(format!(
-                "version {version}; appendfsync is {mode}, so a crash can lose the records of the last moments: set `appendfsync always`"
-            )),
-            _ => Ok(format!("version {version}")),
-        }
-    }
-
     /// What stands there, without its body.
     ///
     /// # Errors
@@ -332,14 +295,7 @@ fn described(error: &RedisError) -> String {
     if error.is_connection_refusal() {
         return "nothing listens there; is it running, and is `redis_url` right?".into();
     }
-    if error.kind() == redis::ErrorKind::AuthenticationFailed {
-        return "it refuses this user and password; put the right ones into `redis_url`".into();
-    }
-    match error.code() {
-        Some("NOAUTH" | "WRONGPASS") => "it wants a user and password; put the right ones into `redis_url`".into(),
-        Some("NOPERM") => format!("{error}; give the user all commands on keys that begin with the prefix"),
-        _ => error.to_string(),
-    }
+    sentence(error).unwrap_or_else(|| error.to_string())
 }
 
 fn shortened(what: &[String]) -> String {

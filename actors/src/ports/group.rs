@@ -53,8 +53,9 @@ pub struct Acknowledge {
 #[async_trait(?Send)]
 pub trait GroupReader {
     /// Makes the group where it is missing: where the lane begins the first time, at the trimmed mark if it was lost. True
-    /// where it was made.
-    async fn open(&mut self, lane: &LaneId) -> Result<bool, LogError>;
+    /// where it was made. [`LogError::NewVersion`] where the registry is newer than the caller knows: the destination may have
+    /// gone, and a group that nobody reads would hold back trimming for good.
+    async fn open(&mut self, lane: &LaneId, version: u64) -> Result<bool, LogError>;
 
     /// Entries that were handed to this consumer before and not acknowledged, above an id.
     async fn own(&mut self, lane: &LaneId, after: StreamId, most: usize) -> Result<Claimed, LogError>;

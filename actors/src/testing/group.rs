@@ -94,8 +94,11 @@ impl State {
 
 #[async_trait(?Send)]
 impl GroupReader for MemoryGroup {
-    async fn open(&mut self, lane: &LaneId) -> Result<bool, LogError> {
+    async fn open(&mut self, lane: &LaneId, version: u64) -> Result<bool, LogError> {
         let work = |state: &mut State| {
+            if state.stream(&lane.stream).version > version {
+                return Err(LogError::NewVersion);
+            }
             let trimmed = state.stream(&lane.stream).trimmed;
             let lane = state.lane(lane);
             if lane.group.is_some() {

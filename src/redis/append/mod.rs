@@ -100,7 +100,10 @@ impl RedisAppender {
     }
 
     async fn append_over(&self, live: &Live, request: &AppendRequest) -> Result<Appended, Refusal> {
-        let looks_up = request.idempotency.is_some() || request.records.iter().any(|record| record.own_id.is_some());
+        // A cluster's connection may go on with another node unnoticed, so there the script looks at the generation too.
+        let looks_up = self.redis.server().is_cluster()
+            || request.idempotency.is_some()
+            || request.records.iter().any(|record| record.own_id.is_some());
         let unique = looks_up.then(|| Unique::of(request)).transpose().map_err(Refusal::Answer)?;
         for _ in 0..TRIES {
             let generation = self.generation(live, &request.application).await?;
@@ -155,7 +158,8 @@ impl RedisAppender {
         unique: &Unique,
     ) -> Result<Attempt, Refusal> {
         let keys = self.redis.keys().of(&request.application);
-        let mut call = scripts::APPEND.key(keys.stream());
+        let script = if self.redis.server().is_cluster() { &scripts::APPEND_IN_CLUSTER } else { &scripts::APPEND };
+        let mut call = script.key(keys.stream());
         call.key(keys.meta());
         match &request.idempotency {
             Some((key, digest)) => call.key(keys.idempotency(key)).arg(1).arg(request::hex(digest)),

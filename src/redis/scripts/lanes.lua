@@ -6,7 +6,8 @@ for i = 1, #flat, 2 do
   local generation, id, read, _, mode = parse_lane(flat[i + 1])
   local group = mode == 'parallel' and group_of(KEYS[1], flat[i])
   if group then
-    id, read = group['last-delivered-id'], group['entries-read'] or info['entries-added'] - entries_above(KEYS[1], group['last-delivered-id'], info)
+    id = group['last-delivered-id']
+    read = group['entries-read'] or info['entries-added'] - entries_above(KEYS[1], id, info)
   end
   local first = info and redis.call('XRANGE', KEYS[1], '(' .. id, '+', 'COUNT', 1)[1]
   local waiting = first and math.max(1, math.min(info['entries-added'] - read, info.length)) or 0

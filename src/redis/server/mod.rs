@@ -2,7 +2,9 @@
 //! `redis_url` says; [`Connection`] is a way to it that everything else in Tidegate uses without asking for the form.
 
 mod address;
+mod check;
 mod sentinel;
+mod words;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
@@ -15,7 +17,11 @@ use redis::{
     cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo},
 };
 
-pub(crate) use self::address::{Address, Form};
+pub use self::check::check;
+pub(crate) use self::{
+    address::{Address, Form},
+    words::sentence,
+};
 
 /// An address that cannot be used: "is …; give …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -120,7 +126,7 @@ impl Server {
     /// Whether keys of different slots must not meet in one command, and a connection may go on with another server.
     #[must_use]
     pub fn is_cluster(&self) -> bool {
-        self.address.form == Form::Cluster
+        matches!(self.address.form, Form::Cluster)
     }
 
     /// Connects; in Sentinel form to the server that is the master now. Files of certificates are read each time, so that
@@ -129,6 +135,10 @@ impl Server {
     /// # Errors
     /// It can't be reached, or it refuses.
     pub async fn connect(&self, limits: Limits) -> RedisResult<Connection> {
+        self.connected(limits).await.map_err(|error| words::of_connecting(error, self.address.tls))
+    }
+
+    async fn connected(&self, limits: Limits) -> RedisResult<Connection> {
         let address = &*self.address;
         match &address.form {
             Form::Single | Form::Unix(_) => {

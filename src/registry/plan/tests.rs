@@ -144,6 +144,19 @@ fn a_parallel_destination_wants_keyed_routes() {
 }
 
 #[test]
+fn a_destination_with_routes_keeps_its_way_of_delivery() {
+    let key = MasterKey::generate();
+    let first = apply(EXAMPLE, &Document::default(), &key).document;
+    let text = EXAMPLE.replace("\"ordered\"", "\"parallel\"");
+    let refused =
+        |current: &Document| plan(&Manifest::parse(&text).unwrap(), current, &means(Some(&key), &hunter2, true));
+    insta::assert_snapshot!(refused(&first).unwrap_err(), @"line 10, column 12: destination `rooms` is ordered and has routes: it can't become parallel while it has; give it another name, or remove its routes in an apply of its own first");
+    let bare = Document { routes: Vec::new(), ..first };
+    let switched = refused(&bare).unwrap().document;
+    assert_eq!((switched.destinations[0].delivery, switched.destinations[0].revision), (Delivery::Parallel, 2));
+}
+
+#[test]
 fn another_master_key_is_told() {
     let (old, new) = (MasterKey::generate(), MasterKey::generate());
     let first = apply(EXAMPLE, &Document::default(), &old).document;

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod emptied;
+mod failover;
 mod faults;
 pub(crate) mod installation;
 pub(crate) mod ledger;

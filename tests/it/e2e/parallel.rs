@@ -139,7 +139,7 @@ async fn what_a_killed_node_had_in_hand_is_written_by_the_other() {
 /// Bad rows, redrive, groups that are taken away, and what a producer is told: with one destination and two nodes.
 #[actix_web::test]
 async fn a_bad_row_is_a_dead_letter_and_a_lost_group_is_made_again() {
-    let installation = Installation::new().await;
+    let mut installation = Installation::new().await;
     let postgres = PostgresServer::private();
     let target = Target { name: "pg".into(), kind: "postgres", url: postgres.url(&postgres.database().await) };
     target
@@ -172,7 +172,7 @@ async fn a_bad_row_is_a_dead_letter_and_a_lost_group_is_made_again() {
             .await;
     }
     assert_eq!(target.pairs("select id, version from seen order by id").await.unwrap(), [(1, 1), (3, 1)]);
-    let listed = installation.run(&["dead", "list", "pg", "--json"]);
+    let listed = installation.run(&["dead", "list", "--destination", "pg", "--json"]);
     assert!(listed.contains(ids[1].split_once('-').unwrap().1), "{listed}");
 
     // The group is taken away: what the stream still holds is written again, and changes nothing.
@@ -185,10 +185,21 @@ async fn a_bad_row_is_a_dead_letter_and_a_lost_group_is_made_again() {
     .await;
     assert!(a.logged().contains("consumer group was not there") || b.logged().contains("consumer group was not there"));
 
-    target.execute("alter table seen drop constraint seen_stock_check").await;
-    installation.run(&["dead", "redrive", "pg", "--all"]);
-    wait_for("it is written after all", Duration::from_secs(20), async || {
+    // A new incarnation of Redis, with all it had.
+    installation.redis.kill();
+    installation.redis.restart().await;
+    a.ready().await;
+    b.ready().await;
+    send(record(5, 5, "insert")).await;
+    wait_for("the nodes go on", Duration::from_secs(20), async || {
         (target.pairs("select id, version from seen").await?.len() == 4).then_some(())
+    })
+    .await;
+
+    target.execute("alter table seen drop constraint seen_stock_check").await;
+    installation.run(&["dead", "redrive", "--all", "--destination", "pg"]);
+    wait_for("it is written after all", Duration::from_secs(20), async || {
+        (target.pairs("select id, version from seen").await?.len() == 5).then_some(())
     })
     .await;
     wait_for("and says so", Duration::from_secs(20), async || (status(ids[1]).await == "delivered").then_some(()))

@@ -110,6 +110,8 @@ async fn two_consumers_share_what_comes_and_nothing_is_trimmed_that_one_of_them_
     group.trim().await;
     assert_eq!(group.length().await, 1, "the last entry that was handed out stays, as with ordered lanes");
     assert_eq!(group.backlog().await, (0, None));
+    let reads = status::lease_holder(&group.scene.redis, APP, DESTINATION).await.unwrap();
+    assert!(matches!(reads.as_deref(), Some("a" | "b")), "a node that reads: {reads:?}");
     let mut log = tidegate::redis::RedisLog::new(&group.scene.redis, "rooms");
     assert_eq!(log.backlog(&group.scene.lane, StreamId::ZERO).await.unwrap().messages, 0);
 }
@@ -169,7 +171,7 @@ async fn a_group_that_is_gone_is_made_again_and_hands_out_everything_that_is_lef
     let group = Group::new().await;
     let mut a = group.consumer("a");
     let lane = group.scene.lane.clone();
-    assert!(!a.open(&lane).await.unwrap(), "registration made it");
+    assert!(!a.open(&lane, 0).await.unwrap(), "registration made it");
     let sent: Vec<_> = group.scene.append(5).await.into_iter().map(|id| id.0.id).collect();
     let claimed = group.fresh(&mut a, 100).await;
     group.acknowledge(&mut a, ids(&claimed)).await.unwrap();
@@ -178,12 +180,12 @@ async fn a_group_that_is_gone_is_made_again_and_hands_out_everything_that_is_lef
     assert_eq!(a.own(&lane, StreamId::ZERO, 10).await, Err(LogError::NoGroup));
     assert_eq!(a.left(&lane, StreamId::ZERO, Duration::ZERO, 10).await, Err(LogError::NoGroup));
     assert_eq!(group.trim().await.held_by.as_deref(), Some(DESTINATION), "nobody knows what it still needs");
-    assert!(a.open(&lane).await.unwrap());
+    assert!(a.open(&lane, 0).await.unwrap());
     assert_eq!(ids(&group.fresh(&mut a, 100).await), sent);
     // Everything is gone: stream, lanes, group.
     let _: String = group.scene.server.ask("FLUSHALL").await;
     assert_eq!(a.fresh(std::slice::from_ref(&lane), 10, NO_WAIT).await, Err(LogError::NoGroup));
-    assert!(a.open(&lane).await.unwrap());
+    assert!(a.open(&lane, 0).await.unwrap());
     let again: Vec<_> = group.scene.append(2).await.into_iter().map(|id| id.0.id).collect();
     assert_eq!(ids(&group.fresh(&mut a, 100).await), again);
     group.acknowledge(&mut a, again).await.unwrap();
@@ -206,9 +208,9 @@ async fn a_full_redis_lets_a_new_consumer_read_claim_and_acknowledge() {
     let claimed = group.fresh(&mut b, 100).await;
     assert_eq!(claimed.entries.len(), 15, "a consumer that nobody made before");
     group.acknowledge(&mut b, ids(&claimed)).await.unwrap();
-    assert!(!b.open(&lane).await.unwrap());
+    assert!(!b.open(&lane, 0).await.unwrap());
     let _: usize = group.scene.server.ask(&format!("XGROUP DESTROY {STREAM} {DESTINATION}")).await;
-    assert!(b.open(&lane).await.unwrap(), "a lost group is made again even then");
+    assert!(b.open(&lane, 0).await.unwrap(), "a lost group is made again even then");
 }
 
 #[tokio::test]
@@ -220,6 +222,10 @@ async fn a_consumer_that_knows_an_old_registry_acknowledges_nothing() {
     registration::set_version(&group.scene.redis, APP, 7).await.unwrap();
     assert_eq!(group.acknowledge(&mut a, ids(&claimed)).await, Err(LogError::NewVersion));
     assert_eq!(group.backlog().await.0, 1);
+    let _: usize = group.scene.server.ask(&format!("XGROUP DESTROY {STREAM} {DESTINATION}")).await;
+    assert_eq!(a.open(&group.scene.lane, 6).await, Err(LogError::NewVersion), "its destination may have gone");
+    assert!(a.open(&group.scene.lane, 7).await.unwrap());
+    assert_eq!(ids(&group.fresh(&mut a, 10).await), ids(&claimed));
     let known = Acknowledge { version: 7, ..done(ids(&claimed)) };
     a.acknowledge(&group.scene.lane, &known).await.unwrap();
     assert_eq!(group.backlog().await.0, 0);

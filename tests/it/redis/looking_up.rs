@@ -1,11 +1,15 @@
 //! What a producer is told of a message.
 
 use tidegate::{
-    redis::lookup::{self, RouteDelivery, Status},
+    redis::{
+        RedisGroup,
+        lookup::{self, RouteDelivery, Status},
+    },
     resources::{Destination, Document},
 };
 use tidegate_actors::{
     message::Generation,
+    ports::{Acknowledge, GroupReader as _},
     route::{RouteSpec, Start},
 };
 
@@ -101,4 +105,33 @@ async fn an_id_of_another_generation_is_nobodys() {
     assert!(lookup::message(&scene.redis, "shop", &id).await.unwrap().is_none());
     id.0.generation = Generation::new("0000000000");
     assert!(lookup::message(&scene.redis, APP, &id).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_parallel_destinations_message_is_pending_until_it_is_acknowledged() {
+    let mut scene = Scene::new().await;
+    scene.register(Start::Now).await;
+    registration::register_group(&scene.redis, APP, DESTINATION).await.unwrap();
+    let ids = scene.append(3).await;
+    let mut node = RedisGroup::new(&scene.redis, DESTINATION, "a");
+    assert_eq!(deliveries(&scene, &ids[0]).await[0].status, Status::Pending, "not handed out");
+    let lanes = [scene.lane.clone()];
+    node.fresh(&lanes, 2, Duration::from_millis(10)).await.unwrap();
+    assert_eq!(deliveries(&scene, &ids[0]).await[0].status, Status::Pending, "in hand");
+    scene.log.keep_dead(&scene.lane, &[letter(&ids[1], "{}")]).await.unwrap();
+    let done = Acknowledge {
+        generation: ids[0].0.generation.clone(),
+        version: 0,
+        ids: vec![ids[0].0.id],
+        routes: vec![],
+        standing: vec![],
+        void: vec![],
+    };
+    node.acknowledge(&scene.lane, &done).await.unwrap();
+    let delivered = deliveries(&scene, &ids[0]).await.remove(0);
+    assert_eq!((delivered.status, delivered.delivered_at), (Status::Delivered, None), "nobody wrote down when");
+    assert_eq!(deliveries(&scene, &ids[1]).await[0].status, Status::Dead, "the payload is the truth");
+    assert_eq!(deliveries(&scene, &ids[2]).await[0].status, Status::Pending);
+    let _: usize = scene.server.ask(&format!("XGROUP DESTROY {STREAM} {DESTINATION}")).await;
+    assert_eq!(deliveries(&scene, &ids[0]).await[0].status, Status::Pending, "it will be written again");
 }

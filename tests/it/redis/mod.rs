@@ -3,6 +3,8 @@
 
 mod appending;
 mod deciding;
+mod failover;
+mod forms;
 mod groups;
 mod lanes;
 mod looking_up;

@@ -133,6 +133,8 @@ impl Destination for Odd {
     }
 
     async fn write(&mut self, statements: &[Statement]) -> Result<Committed, WriteError> {
+        let due = self.plans.lock().unwrap().get_mut(&self.id).and_then(VecDeque::pop_front);
+        assert_ne!(due, Some(Mischief::Panic), "the test said so");
         self.inner.write(statements).await
     }
 
@@ -217,6 +219,11 @@ impl Node {
     pub(super) fn assign(&self, destinations: &[&str]) {
         let mine = destinations.iter().map(|id| Arc::from(*id)).collect();
         self.assignment.send_replace(Assignment { mine, ..Assignment::default() });
+    }
+
+    pub(super) fn set_version(&self, version: u64, destinations: Vec<DestinationSpec>) {
+        let topology = made(destinations);
+        self.topology.send_replace(Arc::new(Topology { version, ..(*topology).clone() }));
     }
 
     pub(super) fn streams(&self) -> &MemoryStreams {

@@ -5,31 +5,23 @@
 //! [`super::Delivery`], every step succeeds or says in [`Trouble`] what has to happen first. Nothing of ours is in the
 //! database: the payload of a dead letter in Redis is the truth about it.
 
+mod commands;
+mod write;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{
-    Claims, Counts, Limits, Step, Trouble,
-    commands::compose_one,
-    cuts::{Cuts, Refusals, Written},
-    database, lanes_of, log,
-    pieces::{letters, may_be_stale},
-    random_token,
-    take_over::compile,
-};
+use super::{Claims, Counts, Limits, Step, Trouble, database, lanes_of, log, random_token};
 use crate::{
-    compose::{Composed, DeadKeys, Piece, Plans, Starts, compose},
+    compose::{Plans, Starts},
     message::{Action, Generation, Message, Position, StreamId},
-    ports::{
-        Acknowledge, Claimed, Command, DeadLetter, Destination, Entry, EventLog, GenerationStart, GroupReader,
-        Rejection, WriteError,
-    },
+    ports::{Acknowledge, Claimed, Destination, Entry, EventLog, GenerationStart, GroupReader},
     progress::Progress,
     route::DestinationSpec,
-    transaction::{Cell, DeadId, LaneId, Op},
+    transaction::LaneId,
 };
 
 /// A consumer that has not been heard of for so long and has nothing in hand is forgotten.
@@ -203,7 +195,7 @@ impl ParallelDelivery {
         self.unreadable.clear();
         self.lanes.clear();
         for lane in self.wanted_lanes() {
-            if log(self.limits.log, &self.progress, self.group.open(&lane)).await? {
+            if log(self.limits.log, &self.progress, self.group.open(&lane, self.version)).await? {
                 tracing::warn!(
                     destination = %self.spec.name, stream = %lane.stream,
                     "the consumer group was not there and was made; what the stream still holds may be written again"
@@ -227,6 +219,10 @@ impl ParallelDelivery {
             Step::Own(at, after) => {
                 let call = self.group.own(&self.lanes[at].lane, after, most);
                 let claimed = log(limit, &progress, call).await?;
+                if after == StreamId::ZERO {
+                    // Another node, of a newer version, may have taken it since.
+                    self.unreadable.retain(|(lane, _), _| *lane != at);
+                }
                 self.claims.own(at, (!claimed.is_empty()).then_some(claimed.next));
                 vec![(at, claimed)]
             }
@@ -234,6 +230,9 @@ impl ParallelDelivery {
                 let call = self.group.left(&self.lanes[at].lane, cursor, self.limits.claim_idle, most);
                 let claimed = log(limit, &progress, call).await?;
                 self.claims.left(at, claimed.next, Instant::now());
+                if claimed.next == StreamId::ZERO && !self.unreadable.is_empty() {
+                    self.claims.restart();
+                }
                 if !claimed.is_empty() {
                     tracing::info!(
                         destination = %self.spec.name, entries = claimed.entries.len(),
@@ -303,127 +302,6 @@ impl ParallelDelivery {
         Ok(())
     }
 
-    /// Writes and acknowledges what is in hand.
-    ///
-    /// # Errors
-    /// What has to happen first; what is not written yet stays in hand.
-    pub async fn deliver(&mut self) -> Result<Wrote, Trouble> {
-        let mut wrote = Wrote::default();
-        while let Some(mut run) = self.hand.pop_front() {
-            let outcome = self.deliver_run(&mut run, &mut wrote).await;
-            if let Err(trouble) = outcome {
-                self.hand.push_front(run);
-                return Err(trouble);
-            }
-        }
-        Ok(wrote)
-    }
-
-    async fn deliver_run(&mut self, run: &mut Run, wrote: &mut Wrote) -> Result<(), Trouble> {
-        let mut cuts = Cuts::new(run.messages.len(), None);
-        while let Some(piece) = cuts.piece(run.done) {
-            let end = piece.end;
-            let messages: Vec<&Message> = run.messages[piece].iter().collect();
-            let before = self.counts.rows;
-            let written = self.write_piece(run, &messages, &cuts.refused).await?;
-            if matches!(written, Written::All) {
-                wrote.rows += self.counts.rows - before;
-                wrote.accepted_ms.extend(messages.iter().map(|message| message.id.ms));
-                run.done = end;
-            }
-            cuts.learn(written);
-        }
-        Ok(())
-    }
-
-    async fn write_piece(&mut self, run: &Run, messages: &[&Message], refused: &Refusals) -> Result<Written, Trouble> {
-        if self.plans.is_none() {
-            self.read_tables().await?;
-        }
-        let mut composed = self.compose(run, messages, refused);
-        if may_be_stale(self.plans.as_ref(), &composed, self.limits.catalogue_age) {
-            self.read_tables().await?;
-            composed = self.compose(run, messages, refused);
-        }
-        let lane = self.lanes[run.lane].lane.clone();
-        let letters = letters(self.plans.as_ref(), &composed, messages, &lane.stream, self.attempts + 1);
-        if !letters.is_empty() {
-            log(self.limits.log, &self.progress, self.log.keep_dead(&lane, &letters)).await?;
-        }
-        let mut untouched = 0;
-        if !composed.statements.is_empty() {
-            sort_by_key(&mut composed);
-            self.attempts += 1;
-            let started = Instant::now();
-            let call = self.database.write(&composed.statements);
-            let outcome = database(self.limits.write, &self.progress, "a transaction", call).await;
-            self.counts.last_write = started.elapsed();
-            match outcome {
-                Ok(committed) => untouched = committed.untouched.len(),
-                Err(WriteError::Reject(reason)) => {
-                    self.attempts = 0;
-                    return Ok(Written::refused(&composed, reason));
-                }
-                Err(WriteError::Hold(fault)) => {
-                    // The catalogue knows better which route misses what.
-                    self.plans = None;
-                    self.read_tables().await?;
-                    return Err(WriteError::Hold(fault).into());
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let routes = self.routes(&composed);
-        let standing: Vec<DeadId> = letters.iter().map(|letter| letter.dead.clone()).collect();
-        let ids = messages.iter().map(|message| message.id).collect();
-        let done = Acknowledge {
-            generation: run.generation.clone(),
-            version: self.version,
-            ids,
-            routes,
-            standing,
-            void: Vec::new(),
-        };
-        log(self.limits.log, &self.progress, self.group.acknowledge(&lane, &done)).await?;
-        self.attempts = 0;
-        self.counts.rows += composed.rows().saturating_sub(untouched) as u64;
-        self.counts.entries += messages.len() as u64;
-        self.counts.dead += letters.len() as u64;
-        for letter in &letters {
-            tracing::warn!(
-                destination = %self.spec.name, route = %letter.route_name, id = %letter.dead.id,
-                column = letter.reason.column.as_deref(), code = %letter.reason.code, "dead letter"
-            );
-        }
-        Ok(Written::All)
-    }
-
-    fn compose(&self, run: &Run, messages: &[&Message], refused: &Refusals) -> Composed {
-        let piece = Piece {
-            application: &self.lanes[run.lane].lane.stream,
-            generation: &run.generation,
-            messages,
-            starts: &run.starts,
-            refused,
-            // Without order nothing is older or newer than a dead letter.
-            dead: &DeadKeys::new(),
-            fold: messages.len() > 1,
-        };
-        self.plans.as_ref().map_or_else(Composed::default, |plans| compose(&piece, plans))
-    }
-
-    fn routes(&self, composed: &Composed) -> Vec<String> {
-        let Some(plans) = &self.plans else { return Vec::new() };
-        composed.plans.iter().map(|&plan| plans.get(plan).route.id.clone()).collect()
-    }
-
-    async fn read_tables(&mut self) -> Result<(), Trouble> {
-        let lanes: Vec<_> = self.lanes.iter().map(|lane| &lane.lane).collect();
-        let (log, database) = (&mut *self.log, &mut *self.database);
-        self.plans = Some(compile(&self.spec, &lanes, log, database, self.limits, &self.progress).await?);
-        Ok(())
-    }
-
     async fn forget_departed(&mut self) -> Result<(), Trouble> {
         if Instant::now() < self.forget_at {
             return Ok(());
@@ -436,71 +314,6 @@ impl ParallelDelivery {
         Ok(())
     }
 
-    /// Carries out redrives and discards, where no other node is at it. Twice is harmless.
-    ///
-    /// # Errors
-    /// What has to happen first; the command in hand stays on the list.
-    pub async fn carry_out_commands(&mut self) -> Result<(), Trouble> {
-        for at in 0..self.lanes.len() {
-            let lane = self.lanes[at].lane.clone();
-            let (limit, progress) = (self.limits.log, self.progress.clone());
-            let waiting = log(limit, &progress, self.log.commands(&lane)).await?;
-            let mine = std::slice::from_ref(&lane);
-            if waiting.is_empty()
-                || !log(limit, &progress, self.log.lease(mine, &self.token, self.limits.lease)).await?
-            {
-                continue;
-            }
-            for command in waiting {
-                match &command {
-                    Command::Redrive { dead, .. } => self.redrive(&lane, dead).await?,
-                    Command::Discard { dead } => self.void(&lane, dead).await?,
-                    // There is no position of its own that could have a gap.
-                    Command::Resume { .. } => {}
-                }
-                log(limit, &progress, self.log.finish(&lane, &command)).await?;
-            }
-            log(limit, &progress, self.log.release(mine, &self.token)).await?;
-        }
-        Ok(())
-    }
-
-    async fn redrive(&mut self, lane: &LaneId, dead: &DeadId) -> Result<(), Trouble> {
-        let found = log(self.limits.log, &self.progress, self.log.dead(lane, dead)).await?;
-        let Some(letter) = found else { return Ok(()) };
-        // The table may have been mended since the record was refused.
-        self.read_tables().await?;
-        let statements = match compose_one(&lane.stream, self.plans.as_ref(), &letter) {
-            Ok(statements) => statements,
-            Err(reason) => return self.redrive_failed(lane, letter, reason).await,
-        };
-        let call = self.database.write(&statements);
-        match database(self.limits.write, &self.progress, "a redrive", call).await {
-            Ok(_) => self.void(lane, dead).await,
-            Err(WriteError::Reject(reason)) => self.redrive_failed(lane, letter, reason).await,
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn redrive_failed(&mut self, lane: &LaneId, letter: DeadLetter, reason: Rejection) -> Result<(), Trouble> {
-        let why = Some(reason.message.clone());
-        let letter = DeadLetter { attempts: letter.attempts + 1, redrive_error: why, reason, ..letter };
-        Ok(log(self.limits.log, &self.progress, self.log.keep_dead(lane, &[letter])).await?)
-    }
-
-    /// Removes a dead letter's payload.
-    async fn void(&mut self, lane: &LaneId, dead: &DeadId) -> Result<(), Trouble> {
-        let done = Acknowledge {
-            generation: dead.generation.clone(),
-            version: self.version,
-            ids: Vec::new(),
-            routes: Vec::new(),
-            standing: Vec::new(),
-            void: vec![dead.clone()],
-        };
-        Ok(log(self.limits.log, &self.progress, self.group.acknowledge(lane, &done)).await?)
-    }
-
     /// Gives back what it holds.
     pub async fn release(&mut self) {
         let lanes = self.wanted_lanes();
@@ -509,32 +322,5 @@ impl ParallelDelivery {
             tracing::debug!(destination = %self.spec.name, "the lease for commands was not given back and will run out");
         }
         self.close();
-    }
-}
-
-/// Puts the rows of each statement in the order of their keys, so that two nodes lock the same rows in the same order. Rows
-/// of one key keep theirs.
-fn sort_by_key(composed: &mut Composed) {
-    for (statement, sources) in composed.statements.iter_mut().zip(&mut composed.sources) {
-        let key = statement.key_cells();
-        if key.is_empty() || statement.rows.len() < 2 || statement.op == Op::Insert {
-            continue;
-        }
-        let mut rows: Vec<_> = std::mem::take(&mut statement.rows).into_iter().zip(std::mem::take(sources)).collect();
-        rows.sort_by(|(one, _), (two, _)| {
-            key.iter().map(|&at| rank(&one[at])).cmp(key.iter().map(|&at| rank(&two[at])))
-        });
-        let (sorted, of) = rows.into_iter().unzip();
-        statement.rows = sorted;
-        *sources = of;
-    }
-}
-
-/// Any total order does, as long as every node has the same.
-fn rank(cell: &Cell) -> &[u8] {
-    match cell {
-        Cell::Absent | Cell::Null => &[],
-        Cell::Text(text) => text.as_bytes(),
-        Cell::Bytes(bytes) => bytes,
     }
 }

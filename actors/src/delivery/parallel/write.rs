@@ -1,0 +1,207 @@
+//! Writing and acknowledging what is in hand, piece by piece: a bad row is cut out as ordered delivery does.
+
+use std::time::Instant;
+
+use super::{ParallelDelivery, Run, Trouble, Wrote};
+use crate::{
+    compose::{Composed, DeadKeys, Piece, compose},
+    delivery::{
+        cuts::{Cuts, Refusals, Written},
+        database, log,
+        pieces::{letters, may_be_stale},
+        take_over::compile,
+    },
+    message::Message,
+    ports::{Acknowledge, WriteError},
+    transaction::{Cell, DeadId, Op},
+};
+
+impl ParallelDelivery {
+    /// Writes and acknowledges what is in hand.
+    ///
+    /// # Errors
+    /// What has to happen first; what is not written yet stays in hand.
+    pub async fn deliver(&mut self) -> Result<Wrote, Trouble> {
+        let mut wrote = Wrote::default();
+        while let Some(mut run) = self.hand.pop_front() {
+            let outcome = self.deliver_run(&mut run, &mut wrote).await;
+            if let Err(trouble) = outcome {
+                self.hand.push_front(run);
+                return Err(trouble);
+            }
+        }
+        Ok(wrote)
+    }
+
+    async fn deliver_run(&mut self, run: &mut Run, wrote: &mut Wrote) -> Result<(), Trouble> {
+        let mut cuts = Cuts::new(run.messages.len(), None);
+        while let Some(piece) = cuts.piece(run.done) {
+            let end = piece.end;
+            let messages: Vec<&Message> = run.messages[piece].iter().collect();
+            let before = self.counts.rows;
+            let written = self.write_piece(run, &messages, &cuts.refused).await?;
+            if matches!(written, Written::All) {
+                wrote.rows += self.counts.rows - before;
+                wrote.accepted_ms.extend(messages.iter().map(|message| message.id.ms));
+                run.done = end;
+            }
+            cuts.learn(written);
+        }
+        Ok(())
+    }
+
+    async fn write_piece(&mut self, run: &Run, messages: &[&Message], refused: &Refusals) -> Result<Written, Trouble> {
+        if self.plans.is_none() {
+            self.read_tables().await?;
+        }
+        let mut composed = self.compose(run, messages, refused);
+        if may_be_stale(self.plans.as_ref(), &composed, self.limits.catalogue_age) {
+            self.read_tables().await?;
+            composed = self.compose(run, messages, refused);
+        }
+        let lane = self.lanes[run.lane].lane.clone();
+        let letters = letters(self.plans.as_ref(), &composed, messages, &lane.stream, self.attempts + 1);
+        if !letters.is_empty() {
+            log(self.limits.log, &self.progress, self.log.keep_dead(&lane, &letters)).await?;
+        }
+        let mut untouched = 0;
+        if !composed.statements.is_empty() {
+            sort_by_key(&mut composed);
+            self.attempts += 1;
+            let started = Instant::now();
+            let call = self.database.write(&composed.statements);
+            let outcome = database(self.limits.write, &self.progress, "a transaction", call).await;
+            self.counts.last_write = started.elapsed();
+            match outcome {
+                Ok(committed) => untouched = committed.untouched.len(),
+                Err(WriteError::Reject(reason)) => {
+                    self.attempts = 0;
+                    return Ok(Written::refused(&composed, reason));
+                }
+                Err(WriteError::Hold(fault)) => {
+                    // The catalogue knows better which route misses what.
+                    self.plans = None;
+                    self.read_tables().await?;
+                    return Err(WriteError::Hold(fault).into());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let routes = self.routes(&composed);
+        let standing: Vec<DeadId> = letters.iter().map(|letter| letter.dead.clone()).collect();
+        let ids = messages.iter().map(|message| message.id).collect();
+        let done = Acknowledge {
+            generation: run.generation.clone(),
+            version: self.version,
+            ids,
+            routes,
+            standing,
+            void: Vec::new(),
+        };
+        log(self.limits.log, &self.progress, self.group.acknowledge(&lane, &done)).await?;
+        self.attempts = 0;
+        self.counts.rows += composed.rows().saturating_sub(untouched) as u64;
+        self.counts.entries += messages.len() as u64;
+        self.counts.dead += letters.len() as u64;
+        for letter in &letters {
+            tracing::warn!(
+                destination = %self.spec.name, route = %letter.route_name, id = %letter.dead.id,
+                column = letter.reason.column.as_deref(), code = %letter.reason.code, "dead letter"
+            );
+        }
+        Ok(Written::All)
+    }
+
+    fn compose(&self, run: &Run, messages: &[&Message], refused: &Refusals) -> Composed {
+        let piece = Piece {
+            application: &self.lanes[run.lane].lane.stream,
+            generation: &run.generation,
+            messages,
+            starts: &run.starts,
+            refused,
+            // Without order nothing is older or newer than a dead letter.
+            dead: &DeadKeys::new(),
+            fold: messages.len() > 1,
+        };
+        self.plans.as_ref().map_or_else(Composed::default, |plans| compose(&piece, plans))
+    }
+
+    fn routes(&self, composed: &Composed) -> Vec<String> {
+        let Some(plans) = &self.plans else { return Vec::new() };
+        composed.plans.iter().map(|&plan| plans.get(plan).route.id.clone()).collect()
+    }
+
+    pub(super) async fn read_tables(&mut self) -> Result<(), Trouble> {
+        let lanes: Vec<_> = self.lanes.iter().map(|lane| &lane.lane).collect();
+        let (log, database) = (&mut *self.log, &mut *self.database);
+        self.plans = Some(compile(&self.spec, &lanes, log, database, self.limits, &self.progress).await?);
+        Ok(())
+    }
+}
+
+/// Puts the rows of each statement in the order of their keys, so that two nodes lock the same rows in the same order. Rows
+/// of one key keep theirs.
+fn sort_by_key(composed: &mut Composed) {
+    for (statement, sources) in composed.statements.iter_mut().zip(&mut composed.sources) {
+        let key = statement.key_cells();
+        if key.is_empty() || statement.rows.len() < 2 || statement.op == Op::Insert {
+            continue;
+        }
+        let mut rows: Vec<_> = std::mem::take(&mut statement.rows).into_iter().zip(std::mem::take(sources)).collect();
+        rows.sort_by(|(one, _), (two, _)| {
+            key.iter().map(|&at| rank(&one[at])).cmp(key.iter().map(|&at| rank(&two[at])))
+        });
+        let (sorted, of) = rows.into_iter().unzip();
+        statement.rows = sorted;
+        *sources = of;
+    }
+}
+
+/// Any total order does, as long as every node has the same.
+fn rank(cell: &Cell) -> &[u8] {
+    match cell {
+        Cell::Absent | Cell::Null => &[],
+        Cell::Text(text) => text.as_bytes(),
+        Cell::Bytes(bytes) => bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        schema::TableSchema,
+        transaction::{Statement, TablePlan},
+    };
+
+    #[test]
+    fn rows_are_put_in_the_order_of_their_keys_with_their_sources_and_one_key_keeps_its_order() {
+        let table = TableSchema { schema: String::new(), name: "cars".into(), columns: vec![], unique_keys: vec![] };
+        let plan = TablePlan {
+            route: "r".into(),
+            table: Arc::new(table),
+            columns: vec![0, 1],
+            key: vec![1],
+            only_unique_key: true,
+        };
+        let text = |text: &str| Cell::Text(text.into());
+        let rows = [("first", "b"), ("second", "a"), ("third", "b"), ("fourth", "a")];
+        let statement = Statement {
+            plan: Arc::new(plan),
+            op: Op::Upsert,
+            must_touch: false,
+            columns: vec![0, 1],
+            insert_only: vec![],
+            rows: rows.iter().map(|(value, key)| vec![text(value), text(key)]).collect(),
+        };
+        let sources = vec![(0..4).map(|at| (vec![at], 0)).collect()];
+        let mut composed = Composed { statements: vec![statement], sources, ..Composed::default() };
+        sort_by_key(&mut composed);
+        let order: Vec<_> = composed.statements[0].rows.iter().map(|row| row[0].clone()).collect();
+        assert_eq!(order, ["second", "fourth", "first", "third"].map(text));
+        assert_eq!(composed.sources[0].iter().map(|(at, _)| at[0]).collect::<Vec<_>>(), [1, 3, 0, 2]);
+    }
+}
