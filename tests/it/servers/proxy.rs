@@ -2,7 +2,7 @@
 //! with a refusal, as a machine does on which nobody listens. It lives on a thread of its own, so that nothing a test does
 //! keeps it waiting.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -132,6 +132,7 @@ async fn pump(
 
 #[tokio::test]
 async fn a_cut_wire_is_silent_and_a_mended_one_brings_what_was_sent() {
+    let a_while = std::time::Duration::from_millis(100);
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = Proxy::to(server.local_addr().unwrap().port());
     let mut client = TcpStream::connect(("127.0.0.1", proxy.port())).await.unwrap();
@@ -141,7 +142,7 @@ async fn a_cut_wire_is_silent_and_a_mended_one_brings_what_was_sent() {
     accepted.read_exact(&mut buffer).await.unwrap();
     proxy.cut();
     client.write_all(b"two").await.unwrap();
-    let silence = tokio::time::timeout(Duration::from_millis(100), accepted.read_exact(&mut buffer)).await;
+    let silence = tokio::time::timeout(a_while, accepted.read_exact(&mut buffer)).await;
     assert!(silence.is_err(), "nothing goes through, and the connection is still there");
     proxy.mend();
     accepted.read_exact(&mut buffer).await.unwrap();
@@ -150,7 +151,7 @@ async fn a_cut_wire_is_silent_and_a_mended_one_brings_what_was_sent() {
     client.write_all(b"ask").await.unwrap();
     accepted.read_exact(&mut buffer).await.unwrap();
     accepted.write_all(b"yes").await.unwrap();
-    let silence = tokio::time::timeout(Duration::from_millis(100), client.read_exact(&mut buffer)).await;
+    let silence = tokio::time::timeout(a_while, client.read_exact(&mut buffer)).await;
     assert!(silence.is_err(), "the answer is lost");
     proxy.refuse();
     assert_eq!(client.read(&mut buffer).await.unwrap_or(0), 0, "the connection is closed");
