@@ -42,6 +42,13 @@ cargo fmt --all --check
 say "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 
+say "failpoints"
+# The dev-dependencies turn them on; what is built without those must not have them.
+if [[ "$(cargo tree --workspace --locked -e no-dev,features -i fail)" == *'"failpoints"'* ]]; then
+  echo "the feature failpoints of the crate fail is on in a build without dev-dependencies" >&2
+  exit 1
+fi
+
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 

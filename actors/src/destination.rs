@@ -192,6 +192,11 @@ impl DestinationActor {
 
     fn show(&mut self) {
         let mut detail = self.shared.detail.borrow_mut();
+        // A step that waits for a log which does not answer shows nothing new; that the lease has run out meanwhile is so
+        // all the same.
+        if detail.leased && !self.shared.lease.holds(Instant::now()) {
+            (detail.leased, detail.owner) = (false, None);
+        }
         let eta = self.rate.eta(detail.backlog, detail.entries_delivered, Instant::now());
         // What is down or held does not drain; when it will, nobody knows.
         detail.drain_eta_s = eta.filter(|_| detail.status == DestinationStatus::Up || detail.backlog == 0);

@@ -308,7 +308,7 @@ async fn a_node_works_with_redis_as_the_machine_runs_it_and_with_no_more_rights(
         get(&format!("{url}/healthz/ready")).await.filter(|(status, _)| *status == 200)
     })
     .await;
-    let load = Load { url, key: key.trim().into(), producers: 2, keys: 10, batch: 1, padding: 0 };
+    let load = Load { producers: 2, keys: 10, ..Load::new(&url, key.trim()) };
     let producers = load.start();
     wait_for("enough is sent", LIMIT, async || (producers.sent() > 100).then_some(())).await;
     let acknowledged = producers.stop().await;

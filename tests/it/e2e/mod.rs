@@ -4,6 +4,7 @@
 mod cluster;
 mod emptied;
 mod failover;
+mod faults;
 pub(crate) mod installation;
 pub(crate) mod ledger;
 pub(crate) mod load;

@@ -17,6 +17,7 @@ use std::{
 pub(crate) mod haproxy;
 pub(crate) mod mariadb;
 pub(crate) mod postgres;
+pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod redis_cluster;
 pub(crate) mod redis_sentinel;
