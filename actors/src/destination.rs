@@ -194,7 +194,7 @@ impl DestinationActor {
         let mut detail = self.shared.detail.borrow_mut();
         // A step that waits for a log which does not answer shows nothing new; that the lease has run out meanwhile is so
         // all the same.
-        if detail.leased && !self.shared.lease.holds(Instant::now()) {
+        if detail.leased && !self.shared.lease.holds() {
             (detail.leased, detail.owner) = (false, None);
         }
         let eta = self.rate.eta(detail.backlog, detail.entries_delivered, Instant::now());

@@ -399,7 +399,7 @@ impl Runner {
             detail.last_error = self.breaker.last_error().map(|fault| fault.message.clone());
         }
         detail.epoch = (counts.epoch > 0).then_some(counts.epoch);
-        detail.leased = self.shared.lease.holds(Instant::now());
+        detail.leased = self.shared.lease.holds();
         let holder =
             if detail.leased { Some(&self.node) } else { holder.as_ref().filter(|holder| **holder != self.node) };
         detail.owner = holder.map(ToString::to_string);
