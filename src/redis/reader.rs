@@ -11,7 +11,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use redis::{RedisError, Value};
+use redis::{RedisError, RedisResult, Value};
 use tidegate_actors::{
     message::StreamId,
     ports::{Batch, Entry, EntryReader, LogError, ReadFrom, ReadOutcome},
@@ -22,7 +22,7 @@ use super::{
     Keys, Redis,
     connection::connect,
     log::parse_generations,
-    odd,
+    odd, scripts,
     server::{Connection, Server},
     stream::entry::{parse, size_bytes, text},
     unavailable,
@@ -158,10 +158,20 @@ impl RedisReader {
         let keys = self.keys.of(&from.lane.stream);
         let mut pipe = redis::pipe();
         pipe.cmd("XREAD").arg("COUNT").arg(count).arg("STREAMS").arg(keys.stream()).arg(after.to_string());
-        pipe.cmd("HMGET").arg(keys.meta()).arg("generations").arg("trimmed").arg("version");
-        let answer = timeout(GRACE, pipe.query_async(connection)).await.map_err(|_| slow())?;
+        pipe.cmd("EVALSHA").arg(scripts::STANDING.get_hash()).arg(2).arg(keys.stream()).arg(keys.meta());
         type Meta = (Option<String>, Option<String>, Option<u64>);
-        let (read, meta): (Value, Meta) = answer.map_err(|error: RedisError| unavailable(&error))?;
+        let ask = async |connection: &mut Connection| -> RedisResult<(Value, Meta)> {
+            match pipe.query_async(connection).await {
+                // A server that has not met the script yet; only it can say so.
+                Err(error) if lacks_script(&error) => {
+                    scripts::STANDING.load_async(connection).await?;
+                    pipe.query_async(connection).await
+                }
+                answer => answer,
+            }
+        };
+        let answer = timeout(GRACE, ask(connection)).await.map_err(|_| slow())?;
+        let (read, meta) = answer.map_err(|error: RedisError| unavailable(&error))?;
         let generations = parse_generations(meta.0.as_deref().unwrap_or_default()).ok_or_else(|| odd("meta"))?;
         if generations.last().is_none_or(|newest| newest.generation != from.newest) {
             return Ok(Look::Outcome(ReadOutcome::NewGeneration(from.lane.clone())));
@@ -220,6 +230,11 @@ impl RedisReader {
         let name = first.first().and_then(text);
         Ok(streams.iter().position(|stream| Some(stream.as_str()) == name))
     }
+}
+
+fn lacks_script(error: &RedisError) -> bool {
+    let all = error.clone().into_server_errors();
+    error.code() == Some("NOSCRIPT") || all.is_some_and(|all| all.iter().any(|(_, error)| error.code() == "NOSCRIPT"))
 }
 
 fn slow() -> LogError {

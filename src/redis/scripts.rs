@@ -19,6 +19,7 @@ macro_rules! draining {
 
 draining!(ENSURE, "ensure.lua");
 draining!(VIEW, "view.lua");
+draining!(STANDING, "standing.lua");
 draining!(ADVANCE, "advance.lua");
 draining!(BACKLOG, "backlog.lua");
 draining!(LANES, "lanes.lua");

@@ -64,6 +64,21 @@ local function ensure_generation(stream, meta, token)
   return list, trimmed
 end
 
+-- Notices entries that were removed by somebody else (XTRIM, or XDEL of the first ones): what Redis counted as added, is not
+-- there, and was not removed by trim.lua. The trimmed mark then says so to every lane. Redis itself leaves no trace of it.
+local function notice_removal(stream, meta, info)
+  local gone = info['entries-added'] - info.length
+  local stored = redis.call('HMGET', meta, 'removed', 'trimmed')
+  local known = tonumber(stored[1])
+  if known == gone then return end
+  if known and known < gone then
+    local first, trimmed = info['first-entry'], stored[2] or '0-0'
+    local up_to = first and just_below(first[1]) or info['last-generated-id']
+    if below(trimmed, up_to) then redis.call('HSET', meta, 'trimmed', up_to) end
+  end
+  redis.call('HSET', meta, 'removed', string.format('%.0f', gone))
+end
+
 -- Where a lane stands: generation, id, entries read, group, and 'parallel' or ''. A parallel lane stands where its group
 -- does; what is stored is where it began.
 local function parse_lane(text)

@@ -4,9 +4,10 @@
 -- Returns {entries removed, 1 where more can be removed, why nothing may be or '', destinations not in the list…}.
 local stream, lanes = KEYS[1], KEYS[3]
 local keep_ms, keep_messages = tonumber(ARGV[2]), tonumber(ARGV[3])
-local meta = redis.call('HMGET', KEYS[2], 'generations', 'trimmed', 'version', 'replid')
 local info = stream_info(stream)
 if not info then return { 0, 0, '' } end
+notice_removal(stream, KEYS[2], info)
+local meta = redis.call('HMGET', KEYS[2], 'generations', 'trimmed', 'version', 'replid')
 local tokens, afters = parse_generations(meta[1])
 local newest = tokens[#tokens]
 local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
@@ -83,7 +84,8 @@ local last = redis.call('XREVRANGE', stream, '(' .. limit, '-', 'COUNT', 1)[1]
 if not last then return answer end
 local trimmed = last[1]
 answer[1] = redis.call('XTRIM', stream, 'MINID', '=', limit)
-redis.call('HSET', KEYS[2], 'trimmed', trimmed)
+local removed = string.format('%.0f', info['entries-added'] - info.length + answer[1])
+redis.call('HSET', KEYS[2], 'trimmed', trimmed, 'removed', removed)
 
 -- Generations that hold nothing any more, and the history of what is gone. They stay in the list, for a database may be
 -- restored to a time when they were read (lane.rs, `resume`); only the oldest of many are forgotten.

@@ -178,3 +178,47 @@ async fn an_entry_made_by_hand_is_told_and_not_skipped() {
     let read = entries(scene.reader().read(&[from], 10, Duration::ZERO).await.unwrap());
     assert!(matches!(&read[1], Entry::Unknown { why, .. } if why.contains("not written by Tidegate")));
 }
+
+#[tokio::test]
+async fn entries_that_somebody_removed_by_hand_are_a_gap_at_once() {
+    let mut scene = Scene::new().await;
+    scene.register(Start::Now).await;
+    scene.lease().await;
+    let ids = scene.append(6).await;
+    scene.advance(&ids[1].0).await.unwrap();
+    let mut from = scene.from(ids[1].0.id).await;
+    let mut reader = scene.reader();
+    assert!(matches!(reader.read(&[from.clone()], 1, Duration::ZERO).await.unwrap(), ReadOutcome::Batch(_)));
+    // What was delivered long ago is nobody's loss.
+    let stream = "tidegate:{car-app}:stream";
+    assert_eq!(scene.server.ask::<u64>(&format!("XTRIM {stream} MINID {}", ids[1].0.id)).await, 1);
+    assert!(matches!(reader.read(&[from.clone()], 1, Duration::ZERO).await.unwrap(), ReadOutcome::Batch(_)));
+    assert_eq!(scene.server.ask::<u64>(&format!("XTRIM {stream} MINID {}", ids[4].0.id)).await, 3);
+    let outcome = reader.read(&[from.clone()], 10, Duration::ZERO).await.unwrap();
+    let ReadOutcome::Gap { after, trimmed, .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(after, ids[1].0.id);
+    assert!(trimmed >= ids[3].0.id && trimmed < ids[4].0.id, "{trimmed}");
+    let view = scene.log.view(&scene.lane).await.unwrap();
+    assert_eq!(view.trimmed, trimmed);
+    // All of it.
+    from.after = ids[4].0.id;
+    assert_eq!(scene.server.ask::<u64>(&format!("XTRIM {stream} MAXLEN 0")).await, 2);
+    let outcome = reader.read(&[from], 10, Duration::ZERO).await.unwrap();
+    assert!(matches!(outcome, ReadOutcome::Gap { trimmed, .. } if trimmed == ids[5].0.id), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn what_is_trimmed_by_retention_is_no_gap_for_those_who_have_it() {
+    let mut scene = Scene::new().await;
+    scene.register(Start::Now).await;
+    scene.lease().await;
+    let ids = scene.append(6).await;
+    scene.advance(&ids[3].0).await.unwrap();
+    let trimmed =
+        tidegate::redis::trim::stream(&scene.redis, APP, &[DESTINATION], 0, tidegate::redis::trim::Retention::NONE);
+    assert_eq!(trimmed.await.unwrap().removed, 3);
+    let from = scene.from(ids[3].0.id).await;
+    let outcome = scene.reader().read(&[from], 10, Duration::ZERO).await.unwrap();
+    assert!(matches!(&outcome, ReadOutcome::Batch(batch) if batch.entries.len() == 2), "{outcome:?}");
+    assert_eq!(scene.log.view(&scene.lane).await.unwrap().trimmed, ids[2].0.id);
+}
