@@ -51,7 +51,11 @@ fn act(place: &str, action: Option<&str>) {
         std::process::abort();
     }
     tracing::warn!(place, process, "stops here, as a test wants it");
-    // The signal has arrived before `kill` ends, so nothing that follows is done before the process is continued.
-    let stopped = std::process::Command::new("kill").args(["-STOP", &process]).status();
+    // The signal reaches one thread first and the others a moment later: the script ends only once it sees this one stopped,
+    // so nothing that follows is done before the process is continued.
+    let script =
+        "kill -STOP $0; for _ in $(seq 1000); do grep -q '^State:.T' /proc/$1/status && exit; sleep 0.01; done";
+    let thread = std::fs::read_link("/proc/thread-self").unwrap_or_else(|_| process.clone().into());
+    let stopped = std::process::Command::new("sh").args(["-c", script, &process]).arg(thread).status();
     tracing::warn!(place, ok = stopped.is_ok_and(|status| status.success()), "goes on");
 }

@@ -22,7 +22,7 @@ async fn zombies(target: Target, inside: &str) {
     let targets = [target.clone()];
     let mut scene = Scene::new(Installation::new().await, targets.to_vec(), &targets).await;
     let producers = scene.load().start();
-    for place in [failpoint::BEFORE_TRANSACTION, inside, failpoint::AFTER_COMMIT] {
+    for (woken, place) in [failpoint::BEFORE_TRANSACTION, inside, failpoint::AFTER_COMMIT].into_iter().enumerate() {
         let [zombie, successor] = &mut scene.nodes;
         zombie.kill();
         successor.kill();
@@ -38,6 +38,7 @@ async fn zombies(target: Target, inside: &str) {
         let replaced = begun.elapsed();
         wait_until_delivered(&target, 100).await;
         let [zombie, _] = &scene.nodes;
+        assert_eq!(zombie.logged().matches("goes on place").count(), woken, "it stands still at {place}");
         zombie.resume();
         wait_for("the zombie steps down", PATIENCE, async || {
             let detail = zombie.destination(&target.name).await;
