@@ -263,7 +263,9 @@ pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
                 row.superseded_by = Some(by);
             }
         }
-        if piece.dead.contains_key(&(table.clone(), key.clone())) {
+        // The first one counts, and each key is named once: a database may pick any of several.
+        let named = |known: &Supersede| known.table == table && known.key == key;
+        if piece.dead.contains_key(&(table.clone(), key.clone())) && !composed.supersede.iter().any(named) {
             composed.supersede.push(Supersede { table, key, by });
         }
     }
