@@ -32,6 +32,20 @@ async fn one_owner_at_a_time_and_the_next_after_the_lease_ran_out() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_given_up_takes_its_connection_with_it() {
+    let scene = Scene::new().await;
+    let link = scene.redis.own_link();
+    let number =
+        async || link.run(async |mut to| redis::cmd("CLIENT").arg("ID").query_async::<u64>(&mut to).await).await;
+    let first = number().await.unwrap();
+    assert_eq!(number().await.unwrap(), first);
+    scene.server.pause();
+    assert!(tokio::time::timeout(Duration::from_millis(200), number()).await.is_err());
+    scene.server.resume();
+    assert_ne!(number().await.unwrap(), first, "nobody knows whether that one leads anywhere");
+}
+
+#[tokio::test]
 async fn a_lease_over_two_streams_is_all_or_none() {
     let mut scene = Scene::new().await;
     let mut shop = scene.lane.clone();
