@@ -83,6 +83,21 @@ async fn a_call_that_is_given_up_takes_its_connection_with_it() {
 }
 
 #[tokio::test]
+async fn a_decision_is_found_behind_any_number_of_redrives() {
+    let mut scene = Scene::new().await;
+    let generation = Generation::new("g");
+    let redrive = |ms| {
+        let dead = DeadId { generation: generation.clone(), id: StreamId::new(ms, 0), route: "route1".into() };
+        Command::Redrive { dead, force: false }
+    };
+    let mut commands: Vec<Command> = (0..1200).map(redrive).collect();
+    let decision = Command::Resume { to: Position { generation: generation.clone(), id: StreamId::ZERO } };
+    commands.push(decision.clone());
+    dead::push_all(&scene.redis, APP, DESTINATION, &commands).await.unwrap();
+    assert_eq!(scene.log.decisions(&scene.lane).await.unwrap(), [decision]);
+}
+
+#[tokio::test]
 async fn a_lease_over_two_streams_is_all_or_none() {
     let mut scene = Scene::new().await;
     let mut shop = scene.lane.clone();
