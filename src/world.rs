@@ -194,7 +194,13 @@ impl Housekeeping for Keeper {
         let mut streams = BTreeMap::new();
         for (application, outcome) in trim::round(&self.redis, &document, retention).await {
             let trimmed = outcome?;
-            streams.insert(application, json!({"removed": trimmed.removed, "held_by": trimmed.held_by}));
+            streams.insert(
+                application,
+                json!({
+                    // Those that no route leads to any more hold the stream as well: forgetting them was cut off.
+                    "removed": trimmed.removed, "held_by": trimmed.held_by, "unlisted": trimmed.unlisted,
+                }),
+            );
         }
         if self.plans_swept.is_none_or(|swept| swept.elapsed() >= SWEEP_PLANS_EVERY) {
             for application in &document.applications {

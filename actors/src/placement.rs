@@ -95,7 +95,14 @@ pub fn place(members: &[Member], topology: &Topology) -> BTreeMap<Arc<str>, Arc<
         }
         let held = |at: usize| able[at].holds.contains(id);
         let best = candidates.into_iter().min_by_key(|&at| (!held(at), loads[at], u64::MAX - affinity(id, able[at])));
-        let Some(at) = best else { continue };
+        let Some(at) = best else {
+            // Nobody else may write it: a node that is about to stop goes on until it does.
+            let last = members.iter().filter(|member| node.is_some_and(|node| *node == *member.node));
+            if let Some(member) = last.min_by_key(|member| (!member.holds.contains(id), Arc::clone(&member.instance))) {
+                placed.insert(Arc::clone(id), Arc::clone(&member.instance));
+            }
+            continue;
+        };
         loads[at] += 1;
         placed.insert(Arc::clone(id), Arc::clone(&able[at].instance));
     }
@@ -246,6 +253,17 @@ mod tests {
         assert_eq!(placed["file" as &str].as_ref(), "a");
         assert!(!placed.contains_key("gone"));
         assert_eq!(shares(&members, &placed), [2, 2]);
+    }
+
+    #[test]
+    fn a_file_is_written_while_its_node_drains_and_no_longer_once_that_is_back() {
+        let topology = topology(&[("file", Some("a")), ("x", None)]);
+        let draining = Member { draining: true, ..member("a#1", &["file", "x"]) };
+        let members = [draining.clone(), member("b", &[])];
+        let placed = place(&members, &topology);
+        assert_eq!((placed["file" as &str].as_ref(), placed["x" as &str].as_ref()), ("a#1", "b"));
+        let placed = place(&[draining, member("b", &[]), member("a#2", &[])], &topology);
+        assert_eq!(placed["file" as &str].as_ref(), "a#2");
     }
 
     #[test]

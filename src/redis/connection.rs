@@ -90,11 +90,22 @@ impl Link {
     }
 
     /// Makes the call; once more over a new connection where the old one had broken while nobody looked. So it must be one
-    /// that may be repeated.
+    /// that may be repeated. One that is given up before its answer takes the connection with it: whoever gives up a little
+    /// sooner than it would would else ask over a dead one for ever.
     ///
     /// # Errors
     /// Redis can't be reached or refuses.
     pub async fn run<T, F>(&self, call: F) -> RedisResult<T>
+    where
+        F: AsyncFn(Connection) -> RedisResult<T>,
+    {
+        let unanswered = Unanswered(self);
+        let outcome = self.attempts(call).await;
+        std::mem::forget(unanswered);
+        outcome
+    }
+
+    async fn attempts<T, F>(&self, call: F) -> RedisResult<T>
     where
         F: AsyncFn(Connection) -> RedisResult<T>,
     {
@@ -116,5 +127,14 @@ impl Link {
             self.set(None);
         }
         outcome
+    }
+}
+
+/// Gives the link's connection up when it is dropped.
+struct Unanswered<'a>(&'a Link);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        self.0.set(None);
     }
 }

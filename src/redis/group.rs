@@ -5,7 +5,10 @@
 //! still be handed entries, so whoever reads next asks for its own pending ones first. All of it works in a full Redis:
 //! XREADGROUP makes the consumer itself, where XGROUP CREATECONSUMER would be refused.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use redis::{Cmd, RedisError, Value, cmd};
@@ -18,7 +21,9 @@ use tidegate_actors::{
 use super::{
     Keys, Link, Redis,
     connection::connect,
-    dead, odd, random_token, scripts,
+    dead, odd, random_token,
+    reader::turn_of,
+    scripts,
     server::{Connection, Server},
     stream::entry::{parse, size_bytes, text},
     unavailable,
@@ -45,6 +50,8 @@ pub struct RedisGroup {
     connection: Option<Connection>,
     /// Entries to ask for: grows while they are small.
     count: usize,
+    /// Which lane is asked first the next time, where they are asked one by one.
+    turn: usize,
 }
 
 impl RedisGroup {
@@ -59,6 +66,7 @@ impl RedisGroup {
             consumer: node.into(),
             connection: None,
             count: FIRST_COUNT,
+            turn: 0,
         }
     }
 
@@ -79,6 +87,46 @@ impl RedisGroup {
         let mut command = cmd("XREADGROUP");
         command.arg("GROUP").arg(&*self.group).arg(&*self.consumer).arg("COUNT").arg(count);
         command
+    }
+
+    /// New entries of these lanes, with one command at a time.
+    async fn fresh_of(
+        &mut self,
+        lanes: &[LaneId],
+        most: usize,
+        block: Duration,
+    ) -> Result<Vec<(LaneId, Claimed)>, LogError> {
+        let names: Vec<String> = lanes.iter().map(|lane| self.keys.of(&lane.stream).stream()).collect();
+        let mut all: Vec<(LaneId, Claimed)> = Vec::new();
+        let (mut entries, mut bytes) = (0, 0);
+        loop {
+            let asked = self.count.min(most - entries).max(1);
+            let mut command = self.read(asked);
+            if all.is_empty() {
+                command.arg("BLOCK").arg(block.min(MAX_BLOCK).as_millis().max(1) as u64);
+            }
+            command.arg("STREAMS").arg(&names).arg(vec![">"; names.len()]);
+            let answer = self.ask(&command).await?;
+            let mut full = false;
+            for (name, claimed) in by_stream(answer)? {
+                let Some(lane) = names.iter().position(|known| *known == name).map(|at| &lanes[at]) else { continue };
+                full |= claimed.entries.len() >= asked;
+                entries += claimed.entries.len();
+                bytes += claimed.entries.iter().map(size_bytes).sum::<usize>();
+                self.adapt(&claimed, asked);
+                match all.iter_mut().find(|(known, _)| known == lane) {
+                    Some((_, known)) => {
+                        known.entries.extend(claimed.entries);
+                        known.gone.extend(claimed.gone);
+                        known.next = claimed.next;
+                    }
+                    None => all.push((lane.clone(), claimed)),
+                }
+            }
+            if !full || entries >= most || bytes >= BATCH_BYTES {
+                return Ok(all);
+            }
+        }
     }
 
     /// How many entries the next answer may have, once this one is known.
@@ -184,35 +232,23 @@ impl GroupReader for RedisGroup {
         most: usize,
         block: Duration,
     ) -> Result<Vec<(LaneId, Claimed)>, LogError> {
-        let names: Vec<String> = lanes.iter().map(|lane| self.keys.of(&lane.stream).stream()).collect();
-        let mut all: Vec<(LaneId, Claimed)> = Vec::new();
-        let (mut entries, mut bytes) = (0, 0);
+        if !self.server.is_cluster() || lanes.len() < 2 {
+            return self.fresh_of(lanes, most, block).await;
+        }
+        // Streams of several applications lie in different slots, which one command can't name together: each gets a
+        // short wait in turn.
+        let (until, turn) = (Instant::now() + block.min(MAX_BLOCK), turn_of(lanes.len()));
         loop {
-            let asked = self.count.min(most - entries).max(1);
-            let mut command = self.read(asked);
-            if all.is_empty() {
-                command.arg("BLOCK").arg(block.min(MAX_BLOCK).as_millis().max(1) as u64);
-            }
-            command.arg("STREAMS").arg(&names).arg(vec![">"; names.len()]);
-            let answer = self.ask(&command).await?;
-            let mut full = false;
-            for (name, claimed) in by_stream(answer)? {
-                let Some(lane) = names.iter().position(|known| *known == name).map(|at| &lanes[at]) else { continue };
-                full |= claimed.entries.len() >= asked;
-                entries += claimed.entries.len();
-                bytes += claimed.entries.iter().map(size_bytes).sum::<usize>();
-                self.adapt(&claimed, asked);
-                match all.iter_mut().find(|(known, _)| known == lane) {
-                    Some((_, known)) => {
-                        known.entries.extend(claimed.entries);
-                        known.gone.extend(claimed.gone);
-                        known.next = claimed.next;
-                    }
-                    None => all.push((lane.clone(), claimed)),
+            for step in 0..lanes.len() {
+                let place = (self.turn + step) % lanes.len();
+                let found = self.fresh_of(&lanes[place..=place], most, turn).await?;
+                if !found.is_empty() {
+                    self.turn = place + 1;
+                    return Ok(found);
                 }
             }
-            if !full || entries >= most || bytes >= BATCH_BYTES {
-                return Ok(all);
+            if Instant::now() >= until {
+                return Ok(Vec::new());
             }
         }
     }

@@ -21,6 +21,8 @@ const VALUES_PER_CALL: usize = 500;
 const BYTES_PER_CALL: usize = 4 << 20;
 /// Most commands handed out at once.
 const COMMANDS: isize = 100;
+/// Commands among which decisions are looked for in one call.
+const DECISIONS_AMONG: usize = 1000;
 
 /// [`EventLog`] over Redis.
 pub struct RedisLog {
@@ -292,6 +294,28 @@ impl EventLog for RedisLog {
             }
         }
         Ok(commands)
+    }
+
+    async fn decisions(&mut self, lane: &LaneId) -> Result<Vec<Command>, LogError> {
+        // Redrives that were asked for before wait for the decision: they must not stand before it.
+        let key = self.keys.of(&lane.stream).commands(&lane.destination);
+        let mut decisions = Vec::new();
+        for from in (0..).step_by(DECISIONS_AMONG) {
+            let last = from + DECISIONS_AMONG - 1;
+            let some: Vec<Vec<u8>> = self
+                .link
+                .run(async |mut connection| {
+                    redis::cmd("LRANGE").arg(&key).arg(from).arg(last).query_async(&mut connection).await
+                })
+                .await
+                .map_err(|error| unavailable(&error))?;
+            let understood = some.iter().filter_map(|raw| serde_json::from_slice(raw).ok());
+            decisions.extend(understood.filter(|command| matches!(command, Command::Resume { .. })));
+            if some.len() < DECISIONS_AMONG {
+                break;
+            }
+        }
+        Ok(decisions)
     }
 
     async fn finish(&mut self, lane: &LaneId, command: &Command) -> Result<(), LogError> {

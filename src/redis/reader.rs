@@ -200,7 +200,7 @@ impl RedisReader {
         // Streams of several applications lie in different slots, which one command can't name together: each gets a
         // short wait in turn.
         let until = Instant::now() + block;
-        let turn = (IN_TURN / u32::try_from(lanes.len()).unwrap_or(u32::MAX)).max(SHORTEST_TURN);
+        let turn = turn_of(lanes.len());
         while Instant::now() < until {
             for (place, lane) in lanes.iter().enumerate() {
                 if self.wait_for_any(connection, &[lane], turn).await?.is_some() {
@@ -235,6 +235,11 @@ impl RedisReader {
 fn lacks_script(error: &RedisError) -> bool {
     let all = error.clone().into_server_errors();
     error.code() == Some("NOSCRIPT") || all.is_some_and(|all| all.iter().any(|(_, error)| error.code() == "NOSCRIPT"))
+}
+
+/// How long to wait at each of so many streams in turn.
+pub(super) fn turn_of(streams: usize) -> Duration {
+    (IN_TURN / u32::try_from(streams.max(1)).unwrap_or(u32::MAX)).max(SHORTEST_TURN)
 }
 
 fn slow() -> LogError {

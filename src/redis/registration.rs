@@ -81,11 +81,13 @@ pub async fn register_route(
             .ok_or_else(|| RegistrationError::BadStart(text.clone()))?
             .to_string(),
     };
-    register(redis, application, route_id, destination_id, &wanted).await
+    let registered = register(redis, application, route_id, destination_id, &wanted, 0).await?;
+    Ok(registered.ok_or_else(|| odd("register"))?)
 }
 
 /// Registers a route of a restored registry: a start that is still known stays, any other is the earliest entry there is.
-/// Where the destination stands already does not matter: it has begun at the earliest entry, too.
+/// Where the destination stands already does not matter: it has begun at the earliest entry, too. `None` where the stream
+/// knows a newer `version` of the registry: then nothing is registered, since the route may be gone in it.
 ///
 /// # Errors
 /// Redis is away.
@@ -94,8 +96,9 @@ pub async fn restore_route(
     application: &str,
     route_id: &str,
     destination_id: &str,
-) -> Result<Position, RegistrationError> {
-    register(redis, application, route_id, destination_id, "restored").await
+    version: u64,
+) -> Result<Option<Position>, RegistrationError> {
+    register(redis, application, route_id, destination_id, "restored", version).await
 }
 
 async fn register(
@@ -104,7 +107,8 @@ async fn register(
     route_id: &str,
     destination_id: &str,
     wanted: &str,
-) -> Result<Position, RegistrationError> {
+    version: u64,
+) -> Result<Option<Position>, RegistrationError> {
     let keys = redis.keys().of(application);
     let token = random_token();
     let (outcome, generation, id): (String, String, String) = redis
@@ -112,13 +116,15 @@ async fn register(
         .run(async |mut connection| {
             let mut call = scripts::REGISTER.key(keys.stream());
             call.key(keys.meta()).key(keys.lanes()).key(keys.starts());
-            call.arg(&token).arg(route_id).arg(destination_id).arg(wanted).invoke_async(&mut connection).await
+            call.arg(&token).arg(route_id).arg(destination_id).arg(wanted).arg(version);
+            call.invoke_async(&mut connection).await
         })
         .await
         .map_err(|error| unavailable(&error))?;
     let id = id.parse().map_err(|_| odd("start"))?;
     match outcome.as_str() {
-        "OK" => Ok(Position { generation: Generation::new(&generation), id }),
+        "OK" => Ok(Some(Position { generation: Generation::new(&generation), id })),
+        "PASSED" => Ok(None),
         "TOO_EARLY" => Err(RegistrationError::TooEarly(format!("at {generation}-{id}"))),
         _ => Err(odd("register").into()),
     }

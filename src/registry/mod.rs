@@ -152,10 +152,11 @@ impl<S: StreamRegistration> Registry<S> {
             let outcome = self.store.replace(&current, &document, &self.who, &what).await;
             match outcome {
                 Ok(true) => {
-                    streams::forget_gone(&mut self.streams, &current, &document)
-                        .await
-                        .map_err(ChangeError::HalfDone)?;
-                    streams::set_versions(&mut self.streams, &document).await.map_err(ChangeError::HalfDone)?;
+                    // The version first: a node that works by the old one must not put back what is forgotten.
+                    let half_done = ChangeError::HalfDone;
+                    streams::set_versions(&mut self.streams, &document).await.map_err(half_done)?;
+                    streams::set_versions_of_gone(&mut self.streams, &current, &document).await.map_err(half_done)?;
+                    streams::forget_gone(&mut self.streams, &current, &document).await.map_err(half_done)?;
                     return Ok(value);
                 }
                 Ok(false) => {

@@ -126,7 +126,8 @@ impl Restorer {
             let destination = document.destinations.iter().find(|one| one.name == route.destination);
             let Some(destination) = destination else { continue };
             let (application, id) = (&route.application, &destination.id);
-            registration::restore_route(&self.redis, application, &route.id, id).await.map_err(|e| e.to_string())?;
+            let restored = registration::restore_route(&self.redis, application, &route.id, id, document.version).await;
+            restored.map_err(|error| error.to_string())?;
         }
         for application in &document.applications {
             let told = registration::set_version(&self.redis, &application.name, document.version).await;

@@ -119,6 +119,22 @@ pub(super) async fn set_versions(
     Ok(())
 }
 
+/// Tells the streams of applications that `new` lacks its version, where a route led from them.
+pub(super) async fn set_versions_of_gone(
+    streams: &mut impl StreamRegistration,
+    old: &Document,
+    new: &Document,
+) -> Result<(), StreamError> {
+    let gone = |name: &str| !new.applications.iter().any(|application| application.name == name);
+    let mut names: Vec<&str> = old.routes.iter().map(|route| &*route.application).filter(|name| gone(name)).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        streams.set_version(name, new.version).await?;
+    }
+    Ok(())
+}
+
 fn has_route(document: &Document, route: &RouteSpec) -> bool {
     document.routes.iter().any(|known| known.id == route.id && known.application == route.application)
 }

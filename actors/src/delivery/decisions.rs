@@ -29,9 +29,7 @@ impl Delivery {
         gap: Option<Gap>,
     ) -> Result<Trouble, Trouble> {
         let (short, progress) = (self.limits.log, self.progress.clone());
-        let waiting = log(short, &progress, self.log.commands(lane)).await?;
-        let decisions: Vec<Command> =
-            waiting.into_iter().filter(|command| matches!(command, Command::Resume { .. })).collect();
+        let decisions = log(short, &progress, self.log.decisions(lane)).await?;
         // The last one counts: whoever decided it knew of those before.
         let Some(Command::Resume { to }) = decisions.last() else { return Ok(self.undecided(lane, foreign, gap)) };
         let applied = match moves(view, &taken.rows, &lane.to_string(), to) {

@@ -212,6 +212,13 @@ pub trait EventLog {
     /// The commands that wait, oldest first, at most 100.
     async fn commands(&mut self, lane: &LaneId) -> Result<Vec<Command>, LogError>;
 
+    /// Those of them that decide where a lane goes on, however many others stand before them.
+    async fn decisions(&mut self, lane: &LaneId) -> Result<Vec<Command>, LogError> {
+        let mut waiting = self.commands(lane).await?;
+        waiting.retain(|command| matches!(command, Command::Resume { .. }));
+        Ok(waiting)
+    }
+
     /// Takes a command off the list.
     async fn finish(&mut self, lane: &LaneId, command: &Command) -> Result<(), LogError>;
 }

@@ -6,6 +6,11 @@ redis.call('ZADD', KEYS[2], now + tonumber(ARGV[2]), ARGV[1])
 -- Written only when it changes: every write goes into Redis's file.
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[3] then redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[3], ARGV[1], ARGV[4]) end
+-- Nobody lives so long: the clock was set back, or is that of a replica that took over. Those who live say so soon.
+local beyond = string.format('%.0f', now + 10 * ARGV[2])
+for _, instance in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. beyond, '+inf')) do
+  redis.call('ZADD', KEYS[2], now + ARGV[2], instance)
+end
 local gone = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)
 for _, instance in ipairs(gone) do
   redis.call('ZREM', KEYS[2], instance)

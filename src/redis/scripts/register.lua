@@ -1,8 +1,13 @@
--- KEYS: stream, meta, lanes, starts. ARGV: token, route id, destination id, 'now' | 'earliest' | 'restored' | milliseconds.
--- Returns {'OK', generation, id}, or {'TOO_EARLY', generation, id of the lane}.
+-- KEYS: stream, meta, lanes, starts. ARGV: token, route id, destination id, 'now' | 'earliest' | 'restored' | milliseconds, and for
+-- 'restored' the registry version that is restored.
+-- Returns {'OK', generation, id}, {'TOO_EARLY', generation, id of the lane}, or {'PASSED', '', '0-0'}.
 local stream, lanes, starts = KEYS[1], KEYS[3], KEYS[4]
 local route, destination, wanted = ARGV[2], ARGV[3], ARGV[4]
 local list, trimmed = ensure_generation(stream, KEYS[2], ARGV[1])
+-- Somebody changed the registry meanwhile: what is restored may be gone for good, and nobody would forget it again.
+if wanted == 'restored' and tonumber(redis.call('HGET', KEYS[2], 'version') or '0') > tonumber(ARGV[5]) then
+  return { 'PASSED', '', '0-0' }
+end
 local tokens, afters = parse_generations(list)
 local info = stream_info(stream)
 

@@ -71,16 +71,30 @@ async fn only_the_owner_replaces_the_bind_token() {
 async fn a_restored_route_begins_at_the_earliest_entry_and_holds_back_trimming() {
     let mut scene = Scene::new().await;
     let ids = scene.append(3).await;
-    let restore = || registration::restore_route(&scene.redis, APP, "route1", DESTINATION);
-    let start = restore().await.unwrap();
+    let start = registration::restore_route(&scene.redis, APP, "route1", DESTINATION, 1).await.unwrap().unwrap();
     assert_eq!((start.id, &start.generation), (StreamId::ZERO, &ids[0].0.generation));
     assert_eq!(removed(&scene).await, 0, "the lane has not arrived");
     scene.lease().await;
     scene.advance(&ids[1].0).await.unwrap();
     assert_eq!(removed(&scene).await, 1);
     // Another route of the same destination, although it stands further on; and the first keeps its start.
-    let other = registration::restore_route(&scene.redis, APP, "route2", DESTINATION).await.unwrap();
+    let other = registration::restore_route(&scene.redis, APP, "route2", DESTINATION, 1).await.unwrap().unwrap();
     assert!(other.id < ids[1].0.id);
-    assert_eq!(registration::restore_route(&scene.redis, APP, "route1", DESTINATION).await.unwrap(), start);
+    let again = registration::restore_route(&scene.redis, APP, "route1", DESTINATION, 1).await.unwrap();
+    assert_eq!(again, Some(start));
     assert_eq!(scene.log.view(&scene.lane).await.unwrap().position, Some(ids[1].0.clone()), "it stays where it is");
+}
+
+#[tokio::test]
+async fn what_was_removed_after_a_restore_is_not_registered_again_by_a_node_that_is_late() {
+    let scene = Scene::new().await;
+    registration::restore_route(&scene.redis, APP, "route1", DESTINATION, 5).await.unwrap().unwrap();
+    // Somebody removes the destination …
+    registration::set_version(&scene.redis, APP, 6).await.unwrap();
+    registration::unregister_destination(&scene.redis, APP, DESTINATION).await.unwrap();
+    // … and a node that was about to register what was restored comes only now.
+    let late = registration::restore_route(&scene.redis, APP, "route1", DESTINATION, 5).await.unwrap();
+    assert_eq!(late, None);
+    let held: Vec<String> = scene.server.ask("HKEYS tidegate:{car-app}:lanes").await;
+    assert_eq!(held, Vec::<String>::new(), "a lane that nobody serves would keep the stream from being trimmed");
 }

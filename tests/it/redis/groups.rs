@@ -10,7 +10,10 @@ use tidegate_actors::{
     transaction::DeadId,
 };
 
-use super::{APP, DESTINATION, STREAM, Scene};
+use super::{
+    APP, AppendRequest, Appender as _, DESTINATION, Redis, RedisAppender, STREAM, Scene, lane, record, request,
+};
+use crate::servers::redis_cluster::Cluster;
 
 const NO_WAIT: Duration = Duration::from_millis(10);
 
@@ -288,4 +291,33 @@ async fn a_route_can_not_begin_below_what_the_group_has_handed_out() {
     register("now", Start::Now).await.unwrap();
     registration::register_group(&group.scene.redis, APP, DESTINATION).await.unwrap();
     assert!(group.fresh(&mut a, 100).await.is_empty(), "a group that is there stays as it is");
+}
+
+#[tokio::test]
+async fn new_entries_of_applications_in_different_slots_of_a_cluster_are_handed_out() {
+    let cluster = Cluster::start().await;
+    let redis = Redis::open(&cluster.url(), "tidegate").unwrap();
+    let appender = RedisAppender::new(&redis, std::sync::Arc::default());
+    let names: Vec<String> = (0..6).map(|number| format!("app-{number}")).collect();
+    let mut lanes = Vec::new();
+    for name in &names {
+        registration::register_route(&redis, name, "route1", DESTINATION, &Start::Now).await.unwrap();
+        registration::register_group(&redis, name, DESTINATION).await.unwrap();
+        appender
+            .append(AppendRequest { application: name.as_str().into(), ..request(vec![record("{}"); 3]) })
+            .await
+            .unwrap();
+        lanes.push(tidegate_actors::transaction::LaneId { stream: name.as_str().into(), ..lane(DESTINATION) });
+    }
+    let mut consumer = RedisGroup::new(&redis, DESTINATION, "a");
+    let mut found = Vec::new();
+    for _ in 0..lanes.len() {
+        for (lane, claimed) in consumer.fresh(&lanes, 100, Duration::from_secs(2)).await.unwrap() {
+            assert_eq!(claimed.entries.len(), 3);
+            found.push(lane.stream.to_string());
+        }
+    }
+    found.sort();
+    assert_eq!(found, names);
+    assert_eq!(consumer.fresh(&lanes, 100, NO_WAIT).await.unwrap(), []);
 }

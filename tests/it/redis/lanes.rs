@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate::redis::{dead, registration::RegistrationError, status};
+use tidegate::redis::{dead, members, registration::RegistrationError, status};
 use tidegate_actors::{
     message::Generation,
     ports::{Command, DeadLetter, Rejection},
@@ -29,6 +29,72 @@ async fn one_owner_at_a_time_and_the_next_after_the_lease_ran_out() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(!scene.log.lease(&lanes, "me", TTL).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_lease_by_a_clock_that_ran_ahead_does_not_last_for_hours() {
+    let mut scene = Scene::new().await;
+    // What a replica has of a dead node's lease, where its clock is behind that of the server which granted it.
+    scene.server.ask::<()>(&format!("SET tidegate:{{car-app}}:lease:{DESTINATION} gone PX 3600000")).await;
+    let lanes = [scene.lane.clone()];
+    let ttl = Duration::from_millis(100);
+    assert!(!scene.log.lease(&lanes, "me", ttl).await.unwrap());
+    wait_for("the lease runs out", Duration::from_secs(5), async || {
+        RedisLog::new(&scene.redis, "rooms").lease(&lanes, "me", ttl).await.unwrap().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_member_by_a_clock_that_ran_ahead_does_not_live_for_hours() {
+    let scene = Scene::new().await;
+    let member = |instance: &str| tidegate_actors::placement::Member {
+        instance: instance.into(),
+        node: instance.into(),
+        version: String::new(),
+        started_ms: 0,
+        draining: false,
+        holds: Default::default(),
+        cannot_reach: Default::default(),
+    };
+    let beat = async |instance: &str, ttl| {
+        let members = members::beat(scene.redis.link(), scene.redis.keys(), &member(instance), ttl, None).await;
+        members.unwrap().len()
+    };
+    assert_eq!(beat("gone", Duration::from_secs(3600)).await, 1);
+    let ttl = Duration::from_millis(100);
+    assert_eq!(beat("here", ttl).await, 2);
+    wait_for("the other is forgotten", Duration::from_secs(5), async || (beat("here", ttl).await == 1).then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_takes_its_connection_with_it() {
+    let scene = Scene::new().await;
+    let link = scene.redis.own_link();
+    let number =
+        async || link.run(async |mut to| redis::cmd("CLIENT").arg("ID").query_async::<u64>(&mut to).await).await;
+    let first = number().await.unwrap();
+    assert_eq!(number().await.unwrap(), first);
+    scene.server.pause();
+    assert!(tokio::time::timeout(Duration::from_millis(200), number()).await.is_err());
+    scene.server.resume();
+    assert_ne!(number().await.unwrap(), first, "nobody knows whether that one leads anywhere");
+}
+
+#[tokio::test]
+async fn a_decision_is_found_behind_any_number_of_redrives() {
+    let mut scene = Scene::new().await;
+    let generation = Generation::new("g");
+    let redrive = |ms| {
+        let dead = DeadId { generation: generation.clone(), id: StreamId::new(ms, 0), route: "route1".into() };
+        Command::Redrive { dead, force: false }
+    };
+    let mut commands: Vec<Command> = (0..1200).map(redrive).collect();
+    let decision = Command::Resume { to: Position { generation: generation.clone(), id: StreamId::ZERO } };
+    commands.push(decision.clone());
+    dead::push_all(&scene.redis, APP, DESTINATION, &commands).await.unwrap();
+    assert_eq!(scene.log.decisions(&scene.lane).await.unwrap(), [decision]);
 }
 
 #[tokio::test]

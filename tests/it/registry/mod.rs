@@ -193,7 +193,7 @@ async fn streams_learn_of_routes_before_they_are_published_and_of_the_version_af
 
     let remove = |d: &mut Document| d.routes.retain(|route| route.id == "r1");
     registry.change(|now| edit(now, remove)).await.unwrap();
-    let told = ["forget route a r2", "forget route a r3", "forget destination a id-y", "version a 2", "version b 2"];
+    let told = ["version a 2", "version b 2", "forget route a r2", "forget route a r3", "forget destination a id-y"];
     assert_eq!(streams.take(), told);
 
     // Half done: the next run, although it changes nothing, tells the streams.
@@ -205,12 +205,23 @@ async fn streams_learn_of_routes_before_they_are_published_and_of_the_version_af
     registry.change(|now| Ok::<_, Infallible>(Edit { document: now.clone(), what: vec![], value: () })).await.unwrap();
     assert_eq!(streams.take(), ["version a 3", "version b 3"]);
 
+    // An application that is gone: a node that has not heard of it must not put its lanes back.
+    let begin = |d: &mut Document| d.routes.push(route("r5", "b", "x"));
+    registry.change(|now| edit(now, begin)).await.unwrap();
+    streams.take();
+    let remove = |d: &mut Document| {
+        d.routes.pop();
+        d.applications.pop();
+    };
+    registry.change(|now| edit(now, remove)).await.unwrap();
+    assert_eq!(streams.take(), ["version a 5", "version b 5", "forget route b r5", "forget destination b id-x"]);
+
     // A stream that cannot take a route keeps it from being published at all.
     *streams.fail.borrow_mut() = Some("register");
     let error = registry.change(|now| edit(now, |d| d.routes.push(route("r4", "b", "x")))).await.unwrap_err();
     assert!(error.to_string().contains("nothing was changed"), "{error}");
     assert_eq!(streams.take(), ["register b r4 id-x earliest", "forget route b r4", "forget destination b id-x"]);
-    assert_eq!(registry.document().await.unwrap().version, 3);
+    assert_eq!(registry.document().await.unwrap().version, 5);
 }
 
 #[tokio::test]
