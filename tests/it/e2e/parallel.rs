@@ -153,9 +153,13 @@ async fn a_bad_row_is_a_dead_letter_and_a_lost_group_is_made_again() {
     let send = async |records: Value| -> Value {
         let client = awc::Client::default();
         let url = format!("http://127.0.0.1:{}/v1/messages", a.listen);
-        let mut answer = client.post(url).bearer_auth(&key).send_json(&records).await.unwrap();
-        assert_eq!(answer.status().as_u16(), 202);
-        serde_json::from_slice(&answer.body().await.unwrap()).unwrap()
+        // A producer that is told 503 sends again: just after a restart the node may not have its connection back.
+        wait_for("the records are taken", Duration::from_secs(20), async || {
+            let mut answer = client.post(&url).bearer_auth(&key).send_json(&records).await.ok()?;
+            let body = answer.body().await.ok()?;
+            (answer.status().as_u16() == 202).then(|| serde_json::from_slice(&body).unwrap())
+        })
+        .await
     };
     let status = async |id: &str| -> String {
         let client = awc::Client::default();
