@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . deploy/packages.sh
+PATH=$PATH:/usr/local/sbin:/usr/sbin # where servers are, and a user's PATH may not be
 
 if ! command -v cargo >/dev/null; then
   [ ! -f "$HOME/.cargo/env" ] || . "$HOME/.cargo/env"
@@ -15,6 +16,7 @@ fi
 
 need cc build-essential
 need redis-server redis-server
+need haproxy haproxy
 for argument in "$@"; do
   if [ "$argument" = --all ]; then
     need "/usr/lib/postgresql/*/bin/postgres" postgresql

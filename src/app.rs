@@ -29,6 +29,7 @@ use tidegate_actors::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
+    cluster::Cluster,
     config::Settings,
     http::{
         self, DocumentReceiver, Found, Ingest, Lookup, ProducerState,
@@ -36,8 +37,9 @@ use crate::{
         metrics,
         server::{self, ServerSettings},
     },
-    redis::{Redis, RedisAppender, lookup, trim::Retention},
-    registry::{self, secrets::MasterKey, snapshot::Snapshot, store::Store, watch::WatchState},
+    redis::{Redis, RedisAppender, lookup, members, trim::Retention},
+    registry::{self, restore::Restorer, secrets::MasterKey, snapshot::Snapshot, store::Store, watch::WatchState},
+    systemd::{Notifier, Observed, Turning},
     world::{NodeWorld, topology},
 };
 
@@ -48,7 +50,7 @@ const PING_EVERY: Duration = Duration::from_millis(500);
 /// How long a node waits at its start for the registry.
 const FIRST_WORD_WITHIN: Duration = Duration::from_secs(2);
 /// How long actors and listeners may take to finish, after the drain delay.
-const FINISH_WITHIN: Duration = Duration::from_secs(12);
+pub const FINISH_WITHIN: Duration = Duration::from_secs(12);
 
 /// Where a node listens, once it does.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +78,8 @@ pub async fn serve(
 
     let store = Store::open(&settings.redis_url, &settings.prefix)?;
     let snapshot = Snapshot::new(&settings.state_dir, &settings.prefix, master_key.clone());
-    let registry = registry::watch::watch(store, Some(snapshot));
+    let restorer = Restorer { node: settings.node.clone(), redis: redis.clone() };
+    let registry = registry::watch::watch(store, Some(snapshot), Some(restorer));
     let documents = registry.documents.clone();
     first_word(registry.state.clone()).await;
     refuse_unusable_secrets(&documents, master_key.as_deref())?;
@@ -86,6 +89,7 @@ pub async fn serve(
         node: settings.node.as_str().into(),
         redis: redis.clone(),
         documents: documents.clone(),
+        registry: (registry.state.clone(), registry.alarms.clone()),
         master_key,
         retention: Retention { time: settings.retention.age, messages: settings.retention.messages },
         memory_marks: (settings.memory_soft, settings.memory_hard),
@@ -94,30 +98,57 @@ pub async fn serve(
     let board = StatusBoard::new();
     let claim_idle = DeliveryLimits::default().claim_idle.max(settings.lease * 10);
     let limits = DeliveryLimits { lease: settings.lease, claim_idle, ..DeliveryLimits::default() };
-    let supervisor =
-        Supervisor::new(world, follow(documents.clone(), settings.node.clone()), limits, board.clone()).start();
+    let topology = follow(documents.clone());
+    let cluster = Cluster::join(&redis, &settings.node, settings.lease, topology.clone(), board.clone());
+    let instance = cluster.instance().to_owned();
+    let assignment = cluster.assignment();
+    let supervisor = Supervisor::new(world, &settings.node, topology, assignment, limits, board.clone()).start();
 
     let readiness = Arc::new(Readiness::default());
     let pinger = RedisAppender::new(&redis, Arc::clone(&full));
     actix_rt::spawn(ping(pinger, Arc::clone(&readiness)));
+    actix_rt::spawn(mind(registry.state.clone(), Arc::clone(&readiness)));
 
     let (stop, stopped) = watch::channel(false);
     let listener = server::bind(settings.listen).context("setting `listen`")?;
     let admin = server::bind(settings.admin).context("setting `admin`")?;
     let addresses = Addresses { listen: listener.local_addr()?, admin: admin.local_addr()? };
-    let producers = producers(&settings, listener, &redis, full, documents, &board, &readiness, stopped.clone())?;
-    let operations = operations(&settings, admin, metrics, board, Arc::clone(&readiness), stopped)?;
+    let turning = Turning::default();
+    let observed = Observed {
+        listen: addresses.listen,
+        board: board.clone(),
+        readiness: readiness.clone(),
+        turning: turning.clone(),
+    };
+    let producers = producers(
+        &settings,
+        listener,
+        &redis,
+        full,
+        registry.door.clone(),
+        &board,
+        &readiness,
+        turning,
+        stopped.clone(),
+    )?;
+    let report = Report { board, redis: redis.clone(), instance };
+    let operations = operations(&settings, admin, metrics, report, Arc::clone(&readiness), stopped)?;
     let servers = actix_rt::spawn(async move { tokio::try_join!(producers, operations) });
     tracing::info!(listen = %addresses.listen, admin = %addresses.admin, node = %settings.node, "serving");
     started(addresses);
+    let systemd = Notifier::ready(observed);
 
     shutdown.await;
+    systemd.stopping();
     tracing::info!(drain_delay_s = settings.drain_delay.as_secs(), "draining");
     readiness.drain();
+    cluster.drain();
     tokio::time::sleep(settings.drain_delay).await;
+    drop(systemd);
     // Requests first finish against actors that still run; destinations finish their batches at the same time.
     let _ = stop.send(true);
     let left = supervisor.send(Drain { within: FINISH_WITHIN }).await.unwrap_or(0);
+    cluster.leave().await;
     let closed = tokio::time::timeout(FINISH_WITHIN, servers).await;
     if left > 0 || closed.is_err() {
         tracing::warn!(destinations = left, "not everything ended in time; what was in hand will be taken up again");
@@ -145,17 +176,28 @@ fn refuse_unusable_secrets(documents: &DocumentReceiver, key: Option<&MasterKey>
 }
 
 /// The topology, for as long as the registry is followed.
-fn follow(mut documents: DocumentReceiver, node: String) -> watch::Receiver<Arc<tidegate_actors::route::Topology>> {
-    let now = documents.borrow_and_update().as_ref().map(|document| topology(document, &node)).unwrap_or_default();
+fn follow(mut documents: DocumentReceiver) -> watch::Receiver<Arc<tidegate_actors::route::Topology>> {
+    let now = documents.borrow_and_update().as_ref().map(|document| topology(document)).unwrap_or_default();
     let (sender, receiver) = watch::channel(Arc::new(now));
     actix_rt::spawn(async move {
         while documents.changed().await.is_ok() {
-            if let Some(document) = documents.borrow_and_update().clone() {
-                sender.send_replace(Arc::new(topology(&document, &node)));
-            }
+            // None: Redis belongs to another installation now, and nothing more is delivered.
+            let document = documents.borrow_and_update().clone();
+            let now = document.map(|document| topology(&document)).unwrap_or_default();
+            sender.send_replace(Arc::new(now));
         }
     });
     receiver
+}
+
+/// Keeps producers away from a node whose registry Redis does not have.
+async fn mind(mut state: watch::Receiver<WatchState>, readiness: Arc<Readiness>) {
+    loop {
+        readiness.registry(state.borrow_and_update().obstacle());
+        if state.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn ping(appender: RedisAppender, readiness: Arc<Readiness>) {
@@ -192,6 +234,7 @@ fn producers(
     documents: DocumentReceiver,
     board: &StatusBoard,
     readiness: &Arc<Readiness>,
+    turning: Turning,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<impl Future<Output = std::io::Result<()>> + use<>> {
     let gate = Gate::new(settings.max_in_flight, MOST_BYTES_IN_FLIGHT);
@@ -201,6 +244,7 @@ fn producers(
     let (redis, board) = (redis.clone(), board.clone());
     let of_node = RedisAppender::new(&redis, full);
     let state = move || {
+        turning.take_part();
         let name = format!("worker-{}", workers.fetch_add(1, Ordering::Relaxed));
         let of_node = of_node.clone();
         let make = Box::new(move || Rc::new(of_node.beside()) as Rc<dyn Appender>);
@@ -217,7 +261,7 @@ fn operations(
     settings: &Settings,
     listener: std::net::TcpListener,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
-    board: StatusBoard,
+    report: Report,
     readiness: Arc<Readiness>,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<impl Future<Output = std::io::Result<()>> + use<>> {
@@ -226,7 +270,7 @@ fn operations(
         node: node.clone(),
         started: begun,
         readiness: Arc::clone(&readiness),
-        report: Rc::new(Report(board.clone())),
+        report: Rc::new(report.clone()),
         metrics: metrics.clone(),
         token: token.clone(),
     };
@@ -251,7 +295,7 @@ struct Finder {
 }
 
 /// A look-up is answered or refused within this.
-const LOOKUP_WITHIN: Duration = Duration::from_millis(1_800);
+pub const LOOKUP_WITHIN: Duration = Duration::from_millis(1_800);
 
 impl Finder {
     async fn find(&self, application: &str, id: &MessageId) -> anyhow::Result<Found> {
@@ -302,16 +346,24 @@ impl Lookup for Finder {
     }
 }
 
-/// The board, for the operations listener.
-struct Report(StatusBoard);
+/// The board of this node and what the others say of theirs, for the operations listener.
+#[derive(Clone)]
+struct Report {
+    board: StatusBoard,
+    redis: Redis,
+    instance: String,
+}
 
 #[async_trait(?Send)]
 impl ActorReport for Report {
     async fn here(&self) -> Vec<ActorHealth> {
-        self.0.snapshot()
+        self.board.snapshot()
     }
 
     async fn elsewhere(&self) -> Vec<NodeHealth> {
-        Vec::new()
+        let reports = in_time(members::reports(self.redis.link(), self.redis.keys())).await;
+        // Redis away: each node can only speak for itself.
+        let others = reports.unwrap_or_default().into_iter().filter(|report| *report.member.instance != self.instance);
+        others.filter_map(|report| report.health).collect()
     }
 }

@@ -80,7 +80,7 @@ impl Settings {
             .collect();
         let all = Sources::open(flags, &environment)?;
         let settings = Self {
-            redis_url: all.read("redis_url", value::redis_url)?,
+            redis_url: redis(&all)?,
             prefix: all.read("prefix", value::prefix)?,
             node: match all.optional("node", value::name)? {
                 Some(node) => node,
@@ -128,6 +128,30 @@ impl Settings {
             self.admin
         )))
     }
+}
+
+/// Redis's address with the files that TLS to it needs.
+fn redis(all: &Sources) -> Result<RedisUrl, SettingError> {
+    let mut url = all.read("redis_url", value::redis_url)?;
+    let mut given = Vec::new();
+    for (setting, parameter) in [("redis_ca", "ca"), ("redis_cert", "cert"), ("redis_key", "key")] {
+        if let Some(file) = all.optional(setting, value::path)? {
+            if !url.is_tls() {
+                return Err(
+                    all.wrong(setting, "is for TLS, which `redis_url` does not ask for; begin that with rediss://")
+                );
+            }
+            given.push((setting, parameter, file));
+        }
+    }
+    let of_our_own = |name: &str| given.iter().find(|(setting, ..)| *setting == name).map(|(setting, ..)| *setting);
+    if let (Some(alone), None) | (None, Some(alone)) = (of_our_own("redis_cert"), of_our_own("redis_key")) {
+        return Err(all.wrong(alone, "stands alone; give both `redis_cert` and `redis_key`"));
+    }
+    for (_, parameter, file) in given {
+        url.add(parameter, &file);
+    }
+    Ok(url)
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@
 
 pub mod app;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod databases;
 pub mod http;
 pub mod redis;
 pub mod registry;
 pub mod resources;
+pub mod systemd;
 pub mod world;

@@ -13,6 +13,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     // Fails only where one is installed already, and nothing came before this.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    // None in a program that was not built for tests.
+    let _failpoints = tidegate_actors::failpoint::from_environment();
     let cli = cli::Cli::parse();
     match actix_rt::System::new().block_on(cli::run(cli)) {
         Ok(code) => code,

@@ -20,6 +20,7 @@ use tidegate_actors::{
     status::{ActorKind, DestinationDetail, DestinationStatus},
     transaction::{Committed, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
 };
+use tokio::sync::watch;
 
 use crate::{
     databases,
@@ -29,7 +30,7 @@ use crate::{
         memory::{self, MemoryGuard, Pressure},
         trim::{self, Retention},
     },
-    registry::{connection::connection, secrets::MasterKey},
+    registry::{alarm::Alarm, connection::connection, secrets::MasterKey, watch::WatchState},
     resources::Document,
 };
 
@@ -41,6 +42,8 @@ pub struct NodeWorld {
     pub redis: Redis,
     /// The registry.
     pub documents: DocumentReceiver,
+    /// How it relates to what Redis has, and what an operator must hear of.
+    pub registry: (watch::Receiver<WatchState>, watch::Receiver<Vec<Alarm>>),
     /// What destinations' passwords are sealed with.
     pub master_key: Option<Arc<MasterKey>>,
     /// What is kept after every destination has it.
@@ -51,14 +54,9 @@ pub struct NodeWorld {
     pub full: Arc<AtomicBool>,
 }
 
-/// The part of the registry's document that the actors of this node work by. A SQLite file belongs to the node that its
-/// destination names.
+/// The part of the registry's document that the actors work by.
 #[must_use]
-pub fn topology(document: &Document, node: &str) -> Topology {
-    let ours = document
-        .destinations
-        .iter()
-        .filter(|destination| destination.node.as_deref().is_none_or(|owner| owner == node));
+pub fn topology(document: &Document) -> Topology {
     let spec = |destination: &crate::resources::Destination| {
         let routes = document.routes.iter().filter(|route| route.destination == destination.name);
         Arc::new(DestinationSpec {
@@ -73,7 +71,7 @@ pub fn topology(document: &Document, node: &str) -> Topology {
     Topology {
         version: document.version,
         installation: document.installation.as_str().into(),
-        destinations: ours.map(spec).collect(),
+        destinations: document.destinations.iter().map(spec).collect(),
     }
 }
 
@@ -107,6 +105,7 @@ impl World for NodeWorld {
         Box::new(Keeper {
             redis: self.redis.clone(),
             documents: self.documents.clone(),
+            registry: self.registry.clone(),
             retention: self.retention,
             guard: MemoryGuard::new(soft, hard, Arc::clone(&self.full)),
             plans_swept: None,
@@ -163,6 +162,7 @@ impl Destination for Unusable {
 struct Keeper {
     redis: Redis,
     documents: DocumentReceiver,
+    registry: (watch::Receiver<WatchState>, watch::Receiver<Vec<Alarm>>),
     retention: Retention,
     guard: MemoryGuard,
     plans_swept: Option<Instant>,
@@ -180,7 +180,12 @@ impl Housekeeping for Keeper {
         if let Some(ratio) = memory.ratio {
             metrics::redis_memory(ratio);
         }
-        let Some(document) = self.documents.borrow().clone() else { return Ok(json!({"memory_ratio": memory.ratio})) };
+        let (state, alarms) = (&self.registry.0, self.registry.1.borrow().clone());
+        // What must stay follows from the document that all nodes work by. Where Redis lost it, nothing is removed.
+        let whole = state.borrow().obstacle().is_none();
+        let Some(document) = self.documents.borrow().clone().filter(|_| whole) else {
+            return Ok(json!({"memory_ratio": memory.ratio, "alarms": alarms}));
+        };
         // Under pressure nothing is retained: only what some destination still has to get.
         let retention = match memory.pressure {
             Pressure::None => self.retention,
@@ -210,6 +215,7 @@ impl Housekeeping for Keeper {
             "memory_pressure": format!("{:?}", memory.pressure).to_lowercase(),
             "memory_full_in_s": memory.full_in.map(|time| time.as_secs()),
             "streams": streams,
+            "alarms": alarms,
         }))
     }
 }

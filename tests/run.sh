@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . deploy/packages.sh
+PATH=$PATH:/usr/local/sbin:/usr/sbin # where servers are, and a user's PATH may not be
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -12,6 +13,7 @@ need redis-server redis-server
 need "/usr/lib/postgresql/*/bin/postgres" postgresql
 need mariadbd mariadb-server
 need mariadb mariadb-client
+need haproxy haproxy
 need cc build-essential
 need openssl openssl
 need curl curl
@@ -39,6 +41,13 @@ cargo fmt --all --check
 
 say "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings
+
+say "failpoints"
+# The dev-dependencies turn them on; what is built without those must not have them.
+if [[ "$(cargo tree --workspace --locked -e no-dev,features -i fail)" == *'"failpoints"'* ]]; then
+  echo "the feature failpoints of the crate fail is on in a build without dev-dependencies" >&2
+  exit 1
+fi
 
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet

@@ -20,6 +20,7 @@ use crate::{
     breaker::{Breaker, BreakerSettings},
     delivery::{Delivery, LeaseClock, Limits},
     message::StreamId,
+    placement::Assignment,
     ports::{Backlog, EventLog, LogError, Observe},
     retry::Backoff,
     route::DestinationSpec,
@@ -34,14 +35,35 @@ use runner::Runner;
 const LONGEST_HOLD_WAIT: Duration = Duration::from_secs(3);
 
 /// What the supervisor tells a destination's actor.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Control {
     /// The destination with its routes.
     pub spec: Arc<DestinationSpec>,
     /// The registry's version.
     pub version: u64,
+    /// Whether this node is the one to write it: if not, the lease is given back between batches.
+    pub wanted: bool,
+    /// The node that holds the lease, where that is known and another.
+    pub holder: Option<Arc<str>>,
+    /// Since when it is down as far as other nodes know, in milliseconds since the Unix epoch.
+    pub down_since_ms: Option<u64>,
     /// Finish the batch in hand and end.
     pub stop: bool,
+}
+
+impl Control {
+    /// For an actor that is not to write yet.
+    #[must_use]
+    pub fn new(spec: Arc<DestinationSpec>, version: u64) -> Self {
+        Self { spec, version, wanted: false, holder: None, down_since_ms: None, stop: false }
+    }
+
+    /// Takes over what concerns the destination of this id.
+    pub fn assign(&mut self, id: &str, assignment: &Assignment) {
+        self.wanted = assignment.mine.contains(id);
+        self.holder = assignment.holders.get(id).cloned();
+        self.down_since_ms = assignment.down_since_ms.get(id).copied();
+    }
 }
 
 /// What the steps and the lease's renewal share.
@@ -76,6 +98,8 @@ pub struct Parts {
     pub reader: Addr<StreamReader>,
     /// The installation's id.
     pub installation: Arc<str>,
+    /// This node's name.
+    pub node: Arc<str>,
     /// What the supervisor says.
     pub control: watch::Receiver<Control>,
     /// Time limits.
@@ -120,6 +144,7 @@ impl DestinationActor {
             most_entries: parts.limits.batch_entries,
             commands_at: now,
             limits: parts.limits,
+            node: parts.node,
         };
         Self {
             runner: Some(runner),
@@ -135,14 +160,17 @@ impl DestinationActor {
     /// Renews the lease and counts what waits, beside the steps.
     fn keep(&mut self, context: &mut Context<Self>) {
         self.show();
-        let Some(mut side) = self.side.take() else { return };
         let (holder, lanes) = (self.shared.lease.holder(), self.shared.lanes.borrow().clone());
+        if holder.is_none() && lanes.is_empty() {
+            return;
+        }
+        let Some(mut side) = self.side.take() else { return };
         let (lease, limit, ttl) = (self.shared.lease.clone(), self.limits.log, self.limits.lease);
         let kept = async move {
             if let Some((owner, names)) = holder {
-                let asked = Instant::now();
+                let asked = lease.now();
                 // No answer: it lasts as long as it was granted for.
-                if let Ok(Ok(granted)) = tokio::time::timeout(limit, side.lease(&names, &owner, ttl)).await {
+                if let Ok(Ok(granted)) = tokio::time::timeout(limit, side.renew(&names, &owner, ttl)).await {
                     lease.renewed(&owner, granted, asked, ttl);
                 }
             }
@@ -164,6 +192,11 @@ impl DestinationActor {
 
     fn show(&mut self) {
         let mut detail = self.shared.detail.borrow_mut();
+        // A step that waits for a log which does not answer shows nothing new; that the lease has run out meanwhile is so
+        // all the same.
+        if detail.leased && !self.shared.lease.holds() {
+            (detail.leased, detail.owner) = (false, None);
+        }
         let eta = self.rate.eta(detail.backlog, detail.entries_delivered, Instant::now());
         // What is down or held does not drain; when it will, nobody knows.
         detail.drain_eta_s = eta.filter(|_| detail.status == DestinationStatus::Up || detail.backlog == 0);

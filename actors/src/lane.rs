@@ -3,9 +3,11 @@
 //! The destination's watermark is the truth, the log's position a hint. A take-over walks the stream's generations and
 //! finds the one that is not finished yet (delivery rules 2 and 3 in ARCHITECTURE.md).
 
+use std::cmp::Ordering;
+
 use crate::{
-    message::{Generation, StreamId},
-    ports::LaneView,
+    message::{Generation, Position, StreamId},
+    ports::{GenerationStart, LaneView},
     transaction::WatermarkRow,
 };
 
@@ -24,10 +26,7 @@ pub struct ResumePoint {
 
 /// Entries that were never delivered are gone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "entries after {after} up to {trimmed} were removed from the stream before they were delivered; nothing more is \
-     written until an operator decides"
-)]
+#[error("entries after {after} up to {trimmed} were removed from the stream before they were delivered")]
 pub struct Gap {
     /// Where the lane stands.
     pub after: StreamId,
@@ -49,6 +48,15 @@ pub fn resume(view: &LaneView, rows: &[WatermarkRow], lane: &str) -> Result<Resu
         .map(|(_, start)| order(&start.generation).map_or((0, StreamId::ZERO), |index| (index, start.id)))
         .min()
         .unwrap_or((0, StreamId::ZERO));
+    // A lane that began before all that is known has a row for the first generation that is left: older ones are only
+    // forgotten once every lane has arrived here. Without that row its database has gone back behind what was trimmed.
+    let forgotten = view.generations.get(first).filter(|oldest| {
+        let before = first == 0 && floor < oldest.after && view.trimmed >= oldest.after;
+        before && view.generations.iter().all(|known| row(&known.generation).is_none())
+    });
+    if forgotten.is_some() {
+        return Err(Gap { after: floor, trimmed: view.trimmed });
+    }
     let mut point = None;
     for (index, current) in view.generations.iter().enumerate().skip(first) {
         let begin = if index == first { floor.max(current.after) } else { current.after };
@@ -70,11 +78,48 @@ pub fn resume(view: &LaneView, rows: &[WatermarkRow], lane: &str) -> Result<Resu
     Ok(point)
 }
 
+/// One change of a lane's rows on its way to a place that an operator chose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// Which generation's row.
+    pub generation: Generation,
+    /// Where the row stands; `None`: it is missing.
+    pub from: Option<StreamId>,
+    /// Where it is to stand.
+    pub to: StreamId,
+}
+
+/// How the rows of a lane come to say that everything up to `to` is passed and nothing after it; `None` where the place is
+/// of a generation that the stream does not know (any more), or trimmed away meanwhile.
+///
+/// The oldest generation comes last: as long as it is not moved, a gap stays a gap, and a crash in between leaves the
+/// lane waiting with the decision still on its list.
+#[must_use]
+pub fn moves(view: &LaneView, rows: &[WatermarkRow], lane: &str, to: &Position) -> Option<Vec<Move>> {
+    let place = view.generations.iter().position(|known| known.generation == to.generation)?;
+    if to.id < view.trimmed {
+        return None;
+    }
+    let step = |(index, known): (usize, &GenerationStart)| {
+        let row = rows.iter().find(|row| row.lane == lane && row.generation == known.generation);
+        let stands = row.map(|row| row.last_id);
+        let end = view.generations.get(index + 1).map(|next| next.after);
+        let target = match index.cmp(&place) {
+            // Passed as a whole.
+            Ordering::Less => stands.max(end)?,
+            Ordering::Equal => to.id,
+            // To be read from its beginning; a row that is missing says so already.
+            Ordering::Greater => stands.map(|_| known.after)?,
+        };
+        (stands != Some(target)).then(|| Move { generation: known.generation.clone(), from: stands, to: target })
+    };
+    Some(view.generations.iter().enumerate().rev().filter_map(step).collect())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{message::Position, ports::GenerationStart};
 
     fn id(ms: u64) -> StreamId {
         StreamId::new(ms, 0)
@@ -139,8 +184,71 @@ mod tests {
     }
 
     #[test]
+    fn an_emptied_redis_whose_routes_begin_anew_sends_nothing_twice() {
+        // The routes were registered again at the earliest entry, before or after the lane had got somewhere.
+        let mut view = view(&[("b", 0)], ("b", 0), 0);
+        assert_eq!(resume(&view, &[row("a", 30)], "l"), at("b", 0, true, None));
+        assert_eq!(resume(&view, &[row("a", 30), row("b", 7)], "l"), at("b", 7, false, None));
+        view.starts.clear();
+        assert_eq!(resume(&view, &[row("a", 30), row("b", 7)], "l"), at("b", 7, false, None));
+    }
+
+    #[test]
+    fn a_stream_that_went_back_sends_nothing_twice_by_a_restored_route() {
+        // The replica had not heard of the route: it begins at the earliest entry, its destination where its rows say.
+        let view = view(&[("a", 0), ("b", 20)], ("a", 0), 0);
+        assert_eq!(resume(&view, &[row("a", 30)], "l"), at("b", 20, true, None));
+        assert_eq!(resume(&view, &[row("a", 15)], "l"), at("a", 15, false, Some(20)));
+    }
+
+    #[test]
+    fn a_database_that_went_back_behind_a_forgotten_generation_is_a_gap() {
+        // Generation a ended at 20 and is trimmed; the backup is older than the row of b.
+        let gone = resume(&view(&[("b", 20)], ("b", 0), 20), &[row("a", 9)], "l");
+        assert_eq!(gone, Err(Gap { after: StreamId::ZERO, trimmed: id(20) }));
+        assert_eq!(resume(&view(&[("b", 20)], ("b", 0), 20), &[row("b", 20)], "l"), at("b", 20, false, None));
+        assert_eq!(
+            resume(&view(&[("b", 20)], ("b", 20), 20), &[], "l"),
+            at("b", 20, true, None),
+            "a lane that began here"
+        );
+    }
+
+    #[test]
     fn what_was_trimmed_before_it_was_delivered_is_a_gap() {
         let gone = resume(&view(&[("a", 0)], ("a", 0), 12), &[row("a", 9)], "l");
         assert_eq!(gone, Err(Gap { after: id(9), trimmed: id(12) }));
+    }
+
+    #[test]
+    fn a_decision_moves_the_row_it_is_about() {
+        let view = view(&[("a", 0)], ("a", 0), 12);
+        let place = |generation: &str, last| Position { generation: Generation::new(generation), id: id(last) };
+        let step = |generation: &str, from: Option<u64>, to| Move {
+            generation: Generation::new(generation),
+            from: from.map(id),
+            to: id(to),
+        };
+        assert_eq!(moves(&view, &[row("a", 9)], "l", &place("a", 12)), Some(vec![step("a", Some(9), 12)]));
+        // Applied already, or on a database that knows nothing yet.
+        assert_eq!(moves(&view, &[row("a", 12)], "l", &place("a", 12)), Some(vec![]));
+        assert_eq!(moves(&view, &[], "l", &place("a", 20)), Some(vec![step("a", None, 20)]));
+        // Of a time that is gone.
+        assert_eq!(moves(&view, &[], "l", &place("z", 20)), None);
+        assert_eq!(moves(&view, &[row("a", 9)], "l", &place("a", 11)), None);
+    }
+
+    #[test]
+    fn a_decision_passes_older_generations_last_and_reads_newer_ones_from_their_start() {
+        let view = view(&[("a", 0), ("b", 20), ("c", 40)], ("a", 0), 12);
+        let to = Position { generation: Generation::new("b"), id: id(25) };
+        let moved = moves(&view, &[row("a", 9), row("c", 44)], "l", &to).unwrap();
+        let told: Vec<_> = moved.iter().map(|step| (&*step.generation.0, step.from, step.to)).collect();
+        assert_eq!(told, [("c", Some(id(44)), id(40)), ("b", None, id(25)), ("a", Some(id(9)), id(20))]);
+        assert_eq!(
+            resume(&view, &[row("a", 20), row("b", 25), row("c", 40)], "l"),
+            at("b", 25, false, Some(40)),
+            "and there it goes on"
+        );
     }
 }

@@ -8,12 +8,15 @@ mod clean;
 pub mod compose;
 pub mod delivery;
 pub mod destination;
+pub mod failpoint;
 pub mod fold;
 pub mod ingest;
 pub mod janitor;
 pub mod lane;
 pub mod mapping;
 pub mod message;
+
+pub mod placement;
 pub mod ports;
 pub mod progress;
 pub mod retry;

@@ -116,8 +116,11 @@ pub struct DestinationDetail {
     pub down_since: Option<String>,
     /// The circuit breaker.
     pub breaker: BreakerState,
-    /// The token of the acquisition that writes it, where it is known.
+    /// The node that holds its lease, where one is known to.
     pub owner: Option<String>,
+    /// Whether that is this node.
+    #[serde(default)]
+    pub leased: bool,
     /// How often it was taken over; null before the first time.
     pub epoch: Option<u64>,
     /// Messages that wait for it.

@@ -22,6 +22,7 @@ use crate::{
     delivery::Limits,
     destination::{Control, DestinationActor, ParallelActor, ParallelParts, Parts},
     janitor::Janitor,
+    placement::Assignment,
     ports::World,
     route::{DeliveryMode, DestinationSpec, Topology},
     status::{ActorEnd, ActorKind, EndReason, EndSender, Place, StatusBoard, Vitals},
@@ -35,7 +36,9 @@ const EVERY: Duration = Duration::from_millis(200);
 /// Starts and watches everything else.
 pub struct Supervisor {
     world: Arc<dyn World>,
+    node: Arc<str>,
     topology: watch::Receiver<Arc<Topology>>,
+    assignment: watch::Receiver<Assignment>,
     limits: Limits,
     board: StatusBoard,
     units: BTreeMap<Arc<str>, Unit>,
@@ -67,18 +70,23 @@ enum Work {
 }
 
 impl Supervisor {
-    /// A supervisor that starts whatever `topology` says, as soon as it is started itself.
+    /// A supervisor on the node of this name that starts whatever `topology` says, as soon as it is started itself. Every
+    /// node has actors for every destination; those in `assignment` are to write, the others stand by.
     #[must_use]
     pub fn new(
         world: Arc<dyn World>,
+        node: &str,
         topology: watch::Receiver<Arc<Topology>>,
+        assignment: watch::Receiver<Assignment>,
         limits: Limits,
         board: StatusBoard,
     ) -> Self {
         let (report, ends) = mpsc::unbounded_channel();
         let place = board.register(ActorKind::Supervisor, "supervisor");
         let vitals = place.begin(&report);
-        Self { world, topology, limits, board, units: BTreeMap::new(), ends, report, vitals, place, stopping: false }
+        let units = BTreeMap::new();
+        let node = node.into();
+        Self { world, node, topology, assignment, limits, board, units, ends, report, vitals, place, stopping: false }
     }
 
     fn look(&mut self, _: &mut Context<Self>) {
@@ -88,6 +96,9 @@ impl Supervisor {
         }
         if !self.stopping && (self.topology.has_changed().unwrap_or(false) || self.units.is_empty()) {
             self.reconcile();
+        }
+        if self.assignment.has_changed().unwrap_or(false) {
+            self.assign();
         }
         self.watch_for_hangs();
         self.restart_due();
@@ -99,7 +110,12 @@ impl Supervisor {
     /// Makes the units what the registry says.
     fn reconcile(&mut self) {
         let topology = self.topology.borrow_and_update().clone();
-        let wanted: HashSet<Arc<str>> = topology.destinations.iter().map(|spec| Arc::clone(&spec.id)).collect();
+        // A parallel destination is written by every node, unless it is a file of another's.
+        let elsewhere = |spec: &DestinationSpec| {
+            spec.mode == DeliveryMode::Parallel && spec.node.as_ref().is_some_and(|node| *node != self.node)
+        };
+        let here: Vec<_> = topology.destinations.iter().filter(|spec| !elsewhere(spec)).cloned().collect();
+        let wanted: HashSet<Arc<str>> = here.iter().map(|spec| Arc::clone(&spec.id)).collect();
         for (id, unit) in &mut self.units {
             if let Work::Destination(spec) = &unit.work
                 && !wanted.contains(id)
@@ -112,7 +128,7 @@ impl Supervisor {
         if !self.units.contains_key("janitor") {
             self.add("janitor".into(), Work::Janitor);
         }
-        for spec in &topology.destinations {
+        for spec in &here {
             let same = match self.units.get_mut(&spec.id) {
                 Some(unit) => match &unit.work {
                     Work::Destination(old) => old.revision == spec.revision && old.name == spec.name && !unit.leaving,
@@ -135,6 +151,19 @@ impl Supervisor {
                 unit.leave();
                 self.topology.mark_changed();
             }
+        }
+    }
+
+    /// Tells every destination's actor whether it is to write.
+    fn assign(&mut self) {
+        let assignment = self.assignment.borrow_and_update().clone();
+        for (id, unit) in &self.units {
+            let Some(control) = &unit.control else { continue };
+            control.send_if_modified(|control| {
+                let before = control.clone();
+                control.assign(id, &assignment);
+                *control != before
+            });
         }
     }
 
@@ -182,11 +211,12 @@ impl Supervisor {
             }),
             Work::Destination(spec) => {
                 let topology = self.topology.borrow().clone();
-                let control = Control { spec: Arc::clone(spec), version: topology.version, stop: false };
+                let mut control = Control::new(Arc::clone(spec), topology.version);
+                control.assign(id, &self.assignment.borrow());
                 let (sender, control) = watch::channel(control);
                 unit.control = Some(sender);
                 let (spec, limits) = (Arc::clone(spec), self.limits);
-                let installation = Arc::clone(&topology.installation);
+                let (installation, node) = (Arc::clone(&topology.installation), Arc::clone(&self.node));
                 if spec.mode == DeliveryMode::Parallel {
                     arbiter.spawn_fn(move || {
                         let Some(vitals) = vitals.pop() else { return };
@@ -213,6 +243,7 @@ impl Supervisor {
                             database: world.destination(&spec),
                             reader,
                             installation,
+                            node,
                             control,
                             limits,
                             observer: world.observer(),

@@ -4,6 +4,7 @@ use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::{Context, bail};
@@ -11,12 +12,13 @@ use clap::Args;
 
 use super::{now_ms, registry, settings};
 use crate::{
-    config::Flags,
+    config::{Flags, Settings},
     registry::{
-        Edit,
+        Edit, Registry, StreamRegistration,
         manifest::{Manifest, Mistaken},
         plan::{Means, Plan, plan},
         secrets::MasterKey,
+        snapshot::Snapshot,
     },
 };
 
@@ -38,17 +40,25 @@ pub(super) struct Apply {
     /// Remove what the file lacks, after showing it
     #[arg(long)]
     prune: bool,
+    /// Begin a new installation although this machine knows one in this Redis that is gone
+    ///
+    /// The nodes of the old one follow the new one. Everything that the databases were sent before is unknown to it.
+    #[arg(long)]
+    new_installation: bool,
 }
 
 impl Apply {
     pub(super) async fn run(self, flags: &Flags) -> anyhow::Result<ExitCode> {
         let settings = settings(flags)?;
-        let master_key = MasterKey::from_settings(&settings)?;
+        let master_key = MasterKey::from_settings(&settings)?.map(Arc::new);
         let manifest = Manifest::parse(&self.read()?).map_err(|mistaken| self.mistaken(&mistaken))?;
         let mut registry = registry(&settings, "apply")?;
-        let current = registry.document().await?;
+        let current = registry.settled().await?;
+        if current.installation.is_empty() {
+            self.refuse_a_second(&settings, master_key.clone(), &mut registry)?;
+        }
         let means = Means {
-            master_key: master_key.as_ref(),
+            master_key: master_key.as_deref(),
             environment: &|name| std::env::var(name).ok(),
             folder: self.file.parent().unwrap_or(Path::new(".")),
             now_ms: now_ms()?,
@@ -73,10 +83,34 @@ impl Apply {
                 Ok(Edit { document: plan.document.clone(), what: what.clone(), value: () })
             })
             .await?;
+        registry.acknowledge().await?;
         if !what.is_empty() {
             writeln!(std::io::stdout(), "Applied.")?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Redis has no registry, and no node has restored one. If there was one, a new installation is hardly what is wanted.
+    fn refuse_a_second(
+        &self,
+        settings: &Settings,
+        master_key: Option<Arc<MasterKey>>,
+        registry: &mut Registry<Box<dyn StreamRegistration>>,
+    ) -> anyhow::Result<()> {
+        let snapshot = Snapshot::new(&settings.state_dir, &settings.prefix, master_key);
+        let Some(known) = snapshot.installation()? else { return Ok(()) };
+        if !self.new_installation {
+            bail!(
+                "Redis at {} has no registry under the prefix `{}`, and {} knows one (installation {known}): Redis was \
+                 emptied. Start a node (`tidegate serve`) with this `state_dir`: it puts the registry back. If you mean to \
+                 begin anew, say --new-installation; nothing was changed",
+                settings.redis_url,
+                settings.prefix,
+                snapshot.path().display(),
+            );
+        }
+        registry.supersede(known);
+        Ok(())
     }
 
     fn read(&self) -> anyhow::Result<String> {

@@ -16,6 +16,7 @@ use super::settings;
 use crate::{
     config::{Flags, Settings},
     databases::{self, CheckStep, kind, nearest},
+    redis::server::{self, Server},
     registry::{Store, connection::connection, secrets::MasterKey},
     resources::{Delivery, Destination, Document},
 };
@@ -148,12 +149,15 @@ fn check_settings(flags: &Flags, report: &mut Report) -> anyhow::Result<Option<(
 }
 
 async fn check_redis(settings: &Settings, report: &mut Report) -> anyhow::Result<Option<Document>> {
-    let subject = settings.redis_url.to_string();
-    let mut store = Store::open(&settings.redis_url, &settings.prefix)?;
-    let server = store.check_server().await;
-    if !report.add(None, None, CheckStep { step: "redis", subject: subject.clone(), outcome: server })? {
+    let server = Server::parse(settings.redis_url.expose())?;
+    let mut failed = false;
+    for step in server::check(&server, &settings.prefix).await {
+        failed |= !report.add(None, None, step)?;
+    }
+    if failed {
         return Ok(None);
     }
+    let mut store = Store::open(&settings.redis_url, &settings.prefix)?;
     let loaded = store.load().await;
     let outcome = match &loaded {
         Ok(None) => Ok("nothing was applied yet".into()),

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use tidegate_actors::status::{ActorKind, DestinationDetail, DestinationStatus};
 
-use crate::http::health::NodeHealth;
+use crate::{http::health::NodeHealth, registry::alarm::Alarm};
 
 /// Longest time for the answer: the table waits for it.
 const TIMEOUT: Duration = Duration::from_millis(800);
@@ -52,6 +52,23 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 }
 
 impl Cluster {
+    /// What the nodes raise an alarm about, each thing once.
+    pub(super) fn alarms(&self) -> Vec<Alarm> {
+        let mut all: Vec<Alarm> = Vec::new();
+        for node in &self.nodes {
+            for actor in node.actors.iter().filter(|actor| actor.kind == ActorKind::Janitor) {
+                let told = actor.detail.get("alarms").cloned().unwrap_or_default();
+                let told: Vec<Alarm> = serde_json::from_value(told).unwrap_or_default();
+                for alarm in told {
+                    if !all.iter().any(|known| known.what == alarm.what) {
+                        all.push(alarm);
+                    }
+                }
+            }
+        }
+        all
+    }
+
     /// Every destination with the node that says most of it: the one that writes it, rather than one that stands by.
     pub(super) fn destinations(&self) -> HashMap<&str, (&str, DestinationDetail)> {
         let mut all: HashMap<&str, (&str, DestinationDetail)> = HashMap::new();

@@ -9,6 +9,7 @@ mod export;
 mod health;
 mod key;
 mod live;
+mod resume;
 mod send;
 mod serve;
 mod status;
@@ -46,6 +47,7 @@ enum Command {
     Key(key::Key),
     Dead(dead::Dead),
     Demo(demo::Demo),
+    Resume(resume::Resume),
     Send(send::Send),
     Serve(serve::Serve),
     Status(status::Status),
@@ -64,6 +66,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Key(key) => key.run(flags).await,
         Command::Dead(dead) => dead.run(flags).await,
         Command::Demo(demo) => demo.run(flags).await,
+        Command::Resume(resume) => resume.run(flags).await,
         Command::Send(send) => send.run(flags).await,
         Command::Serve(serve) => serve.run(flags).await,
         Command::Status(status) => status.run(flags).await,

@@ -17,6 +17,15 @@ pub struct Flags {
     /// Where Redis is: redis://USER:PASSWORD@HOST:PORT/DATABASE, of which the host is enough [default: redis://127.0.0.1:6379]
     #[arg(long, global = true, value_name = "URL")]
     pub redis_url: Option<String>,
+    /// File with the certificate of who signed Redis's, in PEM; for rediss:// [default: those that this machine trusts]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub redis_ca: Option<String>,
+    /// File with our own certificate for Redis, in PEM [default: none]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub redis_cert: Option<String>,
+    /// File with the key of our own certificate, in PEM [default: none]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub redis_key: Option<String>,
     /// What every key in Redis begins with; installations that share a Redis need one each [default: tidegate]
     #[arg(long, global = true, value_name = "WORD")]
     pub prefix: Option<String>,
@@ -109,6 +118,9 @@ impl Flags {
     pub(super) fn given(&self) -> BTreeMap<String, String> {
         let all = [
             ("redis_url", &self.redis_url),
+            ("redis_ca", &self.redis_ca),
+            ("redis_cert", &self.redis_cert),
+            ("redis_key", &self.redis_key),
             ("prefix", &self.prefix),
             ("master_key_file", &self.master_key_file),
             ("master_key", &self.master_key),

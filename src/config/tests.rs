@@ -55,7 +55,20 @@ fn the_help_shows_every_default() {
             None => assert!(help.contains("[default: "), "{name}: {help}"),
         }
     }
-    assert_eq!(flags::names().len(), 17);
+    assert_eq!(flags::names().len(), 20);
+}
+
+#[test]
+fn files_for_tls_belong_to_an_address_with_tls() {
+    let file = "redis_ca = \"/etc/a b.pem\"\nredis_url = ";
+    let settings = load(&format!("{file}\"rediss://h\""), &[], Flags::default()).unwrap();
+    assert_eq!(settings.redis_url.expose(), "rediss://h?ca=/etc/a%20b.pem");
+    assert_eq!(settings.redis_url.to_string(), "rediss://h");
+    insta::assert_snapshot!(load(&format!("{file}\"redis://h\""), &[], Flags::default()).unwrap_err(),
+        @"setting `redis_ca` is `/etc/a b.pem` (from the file /etc/tidegate.toml): it is for TLS, which `redis_url` does not ask for; begin that with rediss://");
+    let alone = [("TIDEGATE_REDIS_KEY", "/k"), ("TIDEGATE_REDIS_URL", "rediss://h")];
+    insta::assert_snapshot!(load("", &alone, Flags::default()).unwrap_err(),
+        @"setting `redis_key` is `/k` (from the environment variable TIDEGATE_REDIS_KEY): it stands alone; give both `redis_cert` and `redis_key`");
 }
 
 #[test]

@@ -1,9 +1,16 @@
 //! How the text of each setting becomes its value. Every parser answers with "is …; give …": what is wrong, and the remedy.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
+
+use crate::redis::Server;
 
 /// Redis's address. It may carry a password, so it prints without it.
 #[derive(Clone)]
@@ -17,6 +24,24 @@ impl RedisUrl {
     #[must_use]
     pub fn expose(&self) -> &str {
         self.url.expose_secret()
+    }
+
+    /// Whether it asks for TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        self.shown.starts_with("rediss") || self.shown.starts_with("valkeys")
+    }
+
+    /// Adds a parameter with the path of a file, so that the address says all that it takes to connect.
+    pub(super) fn add(&mut self, parameter: &str, file: &Path) {
+        let url = self.url.expose_secret();
+        let joint = if url.contains('?') { '&' } else { '?' };
+        let encoded = |byte: u8| match byte {
+            b'/' | b'.' | b'-' | b'_' | b'~' => char::from(byte).to_string(),
+            _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        };
+        let path: String = file.to_string_lossy().bytes().map(encoded).collect();
+        self.url = format!("{url}{joint}{parameter}={path}").into();
     }
 }
 
@@ -41,18 +66,8 @@ impl FromStr for RedisUrl {
 }
 
 pub(super) fn redis_url(text: &str) -> Result<RedisUrl, String> {
-    const REMEDY: &str = "give one such as redis://127.0.0.1:6379 or redis://user:password@host:6379/0";
-    let mut shown = Url::parse(text).map_err(|error| format!("is not an address ({error}); {REMEDY}"))?;
-    redis::Client::open(text).map_err(|error| match error.detail() {
-        Some(detail) => format!("is not an address of a Redis server ({detail}); {REMEDY}"),
-        None => format!("is not an address of a Redis server; {REMEDY}"),
-    })?;
-    if shown.password().is_some() {
-        // Neither can fail: an address with a password has a host.
-        let _ = shown.set_password(Some("***"));
-    }
-    shown.set_query(None);
-    Ok(RedisUrl { url: text.to_owned().into(), shown: shown.to_string() })
+    let shown = Server::parse(text).map_err(|error| error.0)?.to_string();
+    Ok(RedisUrl { url: text.to_owned().into(), shown })
 }
 
 /// What is kept once every destination has it; both bounds hold.

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use futures_util::future::LocalBoxFuture;
 use tidegate_actors::{
+    failpoint,
     message::{Generation, StreamId},
     ports::{Destination, Fault, WriteError},
     schema::TableSchema,
@@ -138,6 +139,7 @@ impl Destination for Sqlite {
             let untouched = rows(session, &transaction.statements).await?;
             bookkeeping::supersede(session, &transaction.fence.lane, &transaction.supersede).await?;
             bookkeeping::bury(session, &transaction.fence.lane, &transaction.bury).await?;
+            failpoint::reach(failpoint::INSIDE_SQLITE);
             Ok(End::Commit(Committed { untouched, exhumed: true }))
         })
         .await

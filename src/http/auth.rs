@@ -32,7 +32,7 @@ pub(crate) fn application(
     now_ms: u64,
 ) -> Result<Rc<KnownApplication>, Problem> {
     let Some(index) = directory.current() else {
-        let detail = "This node has not read the list of applications yet; send again.";
+        let detail = "This node does not know now which applications there are: the registry is being read or restored; send again.";
         return Err(Problem::new(&UNAVAILABLE, detail).retry_after(2));
     };
     let Some(given) = request.headers().get(AUTHORIZATION) else {

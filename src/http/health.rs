@@ -1,7 +1,7 @@
 //! Health: `/healthz/live` and `/healthz/ready` for load balancers, `/health/actors` and `/metrics` for operators.
 //!
-//! Live means that the event loop turns. Ready means serving, not draining, and Redis answering; destinations never
-//! count, because a node that can take records is of use whatever the databases do.
+//! Live means that the event loop turns. Ready means serving, not draining, and Redis answering with this
+//! node's registry; destinations never count, because a node that can take records is of use whatever the databases do.
 
 use std::{
     rc::Rc,
@@ -31,12 +31,19 @@ use super::{
     producer::wrong_method,
 };
 
+/// Where load balancers and process managers ask whether the event loop turns.
+pub const LIVE: &str = "/healthz/live";
+/// Where load balancers ask whether requests should be sent here.
+pub const READY: &str = "/healthz/ready";
+
 /// Whether a load balancer should send requests here; set by whoever knows, read by every listener.
 #[derive(Debug)]
 pub struct Readiness {
     draining: AtomicBool,
     redis_up: AtomicBool,
     reason: Mutex<String>,
+    /// What is the matter with the registry.
+    registry: Mutex<Option<String>>,
 }
 
 impl Default for Readiness {
@@ -45,6 +52,7 @@ impl Default for Readiness {
             draining: AtomicBool::new(false),
             redis_up: AtomicBool::new(false),
             reason: Mutex::new("starting".to_owned()),
+            registry: Mutex::default(),
         }
     }
 }
@@ -59,6 +67,11 @@ impl Readiness {
     pub fn redis_is_down(&self, reason: &str) {
         reason.clone_into(&mut self.reason.lock().unwrap_or_else(PoisonError::into_inner));
         self.redis_up.store(false, Ordering::Release);
+    }
+
+    /// Why no record may be taken although Redis answers, or that it may.
+    pub fn registry(&self, obstacle: Option<String>) {
+        *self.registry.lock().unwrap_or_else(PoisonError::into_inner) = obstacle;
     }
 
     /// The node is about to stop: not ready from now on, serving still.
@@ -77,7 +90,7 @@ impl Readiness {
             return Some("draining".to_owned());
         }
         if self.redis_up.load(Ordering::Acquire) {
-            return None;
+            return self.registry.lock().unwrap_or_else(PoisonError::into_inner).clone();
         }
         Some(self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
@@ -146,13 +159,13 @@ pub(super) fn configure_probes(config: &mut web::ServiceConfig, readiness: Arc<R
     };
     config
         .service(
-            web::resource("/healthz/live")
+            web::resource(LIVE)
                 .route(web::get().to(live))
                 .route(web::head().to(live))
                 .default_service(web::to(|| wrong_method("GET, HEAD"))),
         )
         .service(
-            web::resource("/healthz/ready")
+            web::resource(READY)
                 .route(web::get().to(ready.clone()))
                 .route(web::head().to(ready))
                 .default_service(web::to(|| wrong_method("GET, HEAD"))),

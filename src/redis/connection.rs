@@ -3,9 +3,9 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult, ServerErrorKind, aio::MultiplexedConnection,
-};
+use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind};
+
+use super::server::{Connection, Limits, Server, sentence};
 
 /// Longest time to connect and log in.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -13,23 +13,30 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Connects, with an end to every wait.
-pub(crate) async fn connect(client: &Client, response_timeout: Duration) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(Some(response_timeout));
-    client.get_multiplexed_async_connection_with_config(&config).await
+pub(crate) async fn connect(server: &Server, response_timeout: Duration) -> RedisResult<Connection> {
+    server.connect(Limits { connect: CONNECT_TIMEOUT, response: Some(response_timeout) }).await
 }
 
-/// Whether the connection is of no more use. A server that became a replica or is still loading its file counts too:
-/// its generation must be looked at anew.
+/// Whether the connection is of no more use. A server that became a replica, gave the slot away, lost its replicas or is still
+/// loading its file counts too: where the stream is now, and its generation, must be looked at anew.
 pub(crate) fn is_broken(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_timeout()
         || error.is_connection_dropped()
         || error.is_unrecoverable_error()
+        || error.code() == Some("NOREPLICAS")
         || matches!(
             error.kind(),
-            ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown)
+            ErrorKind::ClusterConnectionNotFound
+                | ErrorKind::Server(
+                    ServerErrorKind::ReadOnly
+                        | ServerErrorKind::BusyLoading
+                        | ServerErrorKind::MasterDown
+                        | ServerErrorKind::Moved
+                        | ServerErrorKind::Ask
+                        | ServerErrorKind::ClusterDown
+                        | ServerErrorKind::TryAgain
+                )
         )
 }
 
@@ -48,29 +55,37 @@ pub(crate) fn describe(error: &RedisError) -> String {
     if error.is_connection_refusal() {
         return "nothing listens at Redis's address: is it running?".into();
     }
+    if let Some(sentence) = sentence(error) {
+        return format!("Redis: {sentence}");
+    }
     let text = error.to_string();
     format!("Redis: {}", text.chars().take(200).collect::<String>())
 }
 
 /// A lazily made connection for short calls that may be repeated.
-#[derive(Debug)]
 pub struct Link {
-    client: Client,
-    current: Mutex<Option<MultiplexedConnection>>,
+    server: Server,
+    current: Mutex<Option<Connection>>,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Link({})", self.server)
+    }
 }
 
 impl Link {
     /// Connects on first use.
     #[must_use]
-    pub fn new(client: Client) -> Self {
-        Self { client, current: Mutex::new(None) }
+    pub fn new(server: Server) -> Self {
+        Self { server, current: Mutex::new(None) }
     }
 
-    fn current(&self) -> Option<MultiplexedConnection> {
+    fn current(&self) -> Option<Connection> {
         self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    fn set(&self, connection: Option<MultiplexedConnection>) {
+    fn set(&self, connection: Option<Connection>) {
         *self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = connection;
     }
 
@@ -81,7 +96,7 @@ impl Link {
     /// Redis can't be reached or refuses.
     pub async fn run<T, F>(&self, call: F) -> RedisResult<T>
     where
-        F: AsyncFn(MultiplexedConnection) -> RedisResult<T>,
+        F: AsyncFn(Connection) -> RedisResult<T>,
     {
         if let Some(connection) = self.current() {
             match call(connection).await {
@@ -94,7 +109,7 @@ impl Link {
                 outcome => return outcome,
             }
         }
-        let connection = connect(&self.client, RESPONSE_TIMEOUT).await?;
+        let connection = connect(&self.server, RESPONSE_TIMEOUT).await?;
         self.set(Some(connection.clone()));
         let outcome = call(connection).await;
         if outcome.as_ref().is_err_and(is_broken) {

@@ -8,7 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use redis::{Client, Cmd, RedisError, Value, aio::MultiplexedConnection, cmd};
+use redis::{Cmd, RedisError, Value, cmd};
 use tidegate_actors::{
     message::StreamId,
     ports::{Acknowledge, Claimed, GroupReader, LogError},
@@ -19,6 +19,7 @@ use super::{
     Keys, Link, Redis,
     connection::connect,
     dead, odd, random_token, scripts,
+    server::{Connection, Server},
     stream::entry::{parse, size_bytes, text},
     unavailable,
 };
@@ -36,12 +37,12 @@ const MAX_COUNT: usize = 256;
 
 /// [`GroupReader`] over Redis.
 pub struct RedisGroup {
-    client: Client,
+    server: Server,
     keys: Keys,
     link: Link,
     group: Arc<str>,
     consumer: Arc<str>,
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Connection>,
     /// Entries to ask for: grows while they are small.
     count: usize,
 }
@@ -51,7 +52,7 @@ impl RedisGroup {
     #[must_use]
     pub fn new(redis: &Redis, destination_id: &str, node: &str) -> Self {
         Self {
-            client: redis.client().clone(),
+            server: redis.server().clone(),
             keys: redis.keys().clone(),
             link: redis.own_link(),
             group: destination_id.into(),
@@ -67,7 +68,7 @@ impl RedisGroup {
         // meet the next question.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect(&self.client, MAX_BLOCK + GRACE).await.map_err(|error| unavailable(&error))?,
+            None => connect(&self.server, MAX_BLOCK + GRACE).await.map_err(|error| unavailable(&error))?,
         };
         let answer: Value = command.query_async(&mut connection).await.map_err(|error| refused(&error))?;
         self.connection = Some(connection);

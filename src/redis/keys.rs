@@ -22,6 +22,24 @@ impl Keys {
         &self.prefix
     }
 
+    /// Hash: instance → the node that runs, as JSON.
+    #[must_use]
+    pub fn members(&self) -> String {
+        format!("{}:{{nodes}}:members", self.prefix)
+    }
+
+    /// Sorted set: instance, scored by the end of its life in milliseconds since the Unix epoch, by Redis's clock.
+    #[must_use]
+    pub fn seen(&self) -> String {
+        format!("{}:{{nodes}}:seen", self.prefix)
+    }
+
+    /// Hash: instance → how its actors are, as JSON.
+    #[must_use]
+    pub fn reports(&self) -> String {
+        format!("{}:{{nodes}}:reports", self.prefix)
+    }
+
     /// The keys of an application.
     #[must_use]
     pub fn of(&self, application: &str) -> StreamKeys {

@@ -118,6 +118,24 @@ impl EventLog for RedisLog {
         Ok(true)
     }
 
+    async fn renew(&mut self, lanes: &[LaneId], owner: &str, ttl: Duration) -> Result<bool, LogError> {
+        let ms = ttl.as_millis().max(1) as u64;
+        for (stream, destination) in streams(lanes) {
+            let key = self.keys.of(stream).lease(destination);
+            let renewed: bool = self
+                .link
+                .run(async |mut connection| {
+                    scripts::RENEW.key(&key).arg(owner).arg(ms).invoke_async(&mut connection).await
+                })
+                .await
+                .map_err(|error| unavailable(&error))?;
+            if !renewed {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     async fn release(&mut self, lanes: &[LaneId], owner: &str) -> Result<(), LogError> {
         for (stream, destination) in streams(lanes) {
             self.release_stream(stream, destination, owner).await.map_err(|error| unavailable(&error))?;
@@ -154,6 +172,20 @@ impl EventLog for RedisLog {
 
     async fn bind(&mut self, lane: &LaneId, token: &str) -> Result<(), LogError> {
         self.write("HSETNX", &self.keys.of(&lane.stream).bind(), &[bytes(&*lane.destination), bytes(token)]).await
+    }
+
+    async fn rebind(&mut self, lane: &LaneId, owner: &str, token: &str) -> Result<(), LogError> {
+        let keys = self.keys.of(&lane.stream);
+        let mine: u8 = self
+            .link
+            .run(async |mut connection| {
+                let mut call = scripts::REBIND.key(keys.bind());
+                call.key(keys.lease(&lane.destination)).arg(&*lane.destination).arg(owner).arg(token);
+                call.invoke_async(&mut connection).await
+            })
+            .await
+            .map_err(|error| unavailable(&error))?;
+        if mine == 1 { Ok(()) } else { Err(LogError::NotMine) }
     }
 
     async fn advance(&mut self, advance: &Advance) -> Result<(), LogError> {

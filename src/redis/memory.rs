@@ -14,7 +14,7 @@ use std::{
 use redis::cmd;
 use tidegate_actors::ports::LogError;
 
-use super::{Redis, unavailable};
+use super::{Redis, odd, unavailable};
 
 /// How far below the hard mark it must be before records are taken again: otherwise the flag would flutter.
 const HYSTERESIS: f64 = 0.02;
@@ -30,23 +30,36 @@ pub struct MemorySample {
     pub limit_bytes: Option<u64>,
 }
 
-/// Asks Redis.
+/// Asks Redis; in a cluster the fullest of the masters counts, since every stream lies on one of them.
 ///
 /// # Errors
 /// Redis is away.
 pub async fn sample(redis: &Redis) -> Result<MemorySample, LogError> {
-    let info: String = redis
+    let infos: Vec<String> = redis
         .link()
-        .run(async |mut connection| cmd("INFO").arg("memory").query_async(&mut connection).await)
+        .run(async |mut connection| connection.ask_masters(cmd("INFO").arg("memory")).await)
         .await
         .map_err(|error| unavailable(&error))?;
-    let number = |name: &str| {
-        info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse::<u64>().ok())
-    };
-    Ok(MemorySample {
-        used_bytes: number("used_memory").unwrap_or(0),
-        limit_bytes: number("maxmemory").filter(|limit| *limit > 0),
-    })
+    let samples = infos.iter().map(|info| {
+        let number = |name: &str| {
+            info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse::<u64>().ok())
+        };
+        MemorySample {
+            used_bytes: number("used_memory").unwrap_or(0),
+            limit_bytes: number("maxmemory").filter(|limit| *limit > 0),
+        }
+    });
+    samples.max_by(|a, b| a.fullness().total_cmp(&b.fullness())).ok_or_else(|| odd("INFO"))
+}
+
+impl MemorySample {
+    /// Used by limit; without a limit below all that have one, and the more the more is used.
+    fn fullness(&self) -> f64 {
+        match self.limit_bytes {
+            Some(limit) => self.used_bytes as f64 / limit as f64,
+            None => -1.0 / (self.used_bytes as f64 + 1.0),
+        }
+    }
 }
 
 /// How much is to be done.

@@ -13,11 +13,14 @@ pub mod history;
 pub mod keys;
 pub mod log;
 pub mod lookup;
+pub mod members;
 pub mod memory;
 pub mod reader;
 pub mod registration;
+pub mod resume;
 mod scripts;
 mod sent;
+pub mod server;
 pub mod status;
 pub mod stream;
 pub mod trim;
@@ -33,12 +36,13 @@ pub use self::{
     keys::{Keys, StreamKeys},
     log::RedisLog,
     reader::RedisReader,
+    server::{AddressError, Connection, Server},
 };
 
 /// One installation in one Redis: its address, its keys, and a shared connection for short calls. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Redis {
-    client: ::redis::Client,
+    server: Server,
     keys: Keys,
     link: Arc<Link>,
 }
@@ -48,10 +52,10 @@ impl Redis {
     ///
     /// # Errors
     /// The address can't be understood.
-    pub fn open(url: &str, prefix: &str) -> Result<Self, ::redis::RedisError> {
-        let client = ::redis::Client::open(url)?;
-        let link = Arc::new(Link::new(client.clone()));
-        Ok(Self { client, keys: Keys::new(prefix), link })
+    pub fn open(url: &str, prefix: &str) -> Result<Self, AddressError> {
+        let server = Server::parse(url)?;
+        let link = Arc::new(Link::new(server.clone()));
+        Ok(Self { server, keys: Keys::new(prefix), link })
     }
 
     /// The keys of this installation.
@@ -60,10 +64,10 @@ impl Redis {
         &self.keys
     }
 
-    /// The client, for a connection of one's own.
+    /// Where it is, for a connection of one's own.
     #[must_use]
-    pub fn client(&self) -> &::redis::Client {
-        &self.client
+    pub fn server(&self) -> &Server {
+        &self.server
     }
 
     /// The shared connection for short calls.
@@ -75,7 +79,7 @@ impl Redis {
     /// A connection of its own, for an owner whose calls must not wait for others'.
     #[must_use]
     pub fn own_link(&self) -> Link {
-        Link::new(self.client.clone())
+        Link::new(self.server.clone())
     }
 }
 

@@ -1,13 +1,17 @@
 //! Reads the log for one destination, over a connection of its own.
 //!
 //! A read never moves anything in Redis, so a dropped or repeated one loses nothing. Entries are only handed out together
-//! with a look, taken after them, at the stream's generation and its trimmed mark. The reader's memory is bounded: how
-//! many entries are asked for follows from the size of those that came before.
+//! with a look, taken after them, at the stream's generation, trimmed mark and registry version. The reader's memory is
+//! bounded: how many entries are asked for follows from the size of those that came before.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
-use redis::{Client, RedisError, Value, aio::MultiplexedConnection};
+use redis::{RedisError, Value};
 use tidegate_actors::{
     message::StreamId,
     ports::{Batch, Entry, EntryReader, LogError, ReadFrom, ReadOutcome},
@@ -19,12 +23,17 @@ use super::{
     connection::connect,
     log::parse_generations,
     odd,
+    server::{Connection, Server},
     stream::entry::{parse, size_bytes, text},
     unavailable,
 };
 
 /// Longest wait in one blocking read: a new generation must be noticed.
 const MAX_BLOCK: Duration = Duration::from_secs(5);
+/// In a cluster, how long it takes at most until each of several streams has been looked at.
+const IN_TURN: Duration = Duration::from_millis(100);
+/// Shortest wait at one of them: below it the waiting would cost more than the records.
+const SHORTEST_TURN: Duration = Duration::from_millis(10);
 /// How much longer than its wait a read may take before its connection is given up.
 const GRACE: Duration = Duration::from_secs(5);
 /// A batch ends when it has this many bytes.
@@ -36,9 +45,9 @@ const MAX_COUNT: usize = 256;
 
 /// [`EntryReader`] over Redis.
 pub struct RedisReader {
-    client: Client,
+    server: Server,
     keys: Keys,
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Connection>,
     /// Which lane is asked first the next time.
     turn: usize,
     /// Entries to ask for, by stream.
@@ -56,7 +65,7 @@ impl RedisReader {
     #[must_use]
     pub fn new(redis: &Redis) -> Self {
         Self {
-            client: redis.client().clone(),
+            server: redis.server().clone(),
             keys: redis.keys().clone(),
             connection: None,
             turn: 0,
@@ -66,7 +75,7 @@ impl RedisReader {
 
     async fn read_with(
         &mut self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut Connection,
         lanes: &[ReadFrom],
         max_entries: usize,
         block: Duration,
@@ -101,7 +110,7 @@ impl RedisReader {
     /// All there is of one lane, up to the limits; `None` where there is nothing.
     async fn collect(
         &mut self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut Connection,
         from: &ReadFrom,
         max_entries: usize,
     ) -> Result<Option<ReadOutcome>, LogError> {
@@ -141,7 +150,7 @@ impl RedisReader {
     /// Entries first, and what they are worth after them: a generation or a trim in between is seen.
     async fn look(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut Connection,
         from: &ReadFrom,
         after: StreamId,
         count: usize,
@@ -149,13 +158,16 @@ impl RedisReader {
         let keys = self.keys.of(&from.lane.stream);
         let mut pipe = redis::pipe();
         pipe.cmd("XREAD").arg("COUNT").arg(count).arg("STREAMS").arg(keys.stream()).arg(after.to_string());
-        pipe.cmd("HMGET").arg(keys.meta()).arg("generations").arg("trimmed");
+        pipe.cmd("HMGET").arg(keys.meta()).arg("generations").arg("trimmed").arg("version");
         let answer = timeout(GRACE, pipe.query_async(connection)).await.map_err(|_| slow())?;
-        let (read, meta): (Value, (Option<String>, Option<String>)) =
-            answer.map_err(|error: RedisError| unavailable(&error))?;
+        type Meta = (Option<String>, Option<String>, Option<u64>);
+        let (read, meta): (Value, Meta) = answer.map_err(|error: RedisError| unavailable(&error))?;
         let generations = parse_generations(meta.0.as_deref().unwrap_or_default()).ok_or_else(|| odd("meta"))?;
         if generations.last().is_none_or(|newest| newest.generation != from.newest) {
             return Ok(Look::Outcome(ReadOutcome::NewGeneration(from.lane.clone())));
+        }
+        if meta.2.unwrap_or(0) > from.version {
+            return Ok(Look::Outcome(ReadOutcome::NewVersion(from.lane.clone())));
         }
         let trimmed: StreamId = meta.1.as_deref().map_or(Ok(StreamId::ZERO), str::parse).map_err(|_| odd("trimmed"))?;
         if trimmed > from.after {
@@ -168,7 +180,31 @@ impl RedisReader {
     /// Waits until one of the streams has something; which one it was. The entry itself is read again, with its check.
     async fn wait(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut Connection,
+        lanes: &[&ReadFrom],
+        block: Duration,
+    ) -> Result<Option<usize>, LogError> {
+        if !self.server.is_cluster() || lanes.len() == 1 {
+            return self.wait_for_any(connection, lanes, block).await;
+        }
+        // Streams of several applications lie in different slots, which one command can't name together: each gets a
+        // short wait in turn.
+        let until = Instant::now() + block;
+        let turn = (IN_TURN / u32::try_from(lanes.len()).unwrap_or(u32::MAX)).max(SHORTEST_TURN);
+        while Instant::now() < until {
+            for (place, lane) in lanes.iter().enumerate() {
+                if self.wait_for_any(connection, &[lane], turn).await?.is_some() {
+                    return Ok(Some(place));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same with one command.
+    async fn wait_for_any(
+        &self,
+        connection: &mut Connection,
         lanes: &[&ReadFrom],
         block: Duration,
     ) -> Result<Option<usize>, LogError> {
@@ -205,10 +241,11 @@ impl EntryReader for RedisReader {
         // meet the next question.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect(&self.client, MAX_BLOCK + GRACE).await.map_err(|error| unavailable(&error))?,
+            None => connect(&self.server, MAX_BLOCK + GRACE).await.map_err(|error| unavailable(&error))?,
         };
         let outcome = self.read_with(&mut connection, lanes, max_entries.max(1), block).await;
-        if outcome.is_ok() {
+        // A new generation may mean another master: this connection may lead to the one of before.
+        if !matches!(outcome, Err(_) | Ok(ReadOutcome::NewGeneration(_))) {
             self.connection = Some(connection);
         }
         outcome

@@ -81,6 +81,30 @@ pub async fn register_route(
             .ok_or_else(|| RegistrationError::BadStart(text.clone()))?
             .to_string(),
     };
+    register(redis, application, route_id, destination_id, &wanted).await
+}
+
+/// Registers a route of a restored registry: a start that is still known stays, any other is the earliest entry there is.
+/// Where the destination stands already does not matter: it has begun at the earliest entry, too.
+///
+/// # Errors
+/// Redis is away.
+pub async fn restore_route(
+    redis: &Redis,
+    application: &str,
+    route_id: &str,
+    destination_id: &str,
+) -> Result<Position, RegistrationError> {
+    register(redis, application, route_id, destination_id, "restored").await
+}
+
+async fn register(
+    redis: &Redis,
+    application: &str,
+    route_id: &str,
+    destination_id: &str,
+    wanted: &str,
+) -> Result<Position, RegistrationError> {
     let keys = redis.keys().of(application);
     let token = random_token();
     let (outcome, generation, id): (String, String, String) = redis
@@ -88,7 +112,7 @@ pub async fn register_route(
         .run(async |mut connection| {
             let mut call = scripts::REGISTER.key(keys.stream());
             call.key(keys.meta()).key(keys.lanes()).key(keys.starts());
-            call.arg(&token).arg(route_id).arg(destination_id).arg(&wanted).invoke_async(&mut connection).await
+            call.arg(&token).arg(route_id).arg(destination_id).arg(wanted).invoke_async(&mut connection).await
         })
         .await
         .map_err(|error| unavailable(&error))?;

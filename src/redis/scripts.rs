@@ -26,13 +26,31 @@ draining!(REGISTER, "register.lua");
 draining!(UNREGISTER, "unregister.lua");
 draining!(TRIM, "trim.lua");
 draining!(LEASE, "lease.lua");
+draining!(RENEW, "renew.lua");
 draining!(RELEASE, "release.lua");
+draining!(MEMBERS, "members.lua");
+draining!(LEAVE, "leave.lua");
+draining!(REPORTS, "reports.lua");
 draining!(VERSION, "version.lua");
+draining!(REBIND, "rebind.lua");
+draining!(RESOLVE, "resolve.lua");
 draining!(CALL, "call.lua");
 draining!(GROUP, "group.lua");
 draining!(ACKNOWLEDGE, "acknowledge.lua");
 draining!(DEPARTED, "departed.lua");
 
+macro_rules! appending {
+    ($newest:literal) => {
+        concat!(
+            "#!lua\n",
+            include_str!(concat!("scripts/newest_", $newest, ".lua")),
+            include_str!("scripts/append.lua")
+        )
+    };
+}
+
 /// Takes new records in, and so is refused by a full Redis.
-pub(crate) static APPEND: LazyLock<Script> =
-    LazyLock::new(|| Script::new(concat!("#!lua\n", include_str!("scripts/append.lua"))));
+pub(crate) static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(appending!("known")));
+
+/// The same where the server may be another than a moment ago: a generation that is not its own is made anew first.
+pub(crate) static APPEND_IN_CLUSTER: LazyLock<Script> = LazyLock::new(|| Script::new(appending!("checked")));

@@ -3,17 +3,21 @@
 //! Every change goes through [`Registry::change`], which commands and the admin API share: it is refused or complete, is
 //! written down with who made it, and reaches every node that [`watch`](watch::watch)es within a second.
 
+pub mod alarm;
 pub mod connection;
 mod describe;
 pub mod export;
 pub mod keys;
 pub mod manifest;
 pub mod plan;
+pub mod restore;
 pub mod secrets;
 pub mod snapshot;
 pub mod store;
 pub mod streams;
 pub mod watch;
+
+use std::time::Duration;
 
 use crate::resources::Document;
 
@@ -21,6 +25,13 @@ pub use self::{
     store::{Store, StoreError},
     streams::{StreamError, StreamRegistration},
 };
+
+/// How long the nodes of an installation may take to say that they know a registry that Redis lost. One that has to connect
+/// anew takes most of it.
+const NODES_WAKE: Duration = Duration::from_millis(800);
+/// How long after that the registry may take to be restored. An offer ends by itself before that.
+const LONGEST_RESTORE: Duration = Duration::from_secs(15);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// How often a change is made anew because somebody else was faster.
 const MAX_ATTEMPTS: usize = 8;
@@ -74,6 +85,43 @@ impl<S: StreamRegistration> Registry<S> {
     /// Redis cannot be read.
     pub async fn document(&mut self) -> Result<Document, StoreError> {
         Ok(self.store.load().await?.unwrap_or_default())
+    }
+
+    /// The document, which a node may be about to restore. Where there is none, the nodes that run are woken, and while one
+    /// of them has a document on offer, it is waited for.
+    ///
+    /// # Errors
+    /// Redis cannot be read; an offer that was made is not published.
+    pub async fn settled(&mut self) -> Result<Document, StoreError> {
+        let begun = std::time::Instant::now();
+        let mut knocked = false;
+        loop {
+            if let Some(document) = self.store.load().await? {
+                return Ok(document);
+            }
+            if !std::mem::replace(&mut knocked, true) {
+                self.store.knock().await?;
+            }
+            let offered = self.store.is_offered().await?;
+            if begun.elapsed() > if offered { LONGEST_RESTORE } else { NODES_WAKE } {
+                // Once more: the offer may be gone because it has just been published.
+                return self.document().await;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// An operator has taken note of what was restored: the alarm is over.
+    ///
+    /// # Errors
+    /// Redis cannot be written.
+    pub async fn acknowledge(&mut self) -> Result<(), StoreError> {
+        self.store.acknowledge().await
+    }
+
+    /// What this registry makes takes the place of that installation, whose nodes are to follow it.
+    pub fn supersede(&mut self, installation: String) {
+        self.store.supersede(installation);
     }
 
     /// Reads, edits, writes; again from the start where somebody else wrote in between. New routes are registered with

@@ -118,6 +118,22 @@ impl Snapshot {
         Ok(envelope.document.take())
     }
 
+    /// The installation that the snapshot is of, which needs no key; `None` as for [`Snapshot::read`].
+    ///
+    /// # Errors
+    /// See [`SnapshotError`].
+    pub fn installation(&self) -> Result<Option<String>, SnapshotError> {
+        let path = self.path();
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(SnapshotError::Io { path, source }),
+        };
+        let envelope: Envelope = serde_json::from_slice(&bytes)
+            .map_err(|error| SnapshotError::Unreadable { path, why: error.to_string() })?;
+        Ok((envelope.prefix == self.prefix).then_some(envelope.installation))
+    }
+
     /// Writes the document: all of it, or the file stays as it was. Only the owner may read it.
     ///
     /// # Errors

@@ -3,26 +3,36 @@
 
 use std::time::Duration;
 
-use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, Script, aio::MultiplexedConnection};
+use redis::{RedisError, RedisResult, Script};
 
-use crate::{config::RedisUrl, resources::Document};
+use crate::{
+    config::RedisUrl,
+    redis::{
+        Connection, Server,
+        server::{Limits, sentence},
+    },
+    resources::Document,
+};
 
 /// Longest time to connect and log in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest time for an answer.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Changes that are remembered (roughly: Redis trims whole nodes of the stream).
-const MAX_CHANGES: usize = 10_000;
+pub(super) const MAX_CHANGES: usize = 10_000;
 /// Longest text of one change: a large apply is cut short in the audit, not in the document.
 const MAX_CHANGE_BYTES: usize = 4096;
 
 /// Replaces the document if it is the one that was read. It may write to a full Redis: an operator must be able to
 /// change what fills it. KEYS: document, changes. ARGV: the version and installation that were read, the new ones, the
-/// body, who, what, how many changes are kept.
+/// body, who, what, how many changes are kept, the installation whose nodes are to follow this one or nothing. The digest
+/// tells apart two documents of one version, which a failover that lost the first can leave.
 const REPLACE: &str = r"#!lua flags=allow-oom
 local read = redis.call('HMGET', KEYS[1], 'version', 'installation')
 if (read[1] or '0') ~= ARGV[1] or (read[2] or '') ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], 'version', ARGV[3], 'installation', ARGV[4], 'body', ARGV[5])
+redis.call('HSET', KEYS[1], 'version', ARGV[3], 'installation', ARGV[4], 'body', ARGV[5], 'digest',
+  redis.sha1hex(ARGV[5]))
+if ARGV[9] ~= '' then redis.call('HSET', KEYS[1], 'supersedes', ARGV[9]) end
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[8], '*', 'version', ARGV[3], 'who', ARGV[6], 'what', ARGV[7])
 return 1
 ";
@@ -61,15 +71,26 @@ pub struct AuditEntry {
     pub what: String,
 }
 
-/// Version and installation: what tells two documents apart.
-pub(super) type Edition = (u64, String);
+/// What Redis has, without its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) version: u64,
+    pub(super) installation: String,
+    /// Tells apart two documents of one version and installation.
+    pub(super) digest: Option<String>,
+    /// When it was restored, in milliseconds since the Unix epoch, and what was said of it.
+    pub(super) restored: Option<(u64, String)>,
+    /// The installation whose nodes are to follow this one, by an operator's word.
+    pub(super) supersedes: Option<String>,
+}
 
 /// The document's place in Redis, over a connection that is made on first use.
 pub struct Store {
-    client: Client,
-    connection: Option<MultiplexedConnection>,
+    server: Server,
+    connection: Option<Connection>,
     address: String,
     prefix: String,
+    supersedes: Option<String>,
 }
 
 impl Store {
@@ -79,9 +100,9 @@ impl Store {
     /// The address cannot be understood. Nothing connects yet.
     pub fn open(url: &RedisUrl, prefix: &str) -> Result<Self, StoreError> {
         let address = url.to_string();
-        let client = Client::open(url.expose())
-            .map_err(|error| StoreError::Unavailable { address: address.clone(), why: described(&error) })?;
-        Ok(Self { client, connection: None, address, prefix: prefix.to_owned() })
+        let server = Server::parse(url.expose())
+            .map_err(|error| StoreError::Unavailable { address: address.clone(), why: error.to_string() })?;
+        Ok(Self { server, connection: None, address, prefix: prefix.to_owned(), supersedes: None })
     }
 
     /// The hash with `version`, `installation` and `body`. The braces keep all of the registry on one node of a cluster.
@@ -92,6 +113,16 @@ impl Store {
     /// The stream of changes.
     pub(super) fn changes_key(&self) -> String {
         format!("{}:{{registry}}:changes", self.prefix)
+    }
+
+    /// What all keys begin with.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// A document that this store writes takes the place of that installation: its nodes follow.
+    pub fn supersede(&mut self, installation: String) {
+        self.supersedes = Some(installation);
     }
 
     /// Where Redis is, without a password.
@@ -122,15 +153,15 @@ impl Store {
         who: &str,
         what: &[String],
     ) -> Result<bool, StoreError> {
-        let body = serde_json::to_string(new)
-            .map_err(|error| StoreError::Unreadable { address: self.address.clone(), why: error.to_string() })?;
+        let body = self.encode(new)?;
+        let supersedes = self.supersedes.clone().unwrap_or_default();
         let (document, changes) = (self.document_key(), self.changes_key());
         let what = shortened(what);
         let script = Script::new(REPLACE);
         self.run(async |connection| {
             let mut call = script.key(&document);
             call.key(&changes).arg(old.version).arg(&old.installation).arg(new.version).arg(&new.installation);
-            call.arg(&body).arg(who).arg(&what).arg(MAX_CHANGES).invoke_async(connection).await
+            call.arg(&body).arg(who).arg(&what).arg(MAX_CHANGES).arg(&supersedes).invoke_async(connection).await
         })
         .await
     }
@@ -155,44 +186,69 @@ impl Store {
         Ok(entries.into_iter().map(entry).collect())
     }
 
-    /// Whether the server can do its work: it answers, is new enough, and throws nothing away. Answers with what it is.
+    /// What stands there, without its body.
     ///
     /// # Errors
-    /// A sentence with the remedy.
-    pub async fn check_server(&mut self) -> Result<String, String> {
-        let info: String =
-            self.run(async |c| redis::cmd("INFO").query_async(c).await).await.map_err(|error| error.to_string())?;
-        let field = |name: &str| {
-            info.lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-                .unwrap_or_default()
-                .trim()
-                .to_owned()
+    /// Redis cannot be read: away, loading its file, or too slow. An answer without a document means that there is none.
+    pub(super) async fn standing(&self, connection: &mut Connection) -> Result<Option<Standing>, StoreError> {
+        type Fields = (Option<u64>, Option<String>, Option<String>, Option<u64>, Option<String>, Option<String>);
+        let fields = ["version", "installation", "digest", "restored", "restored_what", "supersedes"];
+        let found: Fields = redis::cmd("HMGET")
+            .arg(self.document_key())
+            .arg(&fields)
+            .query_async(connection)
+            .await
+            .map_err(|error| self.unavailable(&error))?;
+        let (version, installation, digest, restored, what, supersedes) = found;
+        let standing = |(version, installation)| Standing {
+            version,
+            installation,
+            digest,
+            restored: restored.zip(what),
+            supersedes,
         };
-        let version = field("redis_version");
-        if version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major < 7) {
-            return Err(format!("Redis {version} is too old; Tidegate needs 7.0 or later, or Valkey"));
-        }
-        let policy = field("maxmemory_policy");
-        if !matches!(policy.as_str(), "" | "noeviction") {
-            return Err(format!(
-                "maxmemory-policy is {policy}, so a full Redis would throw records away; set `maxmemory-policy noeviction`"
-            ));
-        }
-        if field("aof_enabled") == "0" {
-            return Ok(format!(
-                "version {version}, but a restart loses records: set `appendonly yes`, `appendfsync always`"
-            ));
-        }
-        // Not every account may read settings; then nothing is said of it.
-        let fsync: Result<Vec<String>, _> =
-            self.run(async |c| redis::cmd("CONFIG").arg("GET").arg("appendfsync").query_async(c).await).await;
-        match fsync.ok().as_deref() {
-            Some([_, mode]) if mode != "always" => Ok(format!(
-                "version {version}; appendfsync is {mode}, so a crash can lose the records of the last moments: set `appendfsync always`"
-            )),
-            _ => Ok(format!("version {version}")),
-        }
+        Ok(version.zip(installation).map(standing))
+    }
+
+    /// The same over the store's own connection.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn restored(&mut self) -> Result<Option<(u64, String)>, StoreError> {
+        let key = self.document_key();
+        let fields = ["restored", "restored_what"];
+        let (at, what): (Option<u64>, Option<String>) = self
+            .run(async |connection| redis::cmd("HMGET").arg(&key).arg(&fields).query_async(connection).await)
+            .await?;
+        Ok(at.zip(what))
+    }
+
+    /// An operator has taken note of the restore.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn acknowledge(&mut self) -> Result<(), StoreError> {
+        let key = self.document_key();
+        let fields = ["restored", "restored_what"];
+        self.run(async |connection| redis::cmd("HDEL").arg(&key).arg(&fields).query_async(connection).await).await
+    }
+
+    /// Wakes the nodes that follow this registry, so that they look at once. Leaves no trace.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub(super) async fn knock(&mut self) -> Result<(), StoreError> {
+        let key = self.changes_key();
+        self.run(async |connection| {
+            let id: String = redis::cmd("XADD").arg(&key).arg(&["*", "who", "-"]).query_async(connection).await?;
+            redis::cmd("XDEL").arg(&key).arg(&id).query_async(connection).await
+        })
+        .await
+    }
+
+    pub(super) fn encode(&self, document: &Document) -> Result<String, StoreError> {
+        serde_json::to_string(document)
+            .map_err(|error| StoreError::Unreadable { address: self.address.clone(), why: error.to_string() })
     }
 
     pub(super) fn parse(&self, body: &str) -> Result<Document, StoreError> {
@@ -201,12 +257,9 @@ impl Store {
     }
 
     /// A connection of its own, for a reader that blocks.
-    pub(super) async fn connect(&self, response_timeout: Duration) -> Result<MultiplexedConnection, StoreError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(response_timeout));
-        self.client
-            .get_multiplexed_async_connection_with_config(&config)
+    pub(super) async fn connect(&self, response_timeout: Duration) -> Result<Connection, StoreError> {
+        self.server
+            .connect(Limits { connect: CONNECT_TIMEOUT, response: Some(response_timeout) })
             .await
             .map_err(|error| self.unavailable(&error))
     }
@@ -215,9 +268,9 @@ impl Store {
         StoreError::Unavailable { address: self.address.clone(), why: described(error) }
     }
 
-    async fn run<T>(
+    pub(super) async fn run<T>(
         &mut self,
-        call: impl AsyncFn(&mut MultiplexedConnection) -> RedisResult<T>,
+        call: impl AsyncFn(&mut Connection) -> RedisResult<T>,
     ) -> Result<T, StoreError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
@@ -242,14 +295,7 @@ fn described(error: &RedisError) -> String {
     if error.is_connection_refusal() {
         return "nothing listens there; is it running, and is `redis_url` right?".into();
     }
-    if error.kind() == redis::ErrorKind::AuthenticationFailed {
-        return "it refuses this user and password; put the right ones into `redis_url`".into();
-    }
-    match error.code() {
-        Some("NOAUTH" | "WRONGPASS") => "it wants a user and password; put the right ones into `redis_url`".into(),
-        Some("NOPERM") => format!("{error}; give the user all commands on keys that begin with the prefix"),
-        _ => error.to_string(),
-    }
+    sentence(error).unwrap_or_else(|| error.to_string())
 }
 
 fn shortened(what: &[String]) -> String {

@@ -2,7 +2,9 @@
 //! delivery against a batched reference, memory against a plain XADD. Product and limit are measured in turn in the same
 //! run, because absolute figures follow the machine and its neighbours; only ratios are results.
 //!
-//! usage: `cargo bench --bench limits -- ingest|delivery|memory [--rounds N] [--seconds S] [--records N] [--appendfsync MODE]`
+//! `thesis` repeats the measurements of the published system instead.
+//!
+//! usage: `cargo bench --bench limits -- ingest|delivery|memory|thesis [--rounds N] [--seconds S] [--records N] [--appendfsync MODE]`
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,6 +18,7 @@
 #[path = "../it/servers/mod.rs"]
 mod servers;
 
+mod ab;
 mod delivery;
 mod ingest;
 mod machine;
@@ -23,6 +26,7 @@ mod memory;
 mod node;
 mod probe;
 mod report;
+mod thesis;
 mod wrk;
 
 /// What the command line asks for.
@@ -50,14 +54,16 @@ fn main() {
             "--seconds" => options.seconds = value().parse().unwrap(),
             "--records" => options.records = Some(value().parse().unwrap()),
             "--appendfsync" => options.appendfsync = Some(value()),
-            stage @ ("ingest" | "delivery" | "memory") => stages.push(stage),
+            stage @ ("ingest" | "delivery" | "memory" | "thesis") => stages.push(stage),
             other => {
-                panic!("`{other}` is unknown: ingest, delivery, memory, --rounds, --seconds, --records, --appendfsync")
+                panic!(
+                    "`{other}` is unknown: ingest, delivery, memory, thesis, --rounds, --seconds, --records, --appendfsync"
+                )
             }
         }
     }
     if stages.is_empty() {
-        println!("name what to measure: cargo bench --bench limits -- ingest|delivery|memory");
+        println!("name what to measure: cargo bench --bench limits -- ingest|delivery|memory|thesis");
         return;
     }
     actix_web::rt::System::new().block_on(async {
@@ -65,6 +71,7 @@ fn main() {
             match stage {
                 "ingest" => ingest::run(&options).await,
                 "delivery" => delivery::run(&options).await,
+                "thesis" => thesis::run(&options).await,
                 _ => memory::run(&options).await,
             }
         }

@@ -75,7 +75,7 @@ async fn waiting(records: usize, down: usize) -> f64 {
 }
 
 /// Memory in use, once buffers are given back: the least of a second.
-async fn used(connection: &mut MultiplexedConnection) -> f64 {
+pub(crate) async fn used(connection: &mut MultiplexedConnection) -> f64 {
     let mut least = f64::INFINITY;
     let mut looks = 0;
     wait_for("Redis's memory is quiet", Duration::from_secs(10), async || {

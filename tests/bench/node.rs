@@ -19,11 +19,15 @@ pub(crate) struct Node {
     pub(crate) process: Child,
     /// `http://127.0.0.1:port` of the producers' listener.
     pub(crate) url: String,
+    /// The producers' port.
+    pub(crate) port: u16,
     /// A key of [`APPLICATION`].
     pub(crate) key: String,
     dir: tempfile::TempDir,
-    settings: Vec<(&'static str, String)>,
+    settings: Settings,
 }
+
+type Settings = Vec<(&'static str, String)>;
 
 /// A destination: name, kind, url.
 pub(crate) type Target = (String, &'static str, String);
@@ -31,30 +35,29 @@ pub(crate) type Target = (String, &'static str, String);
 impl Node {
     /// Registers the application with a route of topic `cars` into each target, and starts a node.
     pub(crate) async fn start(redis: &RedisServer, targets: &[Target]) -> Self {
+        let key = register(redis, &manifest_of(targets));
+        Self::join(redis, "bench", key, &[]).await
+    }
+
+    /// Starts a node of this name on a Redis that has its registry already.
+    pub(crate) async fn join(redis: &RedisServer, name: &str, key: String, more: &[(&'static str, String)]) -> Self {
         let dir = temp_dir();
-        let listen = free_port();
-        let settings = vec![
+        let port = free_port();
+        let mut settings = vec![
             ("TIDEGATE_REDIS_URL", redis.url()),
+            ("TIDEGATE_NODE", name.to_owned()),
             ("TIDEGATE_STATE_DIR", dir.path().join("state").display().to_string()),
-            ("TIDEGATE_LISTEN", format!("127.0.0.1:{listen}")),
+            ("TIDEGATE_LISTEN", format!("127.0.0.1:{port}")),
             ("TIDEGATE_ADMIN", format!("127.0.0.1:{}", free_port())),
             ("TIDEGATE_CONSOLE", "127.0.0.1:0".to_owned()),
             ("TIDEGATE_DRAIN_DELAY_S", "1".to_owned()),
         ];
-        let manifest = dir.path().join("resources.toml");
-        std::fs::write(&manifest, manifest_of(targets)).unwrap();
-        let run = |arguments: &[&str]| {
-            let output = command(&dir, &settings).args(arguments).output().unwrap();
-            assert!(output.status.success(), "tidegate {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-            String::from_utf8(output.stdout).unwrap().trim().to_owned()
-        };
-        run(&["apply", manifest.to_str().unwrap()]);
-        let key = run(&["key", "create", APPLICATION]);
+        settings.extend_from_slice(more);
         let log = File::create(dir.path().join("log")).unwrap();
         let process =
             command(&dir, &settings).arg("serve").stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-        let url = format!("http://127.0.0.1:{listen}");
-        let node = Self { process, url, key, dir, settings };
+        let url = format!("http://127.0.0.1:{port}");
+        let node = Self { process, url, port, key, dir, settings };
         wait_for("the node is ready", Duration::from_secs(30), async || {
             let answer = awc::Client::default().get(format!("{}/healthz/ready", node.url)).send().await.ok()?;
             answer.status().is_success().then_some(())
@@ -80,7 +83,21 @@ impl Drop for Node {
     }
 }
 
-fn command(dir: &tempfile::TempDir, settings: &[(&'static str, String)]) -> Command {
+/// Registers what the manifest says; a key of [`APPLICATION`].
+pub(crate) fn register(redis: &RedisServer, manifest: &str) -> String {
+    let dir = temp_dir();
+    let settings = vec![("TIDEGATE_REDIS_URL", redis.url())];
+    std::fs::write(dir.path().join("resources.toml"), manifest).unwrap();
+    let run = |arguments: &[&str]| {
+        let output = command(&dir, &settings).args(arguments).output().unwrap();
+        assert!(output.status.success(), "tidegate {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    run(&["apply", "resources.toml"]);
+    run(&["key", "create", APPLICATION])
+}
+
+fn command(dir: &tempfile::TempDir, settings: &Settings) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     command.current_dir(dir.path()).envs(settings.iter().map(|(name, value)| (*name, value))).stdin(Stdio::null());
     command

@@ -3,6 +3,8 @@
 
 mod contract;
 mod delivery;
+mod demo;
+mod deploy;
 mod e2e;
 mod http;
 mod mysql;

@@ -1,8 +1,8 @@
 //! Dead letters taken back between batches: redrive and discard (delivery rule 10).
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
-use super::{Delivery, LaneState, Trouble, database, log};
+use super::{Delivery, LaneState, Trouble, database, decisions::LOST, log};
 use crate::{
     compose::{Piece, Plans, Starts, compose},
     message::{Action, Message, Position, StreamId},
@@ -24,6 +24,8 @@ impl Delivery {
                 match &command {
                     Command::Redrive { dead, force } => self.redrive(lane, dead, *force).await?,
                     Command::Discard { dead } => self.exhume(lane, dead, Vec::new()).await.map(|_| ())?,
+                    // Applied already (the last step's answer was lost), or nothing waits for it.
+                    Command::Resume { .. } => {}
                 }
                 log(self.limits.log, &self.progress, self.log.finish(&name, &command)).await?;
             }
@@ -40,6 +42,10 @@ impl Delivery {
         if let (Some(by), false) = (by, force) {
             let letter = DeadLetter { superseded_by: Some(by), ..letter };
             let why = format!("a later record of this key ({by}) was written; use --force to write this one over it");
+            return self.redrive_failed(lane, letter, None, why).await;
+        }
+        if letter.reason.code == LOST {
+            let why = letter.reason.message.clone();
             return self.redrive_failed(lane, letter, None, why).await;
         }
         // The table may have been mended since the record was refused.
@@ -68,7 +74,7 @@ impl Delivery {
         dead: &DeadId,
         statements: Vec<crate::transaction::Statement>,
     ) -> Result<Option<Rejection>, Trouble> {
-        if !self.lease.holds(Instant::now()) {
+        if !self.lease.holds() {
             return Err(Trouble::StandBy);
         }
         let written = !statements.is_empty();

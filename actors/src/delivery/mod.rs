@@ -6,6 +6,7 @@
 mod claims;
 mod commands;
 mod cuts;
+mod decisions;
 mod lease;
 mod parallel;
 mod passed;
@@ -118,12 +119,6 @@ impl From<WriteError> for Trouble {
     }
 }
 
-impl From<Gap> for Trouble {
-    fn from(gap: Gap) -> Self {
-        Self::Hold(gap.to_string())
-    }
-}
-
 /// One lane, once it is taken over.
 #[derive(Debug)]
 pub struct LaneState {
@@ -192,6 +187,8 @@ pub struct Delivery {
     plans: Option<Plans>,
     in_doubt: Option<passed::Passed>,
     unsent: Option<Advance>,
+    /// The gap that was counted last.
+    gap: Option<(LaneId, Gap)>,
     attempts: u32,
     counts: Counts,
 }
@@ -225,6 +222,7 @@ impl Delivery {
             plans: None,
             in_doubt: None,
             unsent: None,
+            gap: None,
             attempts: 0,
             counts: Counts::default(),
         }
@@ -238,6 +236,12 @@ impl Delivery {
         }
         self.spec = spec;
         self.version = version;
+    }
+
+    /// The registry's version that it works by.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// Whether the lanes are ours, as far as we know.
@@ -354,6 +358,8 @@ pub fn random_token(length: usize) -> String {
     (0..length).map(|_| char::from(LETTERS[random.random_range(0..LETTERS.len())])).collect()
 }
 
-fn now_ms() -> u64 {
+/// Milliseconds since the Unix epoch.
+#[must_use]
+pub fn now_ms() -> u64 {
     u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or(0)
 }

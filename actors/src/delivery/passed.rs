@@ -3,6 +3,7 @@
 
 use super::{Delivery, Trouble, database, log};
 use crate::{
+    failpoint,
     message::StreamId,
     ports::{Advance, DeadLetter, LogError},
     transaction::{DeadId, DeadRow, Supersede},
@@ -103,6 +104,7 @@ impl Delivery {
             Err(error) => return Err(error.into()),
         }
         self.unsent = None;
+        failpoint::reach(failpoint::AFTER_ADVANCE);
         Ok(())
     }
 }

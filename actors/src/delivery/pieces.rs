@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     compose::{Composed, Piece, Plans, compose},
+    failpoint,
     message::{Message, Position, StreamId},
     ports::{Advance, Batch, BatchRecord, DeadLetter, Entry, WriteError},
     transaction::{DeadId, Fence, Transaction},
@@ -98,6 +99,7 @@ impl Delivery {
             supersede: std::mem::take(&mut composed.supersede),
             exhume: None,
         };
+        failpoint::reach(failpoint::BEFORE_TRANSACTION);
         self.attempts += 1;
         let (started_ms, started) = (now_ms(), Instant::now());
         let call = self.database.commit(&transaction);
@@ -110,6 +112,7 @@ impl Delivery {
         let passed = Passed { lane, previous: fence.previous, advance, bury, letters, supersede };
         match outcome {
             Ok(_) => {
+                failpoint::reach(failpoint::AFTER_COMMIT);
                 self.passed(passed).await?;
                 Ok(Written::All)
             }
@@ -137,10 +140,10 @@ impl Delivery {
     /// Nothing is written beyond the lease's end. One that ran out while this node was slow is asked for again: if another
     /// owner came in between, the fence finds out.
     async fn hold_lease(&mut self) -> Result<(), Trouble> {
-        let asked = Instant::now();
-        if self.lease.holds(asked) {
+        if self.lease.holds() {
             return Ok(());
         }
+        let asked = self.lease.now();
         let lanes = self.wanted_lanes();
         let call = self.log.lease(&lanes, &self.owner, self.limits.lease);
         if !log(self.limits.log, &self.progress.clone(), call).await? {

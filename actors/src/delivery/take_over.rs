@@ -9,6 +9,7 @@ use std::{
 use super::{Delivery, LaneState, Limits, Trouble, database, log, random_token};
 use crate::{
     compose::{DeadKeys, Plan, Plans, Starts},
+    failpoint,
     lane::{ResumePoint, resume},
     mapping::Mapping,
     message::{Generation, Position, StreamId},
@@ -31,17 +32,19 @@ impl Delivery {
         // An acquisition of its own has a token of its own, so that whatever is still under way under the old one is fenced.
         log(short, &progress, self.log.release(&wanted, &self.owner)).await?;
         self.owner = random_token(20).into();
-        let asked = Instant::now();
+        let asked = self.lease.now();
         if !log(short, &progress, self.log.lease(&wanted, &self.owner, self.limits.lease)).await? {
             return Err(Trouble::StandBy);
         }
         self.lease.taken(Arc::clone(&self.owner), wanted.clone(), asked, self.limits.lease);
+        failpoint::reach(failpoint::AFTER_LEASE);
         let mut views = Vec::with_capacity(wanted.len());
         for lane in &wanted {
             views.push(log(short, &progress, self.log.view(lane)).await?);
         }
         let call = self.database.take_over(&self.installation, &self.spec.id, &self.owner);
         let taken = database(setup, &progress, "a take-over", call).await?;
+        failpoint::reach(failpoint::AFTER_FENCE);
         self.counts.epoch = taken.rows.iter().map(|row| row.epoch).max().unwrap_or(1);
         self.lanes.clear();
         for (lane, view) in wanted.into_iter().zip(views) {
@@ -57,29 +60,31 @@ impl Delivery {
 
     async fn take_lane(&mut self, lane: LaneId, view: LaneView, taken: &TakenOver) -> Result<LaneState, Trouble> {
         let (setup, short, progress) = (self.limits.setup, self.limits.log, self.progress.clone());
-        match &view.bind {
-            None => log(short, &progress, self.log.bind(&lane, &taken.bind)).await?,
-            Some(bound) if *bound != taken.bind => {
-                return Err(Trouble::Hold(format!(
-                    "this is not the database that destination `{}` was bound to: point it back to the old one, or \
-                     register this one under a new name",
-                    self.spec.name
-                )));
-            }
-            Some(_) => {}
+        let lane_text = lane.to_string();
+        if view.bind.is_none() {
+            log(short, &progress, self.log.bind(&lane, &taken.bind)).await?;
         }
-        let ResumePoint { generation, id, insert, until } =
-            resume(&view, &taken.rows, &lane.to_string()).inspect_err(|_| self.counts.gaps += 1)?;
+        let foreign = view.bind.as_ref().is_some_and(|bound| *bound != taken.bind);
+        let resumed = resume(&view, &taken.rows, &lane_text);
+        if let (Err(gap), false) = (&resumed, foreign) {
+            self.count_gap(&lane, gap);
+        }
+        let point = match resumed {
+            Ok(point) if !foreign => point,
+            resumed => return Err(self.decide(&lane, &view, taken, foreign, resumed.err()).await?),
+        };
+        let ResumePoint { generation, id, insert, until } = point;
         if insert {
             let call = self.database.begin_lane(&lane, &generation, &self.owner, id);
             database(setup, &progress, "the beginning of a lane", call).await?;
+            failpoint::reach(failpoint::AFTER_BEGIN_LANE);
         }
         let newest = view.generations.last().map_or_else(|| generation.clone(), |newest| newest.generation.clone());
         // A payload without a row is void: its message was written after all, before the last owner went.
-        let lane_text = lane.to_string();
         let rows: HashSet<&DeadId> =
             taken.dead.iter().filter(|(of, _)| *of == lane_text).map(|(_, row)| &row.dead).collect();
         let kept = log(short, &progress, self.log.dead_ids(&lane)).await?;
+        self.mourn(&lane, taken, &kept).await?;
         let void: Vec<_> = kept.into_iter().filter(|dead| !rows.contains(dead)).collect();
         let claim = Advance {
             lane: lane.clone(),
@@ -90,6 +95,7 @@ impl Delivery {
             history: self.unrecorded(&lane, &generation, id),
             void,
         };
+        failpoint::reach(failpoint::BEFORE_CLAIM);
         match log(short, &progress, self.log.advance(&claim)).await {
             // The database stands at an entry that was taken out of the stream by hand; what follows it is still there.
             Ok(()) | Err(LogError::NoSuchEntry(_)) => {}

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::{Control, Shared};
 use crate::{
     breaker::Breaker,
-    delivery::{Delivery, Limits, Trouble},
+    delivery::{Delivery, Limits, Trouble, now_ms},
     message::StreamId,
     ports::{Batch, Fault, LogError, Observe, ReadFrom, ReadOutcome},
     retry::Backoff,
@@ -28,6 +28,9 @@ use crate::{
 pub(super) const SLOW_WRITE: Duration = Duration::from_secs(2);
 /// No batch is made smaller than this.
 pub(super) const SMALLEST_BATCH: usize = 50;
+
+/// How long a node that is not to write looks at nothing, if the supervisor has nothing to say.
+const STAND_BY: Duration = Duration::from_secs(5);
 
 type Ahead = Pin<Box<dyn Future<Output = Result<ReadOutcome, LogError>>>>;
 
@@ -49,6 +52,7 @@ pub(super) struct Runner {
     pub(super) most_entries: usize,
     pub(super) commands_at: Instant,
     pub(super) limits: Limits,
+    pub(super) node: Arc<str>,
 }
 
 /// Returns when the supervisor has something to say.
@@ -64,6 +68,10 @@ impl Runner {
     pub(super) async fn run(mut self) {
         while !self.control.borrow().stop {
             self.learn();
+            if !self.control.borrow().wanted {
+                self.stand_by().await;
+                continue;
+            }
             let step = self.step().await;
             if let Err(trouble) = step {
                 self.meet(trouble).await;
@@ -80,6 +88,23 @@ impl Runner {
         }
     }
 
+    /// Another node is to write: what is in hand is dropped, the lease given back, and nothing done until that changes.
+    async fn stand_by(&mut self) {
+        (self.batch, self.ahead) = (None, None);
+        if self.shared.lease.holder().is_some() {
+            tracing::info!(destination = %self.name(), "handed over");
+            self.delivery.release().await;
+        }
+        self.delivery.stand_down();
+        {
+            let mut detail = self.shared.detail.borrow_mut();
+            (detail.held, detail.last_error, detail.heartbeat_ms) = (None, None, None);
+            (detail.backlog, detail.backlog_age_s, detail.drain_eta_s) = (0, 0.0, None);
+        }
+        self.publish();
+        self.wait(STAND_BY).await;
+    }
+
     async fn step(&mut self) -> Result<(), Trouble> {
         let now = Instant::now();
         if !self.breaker.may_write() {
@@ -87,7 +112,12 @@ impl Runner {
         }
         if !self.delivery.is_taken() {
             (self.batch, self.ahead) = (None, None);
-            self.delivery.take_over().await?;
+            let gaps = self.delivery.counts().gaps;
+            let taken = self.delivery.take_over().await;
+            if self.delivery.counts().gaps > gaps {
+                self.observer.gap(&self.name());
+            }
+            taken?;
             // The database answered. Whether it takes writes is still to be seen: no failure is forgotten for this.
             self.breaker.on_probe(Instant::now(), Ok(()));
             self.commands_at = now;
@@ -153,10 +183,10 @@ impl Runner {
             ReadOutcome::NewGeneration(lane) => {
                 Err(Trouble::TakeOver(format!("the stream of `{}` has a new generation", lane.stream)))
             }
-            ReadOutcome::Gap { after, trimmed, .. } => {
-                self.observer.gap(&self.name());
-                self.delivery.stand_down();
-                Err(crate::lane::Gap { after, trimmed }.into())
+            ReadOutcome::NewVersion(_) => Err(Trouble::NewVersion),
+            // The take-over finds it too, and whether somebody has decided.
+            ReadOutcome::Gap { lane, .. } => {
+                Err(Trouble::TakeOver(format!("the stream of `{}` has a gap", lane.stream)))
             }
         }
     }
@@ -166,6 +196,7 @@ impl Runner {
             lane: state.lane.clone(),
             after: batch.filter(|batch| batch.lane == state.lane).map_or(state.last_id, Batch::last),
             newest: state.newest.clone(),
+            version: self.delivery.version(),
             until: state.until,
         };
         let lanes = self.delivery.lanes().iter().map(from).collect();
@@ -348,10 +379,16 @@ impl Runner {
         let Some(vitals) = self.vitals.upgrade() else { return };
         let counts = self.delivery.counts();
         let taken = self.delivery.is_taken();
+        let (wanted, holder, known_down_ms) = {
+            let control = self.control.borrow();
+            (control.wanted, control.holder.clone(), control.down_since_ms)
+        };
         let mut detail = self.shared.detail.borrow_mut();
         detail.breaker = self.breaker.state();
-        let down = self.breaker.down_since();
-        detail.down_since = down.map(|since| rfc3339_ago(since.elapsed()));
+        let down = self.breaker.down_since().filter(|_| wanted);
+        // Another node may have found out before it was handed over.
+        let known = known_down_ms.map(|since| Duration::from_millis(now_ms().saturating_sub(since)));
+        detail.down_since = down.map(|since| rfc3339_ago(known.unwrap_or_default().max(since.elapsed())));
         detail.status = match (&detail.held, down) {
             (_, Some(_)) => DestinationStatus::Down,
             (Some(_), None) => DestinationStatus::Held,
@@ -362,7 +399,10 @@ impl Runner {
             detail.last_error = self.breaker.last_error().map(|fault| fault.message.clone());
         }
         detail.epoch = (counts.epoch > 0).then_some(counts.epoch);
-        detail.owner = taken.then(|| self.delivery.owner().to_string());
+        detail.leased = self.shared.lease.holds();
+        let holder =
+            if detail.leased { Some(&self.node) } else { holder.as_ref().filter(|holder| **holder != self.node) };
+        detail.owner = holder.map(ToString::to_string);
         detail.rows_written = counts.rows;
         detail.entries_delivered = counts.entries;
         detail.dead_letters_made = counts.dead;
@@ -371,7 +411,8 @@ impl Runner {
             let last = stands(&lane).map(|state| state.last_id);
             (lane, last)
         });
-        *self.shared.lanes.borrow_mut() = lanes.collect();
+        // Whoever is to write it counts what waits; the others need not ask.
+        *self.shared.lanes.borrow_mut() = lanes.filter(|_| wanted).collect();
         vitals.publish(&*detail);
         if detail.status == DestinationStatus::Up {
             vitals.running();

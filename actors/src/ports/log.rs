@@ -162,13 +162,22 @@ pub enum Command {
         /// Which.
         dead: DeadId,
     },
+    /// Go on from this place. Only a lane that waits for such a decision is moved, so a second one does nothing.
+    Resume {
+        /// Everything up to here is passed, everything after it is sent.
+        to: Position,
+    },
 }
 
 /// The event log as the owner of one destination sees it. Short calls only; reading is [`EntryReader`].
 #[async_trait(?Send)]
 pub trait EventLog {
-    /// Takes or renews the lease on these lanes for `ttl`; false when another holds one of them.
+    /// Takes the lease on these lanes for `ttl` (again, where it is ours); false when another holds one of them.
     async fn lease(&mut self, lanes: &[LaneId], owner: &str, ttl: Duration) -> Result<bool, LogError>;
+
+    /// Prolongs the lease on these lanes to `ttl` from now; false when one of them is not ours (any more). Never takes
+    /// one: a renewal that arrives late must not bring back a lease that was given up.
+    async fn renew(&mut self, lanes: &[LaneId], owner: &str, ttl: Duration) -> Result<bool, LogError>;
 
     /// Gives the lease back.
     async fn release(&mut self, lanes: &[LaneId], owner: &str) -> Result<(), LogError>;
@@ -178,6 +187,9 @@ pub trait EventLog {
 
     /// Stores the bind token of the lane's database, once.
     async fn bind(&mut self, lane: &LaneId, token: &str) -> Result<(), LogError>;
+
+    /// Replaces the bind token, by an operator's decision; refused unless the lease is this owner's.
+    async fn rebind(&mut self, lane: &LaneId, owner: &str, token: &str) -> Result<(), LogError>;
 
     /// Claims or advances; idempotent.
     async fn advance(&mut self, advance: &Advance) -> Result<(), LogError>;
@@ -222,6 +234,8 @@ pub struct ReadFrom {
     pub after: StreamId,
     /// The generation the caller believes the newest.
     pub newest: Generation,
+    /// The registry version that the caller works by.
+    pub version: u64,
     /// Read nothing above this: the end of an older generation.
     pub until: Option<StreamId>,
 }
@@ -279,6 +293,9 @@ pub enum ReadOutcome {
     Idle,
     /// The stream of this lane has another generation than the caller believes: discard and take over anew.
     NewGeneration(LaneId),
+    /// The registry has a newer version of what concerns this lane's stream: learn it first. An owner that does not know of
+    /// a route yet must not pass what was accepted after the route was added.
+    NewVersion(LaneId),
     /// Entries that were never delivered are gone: everything up to `trimmed` was removed, the lane stands at `after`.
     Gap {
         /// The lane.

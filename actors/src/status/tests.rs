@@ -55,7 +55,7 @@ fn every_state_and_kind_has_its_word() {
 fn a_destination_has_every_field_of_the_contract_even_where_nothing_is_known() {
     let detail = serde_json::to_value(DestinationDetail::default()).unwrap();
     let expected = json!({
-        "status": "standby", "down_since": null, "breaker": "closed", "owner": null, "epoch": null, "backlog": 0,
+        "status": "standby", "down_since": null, "breaker": "closed", "owner": null, "leased": false, "epoch": null, "backlog": 0,
         "backlog_age_s": 0.0, "drain_eta_s": null, "heartbeat_ms": null, "last_error": null, "held": null,
         "rows_written": 0, "entries_delivered": 0, "dead_letters_made": 0,
     });

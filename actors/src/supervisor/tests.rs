@@ -173,6 +173,30 @@ fn a_node_stands_by_while_another_holds_the_lease() {
 }
 
 #[test]
+fn a_destination_moves_between_batches_when_another_node_is_to_write_it() {
+    in_system(async {
+        let first = Node::start(vec![spec("a", vec![route("a")]), spec("b", vec![route("b")])]);
+        let second = Node::beside(&first, vec![spec("a", vec![route("a")]), spec("b", vec![route("b")])]);
+        second.assign(&[]);
+        first.send(0..3);
+        first.delivered("a", 3).await;
+        first.delivered("b", 3).await;
+        second.assign(&["a"]);
+        first.assign(&["b"]);
+        second.detail("a", |detail| detail["status"] == "up" && detail["leased"] == true).await;
+        first.detail("a", |detail| detail["status"] == "standby" && detail["leased"] == false).await;
+        first.send(3..9);
+        first.delivered("a", 9).await;
+        first.delivered("b", 9).await;
+        assert_eq!(second.ids("a"), (0..9).collect::<Vec<_>>());
+        assert_eq!(
+            (second.shown("a")["rows_written"].clone(), second.shown("b")["rows_written"].clone()),
+            (6.into(), 0.into())
+        );
+    });
+}
+
+#[test]
 fn commands_are_carried_out_while_nothing_else_happens() {
     in_system(async {
         let node = Node::start(vec![spec("a", vec![route("a")])]);

@@ -62,6 +62,22 @@ impl EventLog for MemoryLog {
         self.call(LogCall::Lease, work).await
     }
 
+    async fn renew(&mut self, lanes: &[LaneId], owner: &str, ttl: Duration) -> Result<bool, LogError> {
+        let work = |state: &mut State| {
+            let now_ms = state.now_ms;
+            let until_ms = now_ms.saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+            for lane in lanes {
+                let lease = &mut state.lane(lane).lease;
+                match lease {
+                    Some((holder, until)) if holder == owner && now_ms < *until => *until = until_ms,
+                    _ => return Ok(false),
+                }
+            }
+            Ok(true)
+        };
+        self.call(LogCall::Renew, work).await
+    }
+
     async fn release(&mut self, lanes: &[LaneId], owner: &str) -> Result<(), LogError> {
         let work = |state: &mut State| {
             for lane in lanes {
@@ -90,6 +106,19 @@ impl EventLog for MemoryLog {
             Ok(())
         };
         self.call(LogCall::Bind, work).await
+    }
+
+    async fn rebind(&mut self, lane: &LaneId, owner: &str, token: &str) -> Result<(), LogError> {
+        let work = |state: &mut State| {
+            let now_ms = state.now_ms;
+            let lane = state.lane(lane);
+            if !lane.lease.as_ref().is_some_and(|(other, until_ms)| other == owner && now_ms < *until_ms) {
+                return Err(LogError::NotMine);
+            }
+            lane.bind = Some(token.into());
+            Ok(())
+        };
+        self.call(LogCall::Rebind, work).await
     }
 
     async fn advance(&mut self, advance: &Advance) -> Result<(), LogError> {
@@ -167,10 +196,11 @@ impl State {
         if stream.version > advance.version {
             return Err(LogError::NewVersion);
         }
-        // Places that are known need not be entries (any more): the trimmed mark, where a generation or a route begins,
+        // Places that are known need not be entries (any more): the trimmed mark, the stream's last id, where a generation or a route begins,
         // and where the lane stands already.
         let id = advance.to.id;
         let in_stream = id == stream.trimmed
+            || id == stream.last_id
             || stream.entries.contains_key(&id)
             || stream.generations.iter().any(|start| start.after == id);
         let lane = self.lane(&advance.lane);
@@ -199,6 +229,9 @@ impl State {
             let stream = self.stream(&from.lane.stream);
             if *stream.newest() != from.newest {
                 return ReadOutcome::NewGeneration(from.lane.clone());
+            }
+            if stream.version > from.version {
+                return ReadOutcome::NewVersion(from.lane.clone());
             }
             if stream.trimmed > from.after {
                 let (lane, after, trimmed) = (from.lane.clone(), from.after, stream.trimmed);

@@ -21,12 +21,16 @@ use crate::{
 pub enum LogCall {
     /// [`crate::ports::EventLog::lease`].
     Lease,
+    /// [`crate::ports::EventLog::renew`].
+    Renew,
     /// [`crate::ports::EventLog::release`].
     Release,
     /// [`crate::ports::EventLog::view`].
     View,
     /// [`crate::ports::EventLog::bind`].
     Bind,
+    /// [`crate::ports::EventLog::rebind`].
+    Rebind,
     /// [`crate::ports::EventLog::advance`].
     Advance,
     /// [`crate::ports::EventLog::backlog`].

@@ -68,15 +68,21 @@ pub(super) async fn check(databases: &[Database], records: Records) -> anyhow::R
 
 fn compare(contents: &Contents, database: &Database, records: Records) -> Found {
     let wanted = records.last(database.sum);
-    let different: BTreeSet<i64> = contents.arrivals.iter().copied().collect();
-    let all = 1..=i64::try_from(records.total).unwrap_or(i64::MAX);
     let wrong_or_foreign =
         contents.cars.iter().filter(|(id, version, value)| wanted.get(id) != Some(&(*version, *value))).count();
     let absent = wanted.keys().filter(|id| contents.cars.binary_search_by_key(*id, |car| car.0).is_err()).count();
+    let (mut missing, mut twice, mut out_of_order) = (0, 0, 0);
+    for numbers in std::iter::once(&contents.arrivals).chain(&contents.history) {
+        let different: BTreeSet<i64> = numbers.iter().copied().collect();
+        let all = 1..=i64::try_from(records.total).unwrap_or(i64::MAX);
+        missing += all.filter(|no| !different.contains(no)).count() as u64;
+        twice += (numbers.len() - different.len()) as u64;
+        out_of_order += numbers.windows(2).filter(|pair| pair[0] > pair[1]).count() as u64;
+    }
     Found {
-        missing: all.filter(|no| !different.contains(no)).count() as u64,
-        twice: (contents.arrivals.len() - different.len()) as u64,
-        out_of_order: contents.arrivals.windows(2).filter(|pair| pair[0] > pair[1]).count() as u64,
+        missing,
+        twice,
+        out_of_order,
         cars_wrong: (wrong_or_foreign + absent) as u64,
         cars: wanted.len() as u64,
         arrived: contents.arrivals.len() as u64,
@@ -96,7 +102,8 @@ mod tests {
         let mut cars: Vec<_> =
             records.last("stock").into_iter().map(|(id, (version, sum))| (id, version, sum)).collect();
         change(&mut cars);
-        compare(&Contents { arrivals: arrivals.to_vec(), cars }, &database, records)
+        let history = Some((1..=20).collect());
+        compare(&Contents { arrivals: arrivals.to_vec(), history, cars }, &database, records)
     }
 
     #[test]

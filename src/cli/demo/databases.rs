@@ -1,7 +1,8 @@
 //! The five databases of a car dealer group: what each keeps of a record, its tables, and a look inside beside Tidegate.
 //!
 //! Each has two routes from the one topic: `cars` holds the last version of every car, in the database's own choice of
-//! columns; `arrivals` only takes rows in, one for each record, and so shows what came twice, too late or not at all.
+//! columns; `arrivals` only takes rows in, one for each record, and so shows what came twice, too late or not at all. The
+//! archive has a third, `history`, with every version of every car: it is the busiest.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -30,10 +31,15 @@ const CHOICES: [(&str, &[&str], &str); 5] = [
     ("archive", &["id", "car_name", "stock", "price", "mileage", "branch"], "stock"),
 ];
 
+/// The one that keeps every version too.
+const BUSIEST: &str = "archive";
+
 /// What a database is asked.
 pub(super) struct Contents {
     /// The numbers of the records, in the order in which they came.
     pub(super) arrivals: Vec<i64>,
+    /// The same of the versions that are kept, where they are.
+    pub(super) history: Option<Vec<i64>>,
     /// Id, version and the summed column of each car.
     pub(super) cars: Vec<(i64, i64, i64)>,
 }
@@ -88,6 +94,25 @@ table = "arrivals"
 no = "no"
 "#
         );
+        if *name == BUSIEST {
+            let _ = write!(
+                text,
+                r#"
+[[route]]
+name = "{name}-history"
+application = "dealer-app"
+topic = "cars"
+destination = "{name}"
+table = "history"
+[route.columns]
+no = "no"
+id = "id"
+version = "version"
+stock = "stock"
+price = "price"
+"#
+            );
+        }
     }
     text
 }
@@ -133,10 +158,15 @@ impl Database {
             "mysql" => "bigint auto_increment primary key",
             _ => "integer primary key autoincrement",
         };
-        for sql in [
+        let mut tables = vec![
             format!("create table cars ({}, version bigint not null)", columns.join(", ")),
             format!("create table arrivals (seq {seq}, no bigint not null)"),
-        ] {
+        ];
+        if self.name == BUSIEST {
+            let history = "no bigint not null, id bigint not null, version bigint not null, stock bigint, price bigint";
+            tables.push(format!("create table history (seq {seq}, {history})"));
+        }
+        for sql in tables {
             let done: Result<(), sqlx::Error> = async {
                 with_connection!(self, connection => {
                     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
@@ -168,9 +198,14 @@ impl Database {
         let read: Result<Contents, sqlx::Error> = async {
             with_connection!(self, connection => {
                 let arrivals = sqlx::query_scalar("select no from arrivals order by seq").fetch_all(&mut connection).await?;
+                let history = if self.name == BUSIEST {
+                    Some(sqlx::query_scalar("select no from history order by seq").fetch_all(&mut connection).await?)
+                } else {
+                    None
+                };
                 let cars = sqlx::query(AssertSqlSafe(cars_sql)).fetch_all(&mut connection).await?;
                 let cars = cars.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)));
-                Ok(Contents { arrivals, cars: cars.collect::<Result<_, sqlx::Error>>()? })
+                Ok(Contents { arrivals, history, cars: cars.collect::<Result<_, sqlx::Error>>()? })
             })
         }
         .await;

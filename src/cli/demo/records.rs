@@ -24,9 +24,9 @@ const BRANCHES: [&str; 5] = ["Jakarta", "Bandung", "Surabaya", "Medan", "Denpasa
 /// How often a request goes out.
 const TICK: Duration = Duration::from_millis(100);
 /// Records a second, however few there are.
-const SLOWEST: u64 = 200;
+const SLOWEST: u64 = 180;
 /// All are sent within about this time.
-const SECONDS: u64 = 16;
+const SECONDS: u64 = 24;
 
 /// All records: number n is the same every time.
 #[derive(Clone, Copy)]
@@ -74,15 +74,26 @@ impl Records {
     }
 }
 
-/// Sends all records at a steady pace; `sent` counts those that were acknowledged.
-pub(super) async fn feed(records: Records, url: String, key: String, sent: Rc<Cell<u64>>) -> anyhow::Result<()> {
+/// What the producer has done so far.
+#[derive(Default)]
+pub(super) struct Sent {
+    /// Records that were acknowledged.
+    pub(super) records: Cell<u64>,
+    /// Requests that were acknowledged.
+    pub(super) requests: Cell<u64>,
+    /// Requests that had to be sent again, because there was no answer or none that settled it.
+    pub(super) again: Cell<u64>,
+}
+
+/// Sends all records at a steady pace.
+pub(super) async fn feed(records: Records, url: String, key: String, sent: Rc<Sent>) -> anyhow::Result<()> {
     let client = awc::Client::builder().timeout(Duration::from_secs(10)).finish();
     let at_once = (SLOWEST.max(records.total / SECONDS) / 10).max(1);
     let mut tick = tokio::time::interval(TICK);
-    while sent.get() < records.total {
+    while sent.records.get() < records.total {
         tick.tick().await;
-        let until = records.total.min(sent.get() + at_once);
-        let body: Vec<Value> = (sent.get() + 1..=until).map(|no| records.message(no)).collect();
+        let until = records.total.min(sent.records.get() + at_once);
+        let body: Vec<Value> = (sent.records.get() + 1..=until).map(|no| records.message(no)).collect();
         let body = serde_json::to_string(&body)?;
         let mut backoff = Backoff::default();
         loop {
@@ -97,10 +108,14 @@ pub(super) async fn feed(records: Records, url: String, key: String, sent: Rc<Ce
                     bail!("the node refused a record: {} {}", answer.status(), String::from_utf8_lossy(&text));
                 }
                 // The record's own id makes it safe to send it again.
-                _ => tokio::time::sleep(backoff.next(&mut rand::rng())).await,
+                _ => {
+                    sent.again.set(sent.again.get() + 1);
+                    tokio::time::sleep(backoff.next(&mut rand::rng())).await;
+                }
             }
         }
-        sent.set(until);
+        sent.requests.set(sent.requests.get() + 1);
+        sent.records.set(until);
     }
     Ok(())
 }

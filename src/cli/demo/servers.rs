@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-use super::stage::{Guard, free_port, output};
+use super::stage::{Guard, find, free_port, output};
 
 /// Longest time for MariaDB to take connections.
 const START_WITHIN: Duration = Duration::from_secs(60);
@@ -55,7 +55,7 @@ impl Servers {
         let stop = pg_ctl(&programs, &postgres, &["-m", "immediate", "stop"]);
         guard.at_end(&words(&stop))?;
         let log = File::create(mariadb.join("log"))?;
-        let mut server = Command::new("mariadbd");
+        let mut server = Command::new(find("mariadbd").unwrap_or_else(|| "mariadbd".into()));
         server
             .args(["--no-defaults", "--bind-address=127.0.0.1", "--innodb-buffer-pool-size=32M"])
             .args(["--innodb-log-file-size=16M", "--performance-schema=off", "--character-set-server=utf8mb4"])

@@ -1,4 +1,5 @@
-//! What the demo plays on: a private Redis and a node, as processes of their own, in a temporary folder.
+//! What the demo plays on: a private Redis, two nodes and HAProxy in front of them, as processes of their own, in a
+//! temporary folder.
 //!
 //! However the demo ends, nothing is left running and the folder is gone: see [`Guard`].
 
@@ -14,6 +15,8 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
+/// The balancer's settings: those of production, whose addresses come from the environment.
+const BALANCER: &str = include_str!("../../../deploy/haproxy.cfg");
 /// Longest time for a server to answer for the first time.
 const START_WITHIN: Duration = Duration::from_secs(30);
 
@@ -67,17 +70,41 @@ impl Drop for Guard {
     }
 }
 
-/// Redis, the node, and the folder.
+/// One of the two nodes.
+pub(super) struct Node {
+    pub(super) name: &'static str,
+    listen: u16,
+    pub(super) admin: u16,
+    console: u16,
+    process: Option<Child>,
+}
+
+impl Node {
+    fn new(name: &'static str, admin: u16, console: u16, reserved: &mut Vec<TcpListener>) -> Self {
+        let [listen, admin, console] =
+            [None, Some(admin), Some(console)].map(|favourite| reserved_port(favourite, reserved));
+        Self { name, listen, admin, console, process: None }
+    }
+
+    /// Whether it was started, and not killed since.
+    pub(super) const fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+}
+
+/// Redis, the nodes, the balancer, and the folder.
 pub(super) struct Stage {
     pub(super) folder: PathBuf,
     pub(super) redis_port: u16,
-    pub(super) listen: u16,
-    pub(super) admin: u16,
-    console: u16,
+    /// Where producers send: the balancer's port.
+    listen: u16,
+    pub(super) nodes: [Node; 2],
     program: PathBuf,
-    redis: Option<Child>,
-    node: Option<Child>,
-    /// Ends the processes; only then are they reaped, so that no id can have become another's.
+    /// Ports that nobody else shall take while what comes before the nodes is started.
+    reserved: Vec<TcpListener>,
+    /// What runs or has run. Reaped at the end only, so that no id that the guard knows can have become another's.
+    processes: Vec<Child>,
+    /// Ends the processes.
     pub(super) guard: Option<Guard>,
 }
 
@@ -90,15 +117,16 @@ impl Stage {
         let guard = Guard::new(&folder)?;
         // A database server that runs as its own user must get through.
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755))?;
+        let mut reserved = Vec::new();
         Ok(Self {
             folder,
             redis_port: free_port(None),
-            listen: free_port(Some(8080)),
-            admin: free_port(Some(9090)),
-            console: free_port(Some(8081)),
+            listen: reserved_port(Some(8080), &mut reserved),
+            nodes: [("node-a", 9090, 8081), ("node-b", 9091, 8082)]
+                .map(|(name, admin, console)| Node::new(name, admin, console, &mut reserved)),
+            reserved,
             program: std::env::current_exe().context("this program can't be found to start a node with")?,
-            redis: None,
-            node: None,
+            processes: Vec::new(),
             guard: Some(guard),
         })
     }
@@ -119,9 +147,11 @@ impl Stage {
         command.args(["--port", &self.redis_port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
         command.args(["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]);
         command.current_dir(&folder).stdout(log.try_clone()?).stderr(log);
-        self.redis = Some(self.spawn(&mut command)?);
+        let process = self.spawn(&mut command)?;
+        let id = process.id();
+        self.processes.push(process);
         let client = redis::Client::open(self.redis_url())?;
-        self.wait_for("Redis", &folder.join("log"), async || {
+        wait_for("Redis", &folder.join("log"), Some(id), async || {
             let connection = client.get_multiplexed_async_connection().await;
             let Ok(mut connection) = connection else { return false };
             redis::cmd("PING").query_async::<String>(&mut connection).await.is_ok()
@@ -129,52 +159,86 @@ impl Stage {
         .await
     }
 
-    /// The node: this program's `serve`.
-    pub(super) async fn start_node(&mut self) -> anyhow::Result<()> {
-        let log_path = self.folder.join("node.log");
-        let log = File::create(&log_path)?;
-        let mut command = self.command(&["serve"]);
-        command.stdout(log.try_clone()?).stderr(log);
-        self.node = Some(self.spawn(&mut command)?);
-        let client = awc::Client::builder().timeout(Duration::from_secs(2)).finish();
-        let url = format!("{}/healthz/ready", self.url());
-        self.wait_for("the node", &log_path, async || {
-            client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success())
-        })
-        .await
+    /// Both nodes, and HAProxy once they are ready.
+    pub(super) async fn start_nodes(&mut self, haproxy: &Path) -> anyhow::Result<()> {
+        self.reserved.clear();
+        for n in 0..self.nodes.len() {
+            self.spawn_node(n)?;
+        }
+        for n in 0..self.nodes.len() {
+            self.node_is_ready(n).await?;
+        }
+        self.start_balancer(haproxy).await
     }
 
-    async fn wait_for(&self, what: &str, log: &Path, mut question: impl AsyncFnMut() -> bool) -> anyhow::Result<()> {
-        let start = Instant::now();
-        while !question().await {
-            if start.elapsed() > START_WITHIN {
-                let said = std::fs::read_to_string(log).unwrap_or_default();
-                let tail: Vec<&str> = said.lines().rev().take(5).collect();
-                let tail: Vec<&str> = tail.into_iter().rev().collect();
-                bail!("{what} did not answer within {} s; it said:\n{}", START_WITHIN.as_secs(), tail.join("\n"));
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
+    /// Starts a node that was killed.
+    pub(super) async fn start_node(&mut self, n: usize) -> anyhow::Result<()> {
+        self.spawn_node(n)?;
+        self.node_is_ready(n).await
+    }
+
+    /// A node: this program's `serve`.
+    fn spawn_node(&mut self, n: usize) -> anyhow::Result<()> {
+        let log = File::options().create(true).append(true).open(self.node_log(n))?;
+        let node = &self.nodes[n];
+        let mut command = self.command(&["serve"]);
+        command
+            .env("TIDEGATE_NODE", node.name)
+            .env("TIDEGATE_LISTEN", format!("127.0.0.1:{}", node.listen))
+            .env("TIDEGATE_ADMIN", format!("127.0.0.1:{}", node.admin))
+            .env("TIDEGATE_CONSOLE", format!("127.0.0.1:{}", node.console))
+            .env("TIDEGATE_STATE_DIR", self.folder.join(node.name))
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let process = self.spawn(&mut command)?;
+        self.nodes[n].process = Some(process);
+        Ok(())
+    }
+
+    async fn node_is_ready(&self, n: usize) -> anyhow::Result<()> {
+        let node = &self.nodes[n];
+        is_ready(node.name, &self.node_log(n), node.process.as_ref().map(Child::id), node.listen).await
+    }
+
+    fn node_log(&self, n: usize) -> PathBuf {
+        self.folder.join(format!("{}.log", self.nodes[n].name))
+    }
+
+    /// kill -9.
+    pub(super) fn kill_node(&mut self, n: usize) -> anyhow::Result<()> {
+        if let Some(mut process) = self.nodes[n].process.take() {
+            process.kill()?;
+            self.processes.push(process);
         }
         Ok(())
     }
 
+    async fn start_balancer(&mut self, haproxy: &Path) -> anyhow::Result<()> {
+        let (settings, log_path) = (self.folder.join("haproxy.cfg"), self.folder.join("haproxy.log"));
+        std::fs::write(&settings, BALANCER)?;
+        let log = File::create(&log_path)?;
+        let mut command = without_settings(haproxy);
+        command.args(["-db", "-f"]).arg(settings).current_dir(&self.folder);
+        let here = |port: u16| format!("127.0.0.1:{port}");
+        command
+            .env("TIDEGATE_NODE_A", here(self.nodes[0].listen))
+            .env("TIDEGATE_NODE_B", here(self.nodes[1].listen))
+            .env("TIDEGATE_BALANCER", here(self.listen))
+            .env("TIDEGATE_BALANCER_STATS", here(free_port(Some(8404))))
+            .env("TIDEGATE_BALANCER_SOCKET", self.folder.join("haproxy.sock"))
+            .env("TIDEGATE_CHECK_EVERY", "1s")
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let process = self.spawn(&mut command)?;
+        let id = process.id();
+        self.processes.push(process);
+        is_ready("HAProxy", &log_path, Some(id), self.listen).await
+    }
+
     /// One of this program's commands with the demo's settings and nobody else's.
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("TIDEGATE_") {
-                command.env_remove(name);
-            }
-        }
-        command
-            .args(arguments)
-            .current_dir(&self.folder)
-            .env("TIDEGATE_REDIS_URL", self.redis_url())
-            .env("TIDEGATE_NODE", "demo")
-            .env("TIDEGATE_LISTEN", format!("127.0.0.1:{}", self.listen))
-            .env("TIDEGATE_ADMIN", format!("127.0.0.1:{}", self.admin))
-            .env("TIDEGATE_CONSOLE", format!("127.0.0.1:{}", self.console))
-            .env("TIDEGATE_STATE_DIR", self.folder.join("state"));
+        let mut command = without_settings(&self.program);
+        command.args(arguments).current_dir(&self.folder).env("TIDEGATE_REDIS_URL", self.redis_url());
         command
     }
 
@@ -183,6 +247,7 @@ impl Stage {
         output(self.command(arguments)).await
     }
 
+    /// Where producers send.
     pub(super) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.listen)
     }
@@ -195,10 +260,66 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         drop(self.guard.take());
-        for child in [&mut self.node, &mut self.redis].into_iter().flatten() {
+        let nodes = self.nodes.iter_mut().filter_map(|node| node.process.as_mut());
+        for child in nodes.chain(&mut self.processes) {
             let _ = child.wait();
         }
     }
+}
+
+/// A program that hears of none of the settings that the demo itself was started with.
+fn without_settings(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TIDEGATE_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+async fn is_ready(what: &str, log: &Path, process: Option<u32>, port: u16) -> anyhow::Result<()> {
+    let client = awc::Client::builder().timeout(Duration::from_secs(2)).finish();
+    let url = format!("http://127.0.0.1:{port}/healthz/ready");
+    wait_for(what, log, process, async || {
+        client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success())
+    })
+    .await
+}
+
+async fn wait_for(
+    what: &str,
+    log: &Path,
+    process: Option<u32>,
+    mut question: impl AsyncFnMut() -> bool,
+) -> anyhow::Result<()> {
+    let start = Instant::now();
+    while !question().await {
+        let ended = process.is_some_and(has_ended);
+        if ended || start.elapsed() > START_WITHIN {
+            let said = std::fs::read_to_string(log).unwrap_or_default();
+            let lines: Vec<&str> = said.lines().take_while(|line| !line.starts_with("Stack backtrace")).collect();
+            let tail = lines[lines.len().saturating_sub(5)..].join("\n");
+            let how =
+                if ended { "ended".to_owned() } else { format!("did not answer within {} s", START_WITHIN.as_secs()) };
+            bail!("{what} {how}; it said:\n{tail}");
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    Ok(())
+}
+
+/// Whether a child has ended, without reaping it: its id stays its own until the guard has done its work.
+fn has_ended(id: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+}
+
+/// Where a server program is: servers are often in folders that only root's `PATH` names.
+pub(super) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from));
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 /// Runs a program to its end; its output, or what it complained of.
@@ -216,14 +337,17 @@ pub(super) async fn output(command: Command) -> anyhow::Result<String> {
 /// A port of 127.0.0.1 that nobody listens on; the favourite where it is free. Others are below those that Linux gives to
 /// outgoing connections.
 pub(super) fn free_port(favourite: Option<u16>) -> u16 {
-    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    if let Some(port) = favourite.filter(|port| is_free(*port)) {
-        return port;
-    }
+    reserved_port(favourite, &mut Vec::new())
+}
+
+/// The same, kept from others for as long as it is among the reserved.
+fn reserved_port(favourite: Option<u16>, reserved: &mut Vec<TcpListener>) -> u16 {
+    let mut port = favourite.unwrap_or_else(|| rand::random_range(20_000..32_000));
     loop {
-        let port = rand::random_range(20_000..32_000);
-        if is_free(port) {
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            reserved.push(listener);
             return port;
         }
+        port = rand::random_range(20_000..32_000);
     }
 }

@@ -1,30 +1,42 @@
-//! What `status` looks at: the registry and the streams in Redis, and the nodes' own word where one can be asked.
+//! What `status` looks at, all of it in Redis: the registry, the streams, and what every node says of its actors.
 
 use std::{collections::HashMap, time::Instant};
 
-use tidegate_actors::status::DestinationStatus;
+use tidegate_actors::{placement::Member, status::DestinationStatus};
 
 use crate::{
-    cli::{health, now_ms},
+    cli::{health::Cluster, now_ms},
     config::Settings,
     redis::{
-        Redis, dead,
+        Redis, dead, members,
         memory::{self, MemorySample},
         status,
     },
-    registry::Store,
+    registry::{Store, alarm::Alarm},
     resources::{Destination, Document},
 };
 
 /// Everything at one moment.
 pub(super) struct Seen {
-    /// The node that answered, if any: its name and how long it has been up, in seconds.
-    pub(super) node: Option<(String, u64)>,
-    /// Where it was asked.
-    pub(super) admin: String,
+    /// The nodes that live, by name.
+    pub(super) nodes: Vec<Node>,
     pub(super) destinations: Vec<Row>,
     pub(super) applications: Vec<Producer>,
     pub(super) memory: MemorySample,
+    /// What an operator must hear of.
+    pub(super) alarms: Vec<Alarm>,
+}
+
+/// A node.
+pub(super) struct Node {
+    pub(super) name: String,
+    pub(super) version: String,
+    /// How long it has been up, in seconds.
+    pub(super) up_s: f64,
+    /// It is about to stop.
+    pub(super) draining: bool,
+    /// The destinations whose lease it holds, by name.
+    pub(super) destinations: Vec<String>,
 }
 
 /// A destination.
@@ -33,8 +45,10 @@ pub(super) struct Row {
     pub(super) kind: String,
     /// `up`, `down`, `held`, `paused`, `standby`, or from Redis alone `leased`, `no node`.
     pub(super) state: &'static str,
-    /// The node that says so.
-    pub(super) node: Option<String>,
+    /// The node that writes it.
+    pub(super) owner: Option<String>,
+    /// How often it was taken over.
+    pub(super) epoch: Option<u64>,
     pub(super) backlog: u64,
     /// Age of the oldest message that waits, in seconds.
     pub(super) oldest_s: Option<f64>,
@@ -53,7 +67,6 @@ pub(super) struct Producer {
 
 /// Looks again and again.
 pub(super) struct Looker {
-    settings: Settings,
     redis: Redis,
     store: Store,
     before: HashMap<String, (Instant, u64)>,
@@ -69,23 +82,24 @@ struct Waiting {
 }
 
 impl Looker {
-    pub(super) fn new(settings: Settings) -> anyhow::Result<Self> {
+    pub(super) fn new(settings: &Settings) -> anyhow::Result<Self> {
         let redis = Redis::open(settings.redis_url.expose(), &settings.prefix)?;
         let store = Store::open(&settings.redis_url, &settings.prefix)?;
-        Ok(Self { settings, redis, store, before: HashMap::new() })
+        Ok(Self { redis, store, before: HashMap::new() })
     }
 
     pub(super) async fn look(&mut self) -> anyhow::Result<Seen> {
         let document = self.store.load().await?.unwrap_or_default();
-        let (cluster, waiting, applications, memory) = tokio::join!(
-            health::ask(self.settings.admin, self.settings.admin_token.as_ref()),
+        let (reports, waiting, applications, memory) = tokio::join!(
+            members::reports(self.redis.link(), self.redis.keys()),
             waiting(&self.redis, &document),
             producers(&self.redis, &document),
             memory::sample(&self.redis),
         );
-        let (waiting, applications, memory) = (waiting?, applications?, memory?);
+        let (reports, waiting, applications, memory) = (reports?, waiting?, applications?, memory?);
         let now = now_ms()?;
-        let cluster = cluster.unwrap_or_default();
+        let nodes = reports.iter().map(|report| node(&report.member, &document, now)).collect();
+        let cluster = Cluster { nodes: reports.into_iter().filter_map(|report| report.health).collect() };
         let told = cluster.destinations();
         let mut destinations = Vec::with_capacity(document.destinations.len());
         for (Destination { name, kind, .. }, waiting) in document.destinations.iter().zip(waiting) {
@@ -94,15 +108,16 @@ impl Looker {
                 name: name.clone(),
                 kind: kind.clone(),
                 state: if waiting.leased { "leased" } else { "no node" },
-                node: None,
+                owner: None,
+                epoch: None,
                 backlog: waiting.messages,
                 oldest_s: waiting.oldest_ms.map(|ms| crate::cli::table::age_s(ms, now)),
                 eta_s,
                 dead: waiting.dead,
                 last_error: None,
             };
-            if let Some((node, detail)) = told.get(name.as_str()) {
-                row.node = Some((*node).to_owned());
+            if let Some((_, detail)) = told.get(name.as_str()) {
+                (row.owner, row.epoch) = (detail.owner.clone(), detail.epoch);
                 row.state = state(detail.status, waiting.leased);
                 row.eta_s = if waiting.messages == 0 { Some(0.0) } else { detail.drain_eta_s.or(eta_s) };
                 row.last_error = detail.held.clone().or_else(|| detail.last_error.clone());
@@ -110,8 +125,13 @@ impl Looker {
             destinations.push(row);
         }
         destinations.sort_by(|a, b| a.name.cmp(&b.name));
-        let node = cluster.nodes.first().map(|node| (node.node.clone(), node.uptime_s));
-        Ok(Seen { node, admin: self.settings.admin.to_string(), destinations, applications, memory })
+        let restored = self.store.restored().await?;
+        let restored = restored.and_then(|(at, what)| Alarm::past(at, now, what));
+        let mut alarms = cluster.alarms();
+        // Redis knows best whether what is over was acknowledged.
+        alarms.retain(|alarm| !alarm.over);
+        alarms.extend(restored);
+        Ok(Seen { nodes, destinations, applications, memory, alarms })
     }
 
     /// How long the backlog takes at the rate since the last look, where it became less.
@@ -128,7 +148,23 @@ impl Looker {
     }
 }
 
-/// The node that answers may only stand by for another that it knows nothing of.
+fn node(member: &Member, document: &Document, now_ms: u64) -> Node {
+    let name = |id: &std::sync::Arc<str>| {
+        let known = document.destinations.iter().find(|destination| *destination.id == **id);
+        known.map(|destination| destination.name.clone())
+    };
+    let mut destinations: Vec<_> = member.holds.iter().filter_map(name).collect();
+    destinations.sort();
+    Node {
+        name: member.node.to_string(),
+        version: member.version.clone(),
+        up_s: crate::cli::table::age_s(member.started_ms, now_ms),
+        draining: member.draining,
+        destinations,
+    }
+}
+
+/// Where nobody says that it writes a destination, the lease tells whether somebody does.
 fn state(status: DestinationStatus, leased: bool) -> &'static str {
     match status {
         DestinationStatus::Up => "up",

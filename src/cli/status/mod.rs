@@ -14,10 +14,10 @@ use crate::config::Flags;
 /// How often the table is drawn anew.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Show every destination: its state, what waits for it, dead letters, the last error
+/// Show the nodes and every destination: who writes it, its state, what waits for it, dead letters, the last error
 ///
-/// What waits and for how long comes from Redis. States and errors come from the nodes, over the operations listener of the
-/// one on this machine (setting `admin`); where none answers, only `leased` (a node writes it) or `no node` can be told.
+/// All of it comes from Redis, where every node tells how its actors are about once a second: it can be asked from any
+/// machine that reaches Redis. Where no node speaks of a destination, only `leased` (a node writes it) or `no node` is told.
 /// At a terminal the table is drawn anew every second until Ctrl-C.
 #[derive(Args)]
 pub(super) struct Status {
@@ -31,7 +31,7 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) async fn run(self, flags: &Flags) -> anyhow::Result<ExitCode> {
-        let mut looker = Looker::new(settings(flags)?)?;
+        let mut looker = Looker::new(&settings(flags)?)?;
         let mut live = Live::new();
         if self.json {
             show::json(&looker.look().await?)?;

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat};
 use console::Style;
 use serde_json::json;
 
-use super::look::{Row, Seen};
+use super::look::{Node, Row, Seen};
 use crate::cli::table::{Table, count, left, paint, plain, right, span, width};
 
 /// Prints the table.
@@ -17,10 +17,14 @@ pub(super) fn text(seen: &Seen) -> std::io::Result<()> {
 
 /// The table with what stands around it.
 pub(super) fn lines(seen: &Seen, width: Option<usize>) -> Vec<String> {
-    let mut lines = vec![match &seen.node {
-        Some((node, up_s)) => format!("node {} up {}", plain(node), span(*up_s as f64)),
-        None => format!("no node answers at {}; what Redis tells alone:", seen.admin),
-    }];
+    let mut lines = nodes(&seen.nodes).map_or_else(
+        || vec!["No node runs: `tidegate serve` starts one. What Redis tells alone:".to_owned()],
+        |table| table.lines(width),
+    );
+    let red = Style::new().red();
+    lines.extend(
+        seen.alarms.iter().map(|alarm| paint(&format!("ALARM since {}: {}", alarm.since, plain(&alarm.what)), &red)),
+    );
     lines.push(String::new());
     if seen.destinations.is_empty() {
         lines.push("No destinations yet: `tidegate apply FILE` makes some.".to_owned());
@@ -42,11 +46,29 @@ pub(super) fn lines(seen: &Seen, width: Option<usize>) -> Vec<String> {
     lines
 }
 
+fn nodes(nodes: &[Node]) -> Option<Table> {
+    if nodes.is_empty() {
+        return None;
+    }
+    let mut table = Table::new([left("NODE"), left("VERSION"), left("STATE"), right("UP"), left("WRITES")]);
+    for node in nodes {
+        let (state, style) = match node.draining {
+            true => ("draining", Style::new().yellow()),
+            false => ("up", Style::new().green()),
+        };
+        let writes = if node.destinations.is_empty() { "-".to_owned() } else { plain(&node.destinations.join(", ")) };
+        table.row([plain(&node.name), node.version.clone(), paint(state, &style), span(node.up_s), writes]);
+    }
+    Some(table)
+}
+
 fn destinations(rows: &[Row]) -> Table {
     let mut table = Table::new([
         left("DESTINATION"),
         left("KIND"),
         left("STATE"),
+        left("OWNER"),
+        right("EPOCH"),
         right("BACKLOG"),
         right("OLDEST"),
         right("ETA"),
@@ -65,6 +87,8 @@ fn destinations(rows: &[Row]) -> Table {
             row.name.clone(),
             row.kind.clone(),
             paint(row.state, &style),
+            row.owner.as_deref().map_or_else(none, plain),
+            row.epoch.map_or_else(none, count),
             count(row.backlog),
             row.oldest_s.filter(|_| waits).map_or_else(none, span),
             row.eta_s.filter(|_| waits).map_or_else(none, span),
@@ -91,13 +115,20 @@ fn bytes(number: u64) -> String {
     indicatif::HumanBytes(number).to_string()
 }
 
-/// Prints an object for the node, each destination, each application, and Redis.
+/// Prints an object for each node, each destination, each application, each alarm, and Redis.
 pub(super) fn json(seen: &Seen) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
+    for node in &seen.nodes {
+        let line = json!({
+            "type": "node", "name": node.name, "version": node.version, "uptime_s": node.up_s,
+            "draining": node.draining, "destinations": node.destinations,
+        });
+        writeln!(out, "{line}")?;
+    }
     for row in &seen.destinations {
         let line = json!({
-            "type": "destination", "name": row.name, "kind": row.kind, "state": row.state, "node": row.node,
-            "backlog": row.backlog, "backlog_age_s": row.oldest_s, "drain_eta_s": row.eta_s,
+            "type": "destination", "name": row.name, "kind": row.kind, "state": row.state, "owner": row.owner,
+            "epoch": row.epoch, "backlog": row.backlog, "backlog_age_s": row.oldest_s, "drain_eta_s": row.eta_s,
             "dead_letters": row.dead, "last_error": row.last_error,
         });
         writeln!(out, "{line}")?;
@@ -107,6 +138,9 @@ pub(super) fn json(seen: &Seen) -> std::io::Result<()> {
             "type": "application", "name": one.name, "last_record_at": one.last_ms.map(instant),
         });
         writeln!(out, "{line}")?;
+    }
+    for alarm in &seen.alarms {
+        writeln!(out, "{}", json!({"type": "alarm", "since": alarm.since, "what": alarm.what}))?;
     }
     let memory = &seen.memory;
     writeln!(out, "{}", json!({"type": "redis", "used_bytes": memory.used_bytes, "limit_bytes": memory.limit_bytes}))

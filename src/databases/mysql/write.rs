@@ -11,6 +11,7 @@ use std::{
 
 use sqlx::{AssertSqlSafe, MySql, Row, mysql::MySqlArguments, query::Query};
 use tidegate_actors::{
+    failpoint,
     ports::WriteError,
     schema::{ColumnSchema, ColumnType},
     transaction::{Cell, Committed, Op, Statement, Transaction},
@@ -60,6 +61,7 @@ pub(super) async fn transaction(
     let untouched = rows(session, tables, &transaction.statements, name).await?;
     bookkeeping::supersede(session, &lane, &transaction.supersede).await?;
     bookkeeping::bury(session, &lane, &transaction.bury).await?;
+    failpoint::reach(failpoint::INSIDE_MYSQL);
     Ok(Committed { untouched, exhumed: true })
 }
 

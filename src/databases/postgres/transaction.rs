@@ -4,6 +4,7 @@ use std::{cmp::Ordering, collections::HashSet};
 
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use tidegate_actors::{
+    failpoint,
     ports::{Rejection, WriteError},
     transaction::{Committed, Op, Statement, Transaction},
 };
@@ -141,6 +142,7 @@ async fn attempt(
         let untouched = rows(pg, name, &transaction.statements, upserts).await?;
         bookkeeping::supersede(pg, lane, &transaction.supersede).await.map_err(ours)?;
         bookkeeping::bury(pg, lane, &transaction.bury).await.map_err(ours)?;
+        failpoint::reach(failpoint::INSIDE_POSTGRES);
         Ok(Finish::Commit(Committed { untouched, exhumed: true }))
     })
     .await

@@ -7,11 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection};
 use tidegate_actors::message::Generation;
 use tokio::{sync::watch, time::timeout};
 
-use crate::redis::connection::{CONNECT_TIMEOUT, describe, is_broken};
+use crate::redis::{
+    connection::{CONNECT_TIMEOUT, describe, is_broken},
+    server::{Connection, Limits, Server},
+};
 
 /// The first pause between attempts to connect; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -20,7 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// One connection, and what was learned over it.
 pub(super) struct Live {
-    pub(super) connection: MultiplexedConnection,
+    pub(super) connection: Connection,
     /// The newest generation by application, and when it was looked up.
     pub(super) generations: Mutex<HashMap<Arc<str>, (Generation, Instant)>>,
 }
@@ -38,13 +40,13 @@ enum State {
 
 /// Shared by all clones of an appender.
 pub(super) struct Liveness {
-    client: Client,
+    server: Server,
     state: watch::Sender<State>,
 }
 
 impl Liveness {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client, state: watch::Sender::new(State::Idle) }
+    pub(super) fn new(server: Server) -> Self {
+        Self { server, state: watch::Sender::new(State::Idle) }
     }
 
     /// The connection; waits for a first attempt, and fails at once while Redis is known to be away.
@@ -107,9 +109,7 @@ impl Liveness {
 
     async fn attempt(&self) -> Result<Arc<Live>, String> {
         // No limit on answers: whoever asks over this connection has one, and a second timer for each record costs.
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT)).set_response_timeout(None);
-        let connected = self.client.get_multiplexed_async_connection_with_config(&config).await;
+        let connected = self.server.connect(Limits { connect: CONNECT_TIMEOUT, response: None }).await;
         let mut connection = connected.map_err(|error| describe(&error))?;
         // A server that is loading its file accepts connections and answers nothing of use; one that is stopped not even that.
         match timeout(CONNECT_TIMEOUT, redis::cmd("PING").query_async::<()>(&mut connection)).await {

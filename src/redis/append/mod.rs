@@ -15,7 +15,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use redis::{RedisError, RedisResult, aio::MultiplexedConnection};
+use redis::{RedisError, RedisResult};
 use tidegate_actors::{
     message::{Generation, MessageId, Position, StreamId},
     ports::{AppendError, AppendRequest, Appended, Appender, NewRecord},
@@ -30,6 +30,7 @@ use super::{
     Redis,
     connection::{describe, is_broken, is_full},
     random_token, scripts,
+    server::Connection,
     stream::entry::fields,
 };
 
@@ -69,14 +70,14 @@ impl RedisAppender {
     /// clones know of each other's requests under way.
     #[must_use]
     pub fn new(redis: &Redis, full: Arc<AtomicBool>) -> Self {
-        let liveness = Arc::new(Liveness::new(redis.client().clone()));
+        let liveness = Arc::new(Liveness::new(redis.server().clone()));
         Self { redis: redis.clone(), liveness, full, under_way: Arc::default() }
     }
 
     /// Another appender of the same node with a connection of its own, for another thread.
     #[must_use]
     pub fn beside(&self) -> Self {
-        let liveness = Arc::new(Liveness::new(self.redis.client().clone()));
+        let liveness = Arc::new(Liveness::new(self.redis.server().clone()));
         Self { liveness, ..self.clone() }
     }
 
@@ -99,7 +100,10 @@ impl RedisAppender {
     }
 
     async fn append_over(&self, live: &Live, request: &AppendRequest) -> Result<Appended, Refusal> {
-        let looks_up = request.idempotency.is_some() || request.records.iter().any(|record| record.own_id.is_some());
+        // A cluster's connection may go on with another node unnoticed, so there the script looks at the generation too.
+        let looks_up = self.redis.server().is_cluster()
+            || request.idempotency.is_some()
+            || request.records.iter().any(|record| record.own_id.is_some());
         let unique = looks_up.then(|| Unique::of(request)).transpose().map_err(Refusal::Answer)?;
         for _ in 0..TRIES {
             let generation = self.generation(live, &request.application).await?;
@@ -121,7 +125,7 @@ impl RedisAppender {
     /// Nothing to look up: XADD, in a transaction where there are many.
     async fn append_plain(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut Connection,
         request: &AppendRequest,
         generation: &Generation,
     ) -> Result<Attempt, Refusal> {
@@ -149,12 +153,13 @@ impl RedisAppender {
     /// Looked up and added in one script.
     async fn append_known(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut Connection,
         request: &AppendRequest,
         unique: &Unique,
     ) -> Result<Attempt, Refusal> {
         let keys = self.redis.keys().of(&request.application);
-        let mut call = scripts::APPEND.key(keys.stream());
+        let script = if self.redis.server().is_cluster() { &scripts::APPEND_IN_CLUSTER } else { &scripts::APPEND };
+        let mut call = script.key(keys.stream());
         call.key(keys.meta());
         match &request.idempotency {
             Some((key, digest)) => call.key(keys.idempotency(key)).arg(1).arg(request::hex(digest)),

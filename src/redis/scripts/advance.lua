@@ -12,7 +12,7 @@ if tonumber(meta[3] or '0') > tonumber(ARGV[3]) then return 'NEW_VERSION' end
 local old_generation, old_id, old_read, old_group = parse_lane(redis.call('HGET', lanes, destination))
 local same = old_generation == generation and old_id == id
 local function known()
-  if same or id == meta[2] then return true end
+  if same or id == meta[2] or id == info['last-generated-id'] then return true end
   for i = 1, #tokens do
     if afters[i] == id then return true end
   end

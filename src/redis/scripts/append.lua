@@ -12,7 +12,7 @@ if keyed then
     return { 'REPLAYED', ids }
   end
 end
-local list = redis.call('HGET', KEYS[2], 'generations')
+local list = newest_generations(KEYS[2])
 local generation = string.match(list or '', '(%w+) %d+%-%d+$')
 if not generation or redis.call('EXISTS', KEYS[1]) == 0 then return { 'NO_STREAM', '' } end
 

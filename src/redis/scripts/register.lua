@@ -1,4 +1,4 @@
--- KEYS: stream, meta, lanes, starts. ARGV: token, route id, destination id, 'now' | 'earliest' | milliseconds.
+-- KEYS: stream, meta, lanes, starts. ARGV: token, route id, destination id, 'now' | 'earliest' | 'restored' | milliseconds.
 -- Returns {'OK', generation, id}, or {'TOO_EARLY', generation, id of the lane}.
 local stream, lanes, starts = KEYS[1], KEYS[3], KEYS[4]
 local route, destination, wanted = ARGV[2], ARGV[3], ARGV[4]
@@ -24,7 +24,7 @@ local generation, id = parse_lane(redis.call('HGET', starts, route))
 if not generation then
   if wanted == 'now' then
     id = info['last-generated-id']
-  elseif wanted == 'earliest' then
+  elseif wanted == 'earliest' or wanted == 'restored' then
     id = trimmed
   else
     id = just_below(wanted .. '-0')
@@ -43,7 +43,7 @@ if not lane_generation then
   redis.call('HSET', lanes, destination, generation .. ' ' .. id .. ' ' .. string.format('%.0f', read))
 else
   local start_rank, lane_rank = rank(generation), rank(lane_generation)
-  if redis.call('HEXISTS', starts, route) == 0 and
+  if wanted ~= 'restored' and redis.call('HEXISTS', starts, route) == 0 and
     (start_rank < lane_rank or (start_rank == lane_rank and below(id, lane_id))) then
     return { 'TOO_EARLY', lane_generation, lane_id }
   end

@@ -76,25 +76,22 @@ else
   cut_at(count_cut)
 end
 
-local removed = redis.call('XTRIM', stream, 'MINID', '=', limit)
-if removed == 0 then return answer end
-answer[1] = removed
--- The mark: above all that went, below every position and all that is left.
-local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
-local trimmed
-if first then
-  trimmed = just_below(below(first[1], limit) and first[1] or limit)
-elseif below(info['last-generated-id'], limit) then
-  trimmed = info['last-generated-id']
-else
-  trimmed = just_below(limit)
-end
+-- The mark is the last entry that goes, and nothing above it: a database that was restored to just there misses nothing.
+-- Nothing is below the lowest id, and Redis calls the question itself wrong.
+if limit == '0-0' then return answer end
+local last = redis.call('XREVRANGE', stream, '(' .. limit, '-', 'COUNT', 1)[1]
+if not last then return answer end
+local trimmed = last[1]
+answer[1] = redis.call('XTRIM', stream, 'MINID', '=', limit)
 redis.call('HSET', KEYS[2], 'trimmed', trimmed)
 
--- Generations that hold nothing any more, and the history of what is gone.
-local kept_tokens, kept_afters, gone = {}, {}, {}
+-- Generations that hold nothing any more, and the history of what is gone. They stay in the list, for a database may be
+-- restored to a time when they were read (lane.rs, `resume`); only the oldest of many are forgotten.
+local kept_tokens, kept_afters, gone, ended = {}, {}, {}, {}
 for i = 1, #tokens do
-  if i < #tokens and not below(trimmed, afters[i + 1]) then
+  local over = i < #tokens and not below(trimmed, afters[i + 1])
+  if over and below(meta[2] or '0-0', afters[i + 1]) then ended[#ended + 1] = tokens[i] end
+  if over and i <= #tokens - 32 then
     gone[#gone + 1] = tokens[i]
   else
     kept_tokens[#kept_tokens + 1], kept_afters[#kept_afters + 1] = tokens[i], afters[i]
@@ -102,7 +99,7 @@ for i = 1, #tokens do
 end
 for i = 1, #flat, 2 do
   local history = ARGV[4] .. flat[i] .. ':'
-  for _, token in ipairs(gone) do redis.call('DEL', history .. token) end
+  for _, token in ipairs(ended) do redis.call('DEL', history .. token) end
   for _, token in ipairs(kept_tokens) do
     if redis.call('EXISTS', history .. token) == 1 then
       -- A batch is filed under its last id: one that ends at or below the mark is gone as a whole.
@@ -118,7 +115,8 @@ if #gone > 0 then
   for i = 1, #starts, 2 do
     local generation, rest = string.match(starts[i + 1], '^(%w+) %d+%-%d+(.*)$')
     if was[generation] then
-      redis.call('HSET', KEYS[4], starts[i], kept_tokens[1] .. ' ' .. kept_afters[1] .. rest)
+      -- Below where the generation begins: so a take-over can tell that the route began before all that is known.
+      redis.call('HSET', KEYS[4], starts[i], kept_tokens[1] .. ' 0-0' .. rest)
     end
   end
 end

@@ -36,6 +36,7 @@ async fn drain(scene: &mut Scene<'_>) -> Result<(), Trouble> {
         let outcome = match scene.read(10_000).await {
             ReadOutcome::Batch(batch) => scene.delivery.deliver(&batch).await,
             ReadOutcome::NewGeneration(_) => Err(Trouble::TakeOver(String::new())),
+            ReadOutcome::NewVersion(_) => Err(Trouble::NewVersion),
             ReadOutcome::Idle => match scene.delivery.lanes()[0].until {
                 Some(_) => scene.delivery.finish_generation(0).await,
                 None => return Ok(()),

@@ -7,6 +7,7 @@
 mod answers;
 mod bad_rows;
 mod dead_letters;
+mod decisions;
 mod folding;
 mod generations;
 mod holds;
@@ -63,6 +64,18 @@ macro_rules! delivery_suite {
                 an_older_generation_is_finished_first,
                 an_emptied_log_is_read_from_its_start,
                 what_was_trimmed_before_it_was_delivered_holds,
+            ],
+            decisions: [
+                a_gap_waits_for_a_decision_and_goes_on_from_it,
+                after_a_gap_the_last_decision_counts,
+                a_decision_about_a_place_that_is_gone_decides_nothing,
+                a_gap_in_an_older_generation_is_passed_as_decided,
+                a_decision_survives_lost_answers,
+                another_database_gets_what_is_decided,
+                another_database_gets_everything_if_that_is_decided,
+                another_database_gets_what_comes_from_now_on,
+                a_crash_before_or_after_the_new_token_is_harmless,
+                a_dead_letter_whose_record_is_lost_is_seen_and_discarded,
             ],
             routes: [
                 every_change_is_written_when_the_route_says_so,

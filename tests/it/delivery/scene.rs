@@ -257,6 +257,7 @@ pub(super) async fn read(reader: &mut MemoryReader, delivery: &Delivery, most: u
         lane: state.lane.clone(),
         after: state.last_id,
         newest: state.newest.clone(),
+        version: delivery.version(),
         until: state.until,
     });
     reader.read(&lanes.collect::<Vec<_>>(), most, Duration::ZERO).await.unwrap()

@@ -1,6 +1,7 @@
 //! An installation of its own for one test: Redis, databases, and nodes as separate processes, all under one folder.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::Write as _,
     path::PathBuf,
@@ -83,10 +84,22 @@ impl Installation {
 
     /// Starts a node.
     pub(crate) fn node(&self, name: &str) -> Node {
-        let log = self.dir.path().join(format!("{name}.log"));
-        let mut node = Node { name: name.into(), listen: free_port(), admin: free_port(), log, process: None };
+        let mut node = self.new_node(name);
         node.start(self);
         node
+    }
+
+    /// A node that is not started yet, with ports and a state folder of its own.
+    pub(crate) fn new_node(&self, name: &str) -> Node {
+        let log = self.dir.path().join(format!("{name}.log"));
+        Node {
+            name: name.into(),
+            listen: free_port(),
+            admin: free_port(),
+            environment: BTreeMap::new(),
+            log,
+            process: None,
+        }
     }
 }
 
@@ -127,11 +140,14 @@ version = "version"
 
 /// A node: `tidegate serve` as a process of its own.
 pub(crate) struct Node {
-    name: String,
+    /// Its name.
+    pub(crate) name: String,
     /// The producers' port.
     pub(crate) listen: u16,
     /// The operations port.
     pub(crate) admin: u16,
+    /// Further settings, which count from its next start: `TIDEGATE_…`, `FAILPOINTS`.
+    pub(crate) environment: BTreeMap<&'static str, String>,
     log: PathBuf,
     process: Option<Child>,
 }
@@ -143,16 +159,24 @@ impl Node {
         let child = installation
             .command(&["serve"])
             .env("TIDEGATE_NODE", &self.name)
+            .env("TIDEGATE_STATE_DIR", self.state_dir(installation))
             .env("TIDEGATE_LISTEN", format!("127.0.0.1:{}", self.listen))
             .env("TIDEGATE_ADMIN", format!("127.0.0.1:{}", self.admin))
             .env("TIDEGATE_CONSOLE", "127.0.0.1:0")
+            .env("TIDEGATE_STATE_DIR", installation.dir.path().join(format!("state-{}", self.name)))
             .env("TIDEGATE_DRAIN_DELAY_S", "1")
             .env("TIDEGATE_LEASE_S", "1")
+            .envs(&self.environment)
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
         self.process = Some(child);
+    }
+
+    /// Where it keeps its snapshot: a folder of its own.
+    pub(crate) fn state_dir(&self, installation: &Installation) -> PathBuf {
+        installation.dir.path().join(format!("state-{}", self.name))
     }
 
     /// Waits until the load balancer would send requests here.
@@ -164,6 +188,46 @@ impl Node {
         .await;
     }
 
+    fn signal(&self, signal: &str) {
+        let process = self.process.as_ref().expect("it runs").id();
+        crate::servers::run(Command::new("kill").args([signal, &process.to_string()])).unwrap();
+    }
+
+    /// SIGSTOP: it stands still, and its connections with it. Returns once it does.
+    pub(crate) async fn pause(&self) {
+        self.signal("-STOP");
+        self.has_stopped().await;
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    /// Waits until it stands still, which a failpoint may have seen to.
+    pub(crate) async fn has_stopped(&self) {
+        wait_for(&format!("node {} stands still", self.name), Duration::from_secs(60), async || {
+            self.stands_still().then_some(())
+        })
+        .await;
+    }
+
+    /// Whether it is stopped (state `T` in `/proc`).
+    pub(crate) fn stands_still(&self) -> bool {
+        let Some(process) = &self.process else { return false };
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    }
+
+    /// How it ended, if it did by itself (a failpoint).
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        let ended = self.process.as_mut()?.try_wait().unwrap();
+        if ended.is_some() {
+            self.process = None;
+        }
+        ended
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
@@ -172,25 +236,25 @@ impl Node {
         }
     }
 
-    /// SIGTERM, then waits for the end.
+    /// SIGTERM.
+    pub(crate) fn begin_to_terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// SIGTERM, unless it ends already, then waits for the end.
     pub(crate) async fn terminate(&mut self) -> (ExitStatus, Duration) {
         let mut process = self.process.take().unwrap();
         let begun = Instant::now();
-        crate::servers::run(Command::new("kill").arg(process.id().to_string())).unwrap();
+        if process.try_wait().unwrap().is_none() {
+            crate::servers::run(Command::new("kill").arg(process.id().to_string())).unwrap();
+        }
         let status = wait_for("the node ends", Duration::from_secs(30), async || process.try_wait().unwrap()).await;
         (status, begun.elapsed())
     }
 
-    /// Where producers send.
+    /// Producers that send to this node.
     pub(crate) fn load(&self, key: &str) -> Load {
-        Load {
-            url: format!("http://127.0.0.1:{}", self.listen),
-            key: key.into(),
-            producers: 4,
-            keys: 50,
-            batch: 1,
-            padding: 0,
-        }
+        Load::new(&format!("http://127.0.0.1:{}", self.listen), key)
     }
 
     /// `detail` of a destination in `/health/actors`, or null.
@@ -200,6 +264,14 @@ impl Node {
         let body: Value = serde_json::from_str(&body).unwrap();
         let of = |actor: &&Value| actor["kind"] == "destination" && actor["name"] == name;
         body["actors"].as_array().unwrap().iter().find(of).map_or(Value::Null, |actor| actor["detail"].clone())
+    }
+
+    /// The value of a metric of a destination; 0 where there is none yet.
+    pub(crate) async fn metric(&self, name: &str, destination: &str) -> f64 {
+        let metrics = get(&format!("http://127.0.0.1:{}/metrics", self.admin)).await;
+        let Some((200, text)) = metrics else { return 0.0 };
+        let of = format!("{name}{{destination=\"{destination}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&of)?.trim().parse().ok()).unwrap_or(0.0)
     }
 
     /// What it has logged.

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use sqlx::{Connection, Row};
 
+use crate::servers::proxy::Proxy;
+
 /// Key → how many versions of it were acknowledged (they count from 1).
 pub(crate) type Acknowledged = BTreeMap<i64, i64>;
 
@@ -76,6 +78,25 @@ impl Target {
             "mysql" => ask!(sqlx::MySqlConnection),
             _ => ask!(sqlx::SqliteConnection),
         }
+    }
+
+    /// The same database by way of a proxy: what the destination is registered with.
+    pub(crate) fn through(&self, proxy: &Proxy) -> Self {
+        let mut url: url::Url = self.url.parse().unwrap();
+        url.set_port(Some(proxy.port())).unwrap();
+        Self { url: url.to_string(), ..self.clone() }
+    }
+
+    /// The port of its server.
+    pub(crate) fn port(&self) -> u16 {
+        self.url.parse::<url::Url>().unwrap().port().unwrap()
+    }
+
+    /// How often the destination has changed hands, as the database knows it; none before the first take-over.
+    pub(crate) async fn epoch(&self) -> Option<i64> {
+        let integer = if self.kind == "mysql" { "signed" } else { "bigint" };
+        let sql = format!("select cast(epoch as {integer}), cast(epoch as {integer}) from tidegate_watermark");
+        self.pairs(&sql).await?.into_iter().map(|(epoch, _)| epoch).max()
     }
 
     /// How many messages have arrived; `None` where it can't be told now.

@@ -1,9 +1,13 @@
 //! End to end, as separate processes: the node under test, real Redis and real databases, each run followed by the ledger
 //! check.
 
-mod installation;
-mod ledger;
-mod load;
+mod cluster;
+mod emptied;
+mod failover;
+mod faults;
+pub(crate) mod installation;
+pub(crate) mod ledger;
+pub(crate) mod load;
 mod parallel;
 
 use std::time::Duration;

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod appending;
+mod deciding;
+mod failover;
+mod forms;
 mod groups;
 mod lanes;
 mod looking_up;
@@ -84,7 +87,7 @@ impl Scene {
 
     async fn from(&mut self, after: StreamId) -> ReadFrom {
         let newest = self.log.view(&self.lane).await.unwrap().generations.pop().unwrap().generation;
-        ReadFrom { lane: self.lane.clone(), after, newest, until: None }
+        ReadFrom { lane: self.lane.clone(), after, newest, version: 0, until: None }
     }
 
     fn reader(&self) -> RedisReader {

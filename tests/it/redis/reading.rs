@@ -81,8 +81,10 @@ async fn lanes_take_turns() {
         scene.appender.append(request).await.unwrap();
     }
     let newest = scene.log.view(&other).await.unwrap().generations.pop().unwrap().generation;
-    let mut lanes =
-        [scene.from(StreamId::ZERO).await, ReadFrom { lane: other, after: StreamId::ZERO, newest, until: None }];
+    let mut lanes = [
+        scene.from(StreamId::ZERO).await,
+        ReadFrom { lane: other, after: StreamId::ZERO, newest, version: 0, until: None },
+    ];
     let (mut reader, mut order) = (scene.reader(), Vec::new());
     for _ in 0..4 {
         let ReadOutcome::Batch(batch) = reader.read(&lanes, 2, Duration::ZERO).await.unwrap() else { panic!("idle") };
@@ -148,6 +150,23 @@ async fn a_stream_trimmed_above_the_lane_is_a_gap() {
     );
     let from = scene.from(ids[7].0.id).await;
     assert_eq!(entries(scene.reader().read(&[from], 10, Duration::ZERO).await.unwrap()).len(), 2);
+    // One that stands at the last entry that went misses nothing.
+    let from = scene.from(ids[6].0.id).await;
+    assert_eq!(entries(scene.reader().read(&[from], 10, Duration::ZERO).await.unwrap()).len(), 3);
+}
+
+#[tokio::test]
+async fn an_owner_that_does_not_know_the_newest_routes_is_given_nothing() {
+    let mut scene = Scene::new().await;
+    scene.register(Start::Earliest).await;
+    tidegate::redis::registration::set_version(&scene.redis, APP, 2).await.unwrap();
+    scene.append(3).await;
+    let mut from = scene.from(StreamId::ZERO).await;
+    from.version = 1;
+    let outcome = scene.reader().read(std::slice::from_ref(&from), 10, Duration::ZERO).await.unwrap();
+    assert_eq!(outcome, ReadOutcome::NewVersion(scene.lane.clone()));
+    from.version = 2;
+    assert_eq!(entries(scene.reader().read(&[from], 10, Duration::ZERO).await.unwrap()).len(), 3);
 }
 
 #[tokio::test]

@@ -49,6 +49,7 @@ impl Owner {
                 lane: lane.clone(),
                 after: self.position.id,
                 newest: newest.clone(),
+                version: 0,
                 until: next.map(|next| next.after),
             };
             let batch = match self.reader.read(&[from], 50, Duration::from_millis(100)).await? {
@@ -61,6 +62,7 @@ impl Owner {
                     None => continue,
                 },
                 ReadOutcome::NewGeneration(_) => return Ok(()),
+                ReadOutcome::NewVersion(_) => panic!("a new version"),
                 ReadOutcome::Gap { .. } => panic!("a gap"),
             };
             let of = |id| MessageId(Position { generation: self.position.generation.clone(), id });

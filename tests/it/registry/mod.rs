@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod commands;
+mod emptied;
 
 use std::{
     cell::RefCell,
@@ -215,7 +216,7 @@ async fn streams_learn_of_routes_before_they_are_published_and_of_the_version_af
 #[tokio::test]
 async fn a_change_is_seen_within_a_second() {
     let server = RedisServer::start().await;
-    let mut watch = watch(store(&server), None);
+    let mut watch = watch(store(&server), None, None);
     until_state(&mut watch, |state| *state == WatchState::Current).await;
     assert_eq!(*watch.documents.borrow(), None);
     let mut registry = Registry::new(store(&server), NoStreams, "test");
@@ -235,7 +236,7 @@ async fn a_change_is_seen_within_a_second() {
 #[tokio::test]
 async fn the_last_document_outlives_redis_going_away_and_coming_back_empty() {
     let mut server = RedisServer::start().await;
-    let mut watch = watch(store(&server), None);
+    let mut watch = watch(store(&server), None, None);
     let mut registry = Registry::new(store(&server), NoStreams, "test");
     registry.change(|now| edit(now, |d| d.applications.push(application("a")))).await.unwrap();
     let document = until(&mut watch, "the document", Option::is_some).await.unwrap();
@@ -249,13 +250,13 @@ async fn the_last_document_outlives_redis_going_away_and_coming_back_empty() {
     until_state(&mut watch, |state| *state == WatchState::Emptied).await;
     assert_eq!(watch.documents.borrow().as_ref(), Some(&document));
 
-    // A new beginning has a lower version, and counts all the same.
+    // Somebody else's beginning is not this node's: it does nothing until somebody decides.
     let mut registry = Registry::new(store(&server), NoStreams, "test");
     registry.change(|now| edit(now, |d| d.applications.push(application("b")))).await.unwrap();
-    let anew =
-        until(&mut watch, "the new installation", |d| d.as_ref().is_some_and(|d| d.applications[0].name == "b")).await;
-    assert_ne!(anew.unwrap().installation, document.installation);
-    until_state(&mut watch, |state| *state == WatchState::Current).await;
+    until_state(&mut watch, |state| matches!(state, WatchState::Foreign { .. })).await;
+    assert_eq!((watch.documents.borrow().clone(), watch.door.borrow().clone()), (None, None));
+    let obstacle = watch.state.borrow().obstacle().unwrap();
+    assert!(obstacle.contains(&document.installation) && obstacle.contains("registry.snapshot"), "{obstacle}");
 }
 
 #[tokio::test]
@@ -263,7 +264,7 @@ async fn a_node_starts_from_its_snapshot_while_redis_is_away() {
     let mut server = RedisServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let snapshot = Snapshot::new(folder.path(), "test", Some(Arc::new(MasterKey::generate())));
-    let mut first = watch(store(&server), Some(snapshot.clone()));
+    let mut first = watch(store(&server), Some(snapshot.clone()), None);
     Registry::new(store(&server), NoStreams, "test")
         .change(|now| edit(now, |d| d.applications.push(application("a"))))
         .await
@@ -273,7 +274,7 @@ async fn a_node_starts_from_its_snapshot_while_redis_is_away() {
     drop(first);
 
     server.kill_and_empty();
-    let mut second = watch(store(&server), Some(snapshot));
+    let mut second = watch(store(&server), Some(snapshot), None);
     assert_eq!(*second.documents.borrow(), document, "at once, without Redis");
     until_state(&mut second, |state| matches!(state, WatchState::Away { .. })).await;
     server.restart().await;
@@ -284,7 +285,7 @@ async fn a_node_starts_from_its_snapshot_while_redis_is_away() {
 #[tokio::test]
 async fn a_document_of_the_future_leaves_the_last_one_standing() {
     let server = RedisServer::start().await;
-    let mut watch = watch(store(&server), None);
+    let mut watch = watch(store(&server), None, None);
     Registry::new(store(&server), NoStreams, "test")
         .change(|now| edit(now, |d| d.applications.push(application("a"))))
         .await

@@ -14,9 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) mod haproxy;
 pub(crate) mod mariadb;
 pub(crate) mod postgres;
+pub(crate) mod proxy;
 pub(crate) mod redis;
+pub(crate) mod redis_cluster;
+pub(crate) mod redis_sentinel;
+pub(crate) mod redis_tls;
 
 /// A port of 127.0.0.1 that nobody listened on a moment ago, below those that Linux gives to outgoing connections.
 pub(crate) fn free_port() -> u16 {

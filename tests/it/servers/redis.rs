@@ -13,6 +13,8 @@ pub(crate) struct RedisServer {
     dir: tempfile::TempDir,
     port: u16,
     settings: Vec<(String, String)>,
+    /// How others should reach it, where that is not by its port.
+    reached_by: Option<String>,
     process: Option<(Child, Guard)>,
 }
 
@@ -24,9 +26,12 @@ impl RedisServer {
 
     /// With further settings, such as `("maxmemory", "20mb")`.
     pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
-        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let settings: Vec<(String, String)> =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let clustered = settings.iter().any(|(name, _)| name == "cluster-enabled");
+        let port = if clustered { super::redis_cluster::free_pair() } else { free_port() };
         let dir = tempfile::Builder::new().prefix("tidegate-redis-").tempdir().unwrap();
-        let mut server = Self { dir, port: free_port(), settings, process: None };
+        let mut server = Self { dir, port, settings, reached_by: None, process: None };
         server.restart().await;
         server
     }
@@ -36,7 +41,40 @@ impl RedisServer {
     }
 
     pub(crate) fn url(&self) -> String {
+        self.reached_by.clone().unwrap_or_else(|| self.own_url())
+    }
+
+    /// What [`url`](Self::url) says from now on: the address of the sentinels that watch it, say.
+    pub(crate) fn reach_by(&mut self, url: &str) {
+        self.reached_by = Some(url.to_owned());
+    }
+
+    fn own_url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The folder of its files and its log.
+    pub(crate) fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// A replica of it that has caught up.
+    pub(crate) async fn replica(&self) -> Self {
+        let replica = Self::start_with(&[("replicaof", &format!("127.0.0.1 {}", self.port))]).await;
+        wait_for("the replica has caught up", Duration::from_secs(20), async || {
+            let info: String = replica.ask("INFO replication").await;
+            info.contains("master_link_status:up").then_some(())
+        })
+        .await;
+        replica
+    }
+
+    /// Whether it is a master; one that is away or is just changing its role is none.
+    pub(crate) async fn is_master(&self) -> bool {
+        let client = redis::Client::open(self.own_url()).unwrap();
+        let Ok(mut connection) = client.get_multiplexed_async_connection().await else { return false };
+        let info = redis::cmd("INFO").arg("replication").query_async::<String>(&mut connection).await;
+        info.is_ok_and(|info| info.contains("role:master"))
     }
 
     fn spawn(&mut self) {
@@ -44,7 +82,7 @@ impl RedisServer {
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
         command.args(["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]);
         for (name, value) in &self.settings {
-            command.args([&format!("--{name}"), value]);
+            command.arg(format!("--{name}")).args(value.split(' '));
         }
         let log = std::fs::File::create(self.dir.path().join("log")).unwrap();
         command.current_dir(self.dir.path()).stdin(Stdio::null()).stdout(log).stderr(Stdio::null());
@@ -57,12 +95,18 @@ impl RedisServer {
     pub(crate) async fn restart(&mut self) {
         self.kill();
         self.spawn();
-        let client = redis::Client::open(self.url()).unwrap();
+        let client = redis::Client::open(self.own_url()).unwrap();
         wait_for("redis-server to answer", Duration::from_secs(20), async || {
             let mut connection = client.get_multiplexed_async_connection().await.ok()?;
             redis::cmd("PING").query_async::<String>(&mut connection).await.ok()
         })
         .await;
+    }
+
+    /// Starts it again with these further settings, from now on.
+    pub(crate) async fn restart_with(&mut self, settings: &[(&str, &str)]) {
+        self.settings.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self.restart().await;
     }
 
     /// kill -9.
@@ -97,7 +141,7 @@ impl RedisServer {
 
     /// A connection for the test itself.
     pub(crate) async fn connection(&self) -> redis::aio::MultiplexedConnection {
-        redis::Client::open(self.url()).unwrap().get_multiplexed_async_connection().await.unwrap()
+        redis::Client::open(self.own_url()).unwrap().get_multiplexed_async_connection().await.unwrap()
     }
 
     /// Sends one command, written as on redis-cli.

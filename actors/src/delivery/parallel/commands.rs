@@ -27,6 +27,8 @@ impl ParallelDelivery {
                 match &command {
                     Command::Redrive { dead, .. } => self.redrive(&lane, dead).await?,
                     Command::Discard { dead } => self.void(&lane, dead).await?,
+                    // There is no position of its own that could have a gap.
+                    Command::Resume { .. } => {}
                 }
                 log(limit, &progress, self.log.finish(&lane, &command)).await?;
             }

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::{
     delivery::Limits,
     message::{Action, Generation, StreamId},
+    placement::Assignment,
     ports::{Destination, EntryReader, EventLog, GroupReader, Housekeeping, Observe, World, WriteError},
     route::{DestinationSpec, RouteSpec, Topology},
     schema::TableSchema,
@@ -160,6 +161,7 @@ pub(super) struct Node {
     plans: Plans,
     board: StatusBoard,
     topology: watch::Sender<Arc<Topology>>,
+    assignment: watch::Sender<Assignment>,
 }
 
 impl Node {
@@ -203,12 +205,20 @@ impl Node {
             hung: Duration::from_millis(700),
             ..Limits::default()
         };
-        let supervisor = Supervisor::new(Arc::new(odd), told, limits, board.clone()).start();
-        Self { world, supervisor, blocked, plans, board, topology }
+        let everything = ["a", "b"].map(Arc::from).into();
+        let (assignment, assigned) = watch::channel(Assignment { mine: everything, ..Assignment::default() });
+        let supervisor = Supervisor::new(Arc::new(odd), "node", told, assigned, limits, board.clone()).start();
+        Self { world, supervisor, blocked, plans, board, topology, assignment }
     }
 
     pub(super) fn set(&self, destinations: Vec<DestinationSpec>) {
         self.topology.send_replace(made(destinations));
+    }
+
+    /// This node is to write these destinations and no other.
+    pub(super) fn assign(&self, destinations: &[&str]) {
+        let mine = destinations.iter().map(|id| Arc::from(*id)).collect();
+        self.assignment.send_replace(Assignment { mine, ..Assignment::default() });
     }
 
     pub(super) fn set_version(&self, version: u64, destinations: Vec<DestinationSpec>) {

@@ -35,7 +35,7 @@ fn claim(streams: &MemoryStreams, id: StreamId) -> Advance {
 }
 
 fn from(streams: &MemoryStreams, stream: &str, after: StreamId) -> ReadFrom {
-    ReadFrom { lane: lane(stream), after, newest: streams.generation(stream), until: None }
+    ReadFrom { lane: lane(stream), after, newest: streams.generation(stream), version: 0, until: None }
 }
 
 fn ids(outcome: Result<ReadOutcome, LogError>) -> Vec<StreamId> {

@@ -1,0 +1,145 @@
+//! What only an operator can decide: where to go on after a gap, or in another database (delivery rules 4 and 9).
+//!
+//! A take-over that finds one of the two comes here. Without a decision on the lane's list the destination is held, with
+//! the command to run; with one, the watermark's rows are moved, then the bind token, then the decision is taken off. Each
+//! step may be repeated, and as long as the last one is missing the lane still waits.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::{Delivery, Trouble, database, log, now_ms};
+use crate::{
+    lane::{Gap, Move, moves},
+    message::Position,
+    ports::{Command, DeadLetter, LaneView, Rejection},
+    transaction::{DeadId, Fence, LaneId, TakenOver, Transaction},
+};
+
+/// The code of a dead letter whose record went with an emptied Redis.
+pub(super) const LOST: &str = "lost";
+
+impl Delivery {
+    /// Applies the decision there is, or holds and says which one is wanted. What it answers is always trouble: after a
+    /// decision was applied, the lane is taken over anew.
+    pub(super) async fn decide(
+        &mut self,
+        lane: &LaneId,
+        view: &LaneView,
+        taken: &TakenOver,
+        foreign: bool,
+        gap: Option<Gap>,
+    ) -> Result<Trouble, Trouble> {
+        let (short, progress) = (self.limits.log, self.progress.clone());
+        let waiting = log(short, &progress, self.log.commands(lane)).await?;
+        let decisions: Vec<Command> =
+            waiting.into_iter().filter(|command| matches!(command, Command::Resume { .. })).collect();
+        // The last one counts: whoever decided it knew of those before.
+        let Some(Command::Resume { to }) = decisions.last() else { return Ok(self.undecided(lane, foreign, gap)) };
+        let applied = match moves(view, &taken.rows, &lane.to_string(), to) {
+            Some(steps) => {
+                for step in steps {
+                    self.move_row(lane, step).await?;
+                }
+                if foreign {
+                    log(short, &progress, self.log.rebind(lane, &self.owner, &taken.bind)).await?;
+                }
+                true
+            }
+            None => false,
+        };
+        for command in &decisions {
+            log(short, &progress, self.log.finish(lane, command)).await?;
+        }
+        let Position { generation, id } = to;
+        if applied {
+            tracing::warn!(destination = %self.spec.name, stream = %lane.stream, %generation, %id, "goes on, as was decided");
+            return Ok(Trouble::TakeOver(format!("an operator decided to go on after {id}")));
+        }
+        tracing::warn!(
+            destination = %self.spec.name, stream = %lane.stream, %generation, %id,
+            "a decision was about a place that is gone meanwhile"
+        );
+        Ok(self.undecided(lane, foreign, gap))
+    }
+
+    fn undecided(&self, lane: &LaneId, foreign: bool, gap: Option<Gap>) -> Trouble {
+        let (name, stream) = (&self.spec.name, &lane.stream);
+        let command = format!("`tidegate resume {name} --application {stream} --from earliest|last|now`");
+        Trouble::Hold(match gap {
+            _ if foreign => format!(
+                "this is not the database that destination `{name}` was bound to: point it back to the old one, or say \
+                 with {command} from where on this one is to be sent what `{stream}` has"
+            ),
+            Some(gap) => format!(
+                "{gap} to destination `{name}`; nothing more is written until somebody decides with {command} where to \
+                 go on"
+            ),
+            None => format!("destination `{name}` waits for a decision: {command}"),
+        })
+    }
+
+    async fn move_row(&mut self, lane: &LaneId, step: Move) -> Result<(), Trouble> {
+        let (setup, progress) = (self.limits.setup, self.progress.clone());
+        let Move { generation, from, to } = step;
+        let Some(previous) = from else {
+            let call = self.database.begin_lane(lane, &generation, &self.owner, to);
+            return Ok(database(setup, &progress, "the beginning of a lane", call).await?);
+        };
+        let owner = Arc::clone(&self.owner);
+        let transaction = Transaction {
+            fence: Fence { lane: lane.clone(), generation, owner, previous, new: to },
+            statements: Vec::new(),
+            bury: Vec::new(),
+            supersede: Vec::new(),
+            exhume: None,
+        };
+        let call = self.database.commit(&transaction);
+        database(setup, &progress, "the move of a watermark", call).await?;
+        Ok(())
+    }
+
+    /// Counts a gap once, however often it is met.
+    pub(super) fn count_gap(&mut self, lane: &LaneId, gap: &Gap) {
+        let met = Some((lane.clone(), gap.clone()));
+        if self.gap != met {
+            self.gap = met;
+            self.counts.gaps += 1;
+        }
+    }
+
+    /// Dead rows whose payloads are gone with an emptied Redis get one that says so: they are still to be seen and
+    /// discarded.
+    pub(super) async fn mourn(&mut self, lane: &LaneId, taken: &TakenOver, kept: &[DeadId]) -> Result<(), Trouble> {
+        let kept: HashSet<&DeadId> = kept.iter().collect();
+        let of = lane.to_string();
+        let lost = taken.dead.iter().filter(|(lane, row)| *lane == of && !kept.contains(&row.dead));
+        let letter = |(_, row): &(String, crate::transaction::DeadRow)| DeadLetter {
+            dead: row.dead.clone(),
+            application: lane.stream.to_string(),
+            route_name: row.dead.route.to_string(),
+            topic: String::new(),
+            action: String::new(),
+            key: row.key.as_ref().and_then(|key| serde_json::to_string(key).ok()),
+            data: String::new(),
+            table: row.table.to_string(),
+            reason: Rejection {
+                statement: None,
+                row: None,
+                code: LOST.into(),
+                column: None,
+                message: "its record is lost: Redis was emptied after it was refused; send it again from its source, \
+                          and discard this"
+                    .into(),
+            },
+            attempts: 0,
+            at_ms: if row.dead.id.ms > 0 { row.dead.id.ms } else { now_ms() },
+            redrive_error: None,
+            superseded_by: row.superseded_by,
+        };
+        let letters: Vec<DeadLetter> = lost.map(letter).collect();
+        if letters.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(destination = %self.spec.name, letters = letters.len(), "dead letters whose records are lost");
+        Ok(log(self.limits.log, &self.progress, self.log.keep_dead(lane, &letters)).await?)
+    }
+}

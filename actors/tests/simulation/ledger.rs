@@ -1,0 +1,172 @@
+//! The truth beside the world: every record that Redis took, what each destination must have of it, and the invariants
+//! that are checked with every transaction and every trim.
+
+use crate::{database::Data, redis::Redis};
+
+/// Applications, topics, keys and destinations are numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record {
+    pub(crate) stream: usize,
+    pub(crate) topic: usize,
+    pub(crate) key: usize,
+    /// False once Redis itself has lost it: a failover to a replica that lacked it, or an emptied server.
+    pub(crate) alive: bool,
+}
+
+/// What a destination was promised.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Promise {
+    pub(crate) destination: usize,
+    pub(crate) stream: usize,
+    pub(crate) topic: usize,
+    /// Records from this one on must arrive. Those that came while the route was being added may.
+    pub(crate) from: usize,
+}
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// A record was passed over or trimmed away before a destination had it.
+    Lost,
+    /// A record was written twice.
+    Twice,
+    /// A key's records were written in another order than they were taken in.
+    Order,
+    /// What is retained is not delivered although nothing is in the way.
+    Stall,
+}
+
+/// A broken invariant.
+#[derive(Clone, Debug)]
+pub(crate) struct Violation {
+    pub(crate) kind: Kind,
+    pub(crate) what: String,
+}
+
+/// The truth.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) records: Vec<Record>,
+    pub(crate) promises: Vec<Promise>,
+    /// By destination and record: whether it was ever written.
+    ever: Vec<Vec<bool>>,
+    /// By destination and stream: the database has gone back, and Redis has not heard of it yet.
+    behind: Vec<Vec<bool>>,
+    pub(crate) violation: Option<Violation>,
+}
+
+impl Ledger {
+    pub(crate) fn new(destinations: usize, streams: usize) -> Self {
+        Self {
+            ever: vec![Vec::new(); destinations],
+            behind: vec![vec![false; streams]; destinations],
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn violate(&mut self, kind: Kind, what: String) {
+        self.violation.get_or_insert(Violation { kind, what });
+    }
+
+    /// Redis took a record.
+    pub(crate) fn take(&mut self, stream: usize, topic: usize, key: usize) -> usize {
+        self.records.push(Record { stream, topic, key, alive: true });
+        self.ever.iter_mut().for_each(|ever| ever.push(false));
+        self.records.len() - 1
+    }
+
+    /// Whether the destination must have this record.
+    pub(crate) fn must_have(&self, destination: usize, record: usize) -> bool {
+        let Record { stream, topic, alive, .. } = self.records[record];
+        let promised = |promise: &Promise| {
+            promise.destination == destination
+                && promise.stream == stream
+                && promise.topic == topic
+                && record >= promise.from
+        };
+        alive && self.promises.iter().any(promised)
+    }
+
+    /// A transaction is about to write these records of one stream, in this order.
+    pub(crate) fn write(&mut self, destination: usize, stream: usize, records: &[usize], data: &mut Data) {
+        for &record in records {
+            let Record { stream, topic, key, .. } = self.records[record];
+            if data.has(record) {
+                self.violate(Kind::Twice, format!("record {record} is written to destination {destination} again"));
+            } else if let Some(later) = data.last_of_key(stream, topic, key).filter(|later| *later > record) {
+                let what = format!("record {record} is written to destination {destination} after {later} of its key");
+                self.violate(Kind::Order, what);
+            }
+            data.put(record, (stream, topic, key));
+            self.ever[destination][record] = true;
+        }
+        let Some(&highest) = records.iter().max() else { return };
+        let skipped = (0..highest).find(|&earlier| {
+            self.records[earlier].stream == stream && !data.has(earlier) && self.must_have(destination, earlier)
+        });
+        if let Some(skipped) = skipped {
+            let what = format!("record {skipped} was passed over: destination {destination} has got {highest} already");
+            self.violate(Kind::Lost, what);
+        }
+    }
+
+    /// The database has gone back to a backup.
+    pub(crate) fn restored(&mut self, destination: usize) {
+        self.behind[destination].fill(true);
+    }
+
+    /// Redis was told where a lane stands; `beyond` where that is more than the database has.
+    pub(crate) fn advanced(&mut self, destination: usize, stream: usize, beyond: bool) {
+        self.behind[destination][stream] &= beyond;
+    }
+
+    /// Entries were trimmed.
+    pub(crate) fn trimmed(&mut self, gone: &[usize], databases: &[&Data]) {
+        for &record in gone {
+            for (destination, data) in databases.iter().enumerate() {
+                if data.has(record) || !self.must_have(destination, record) {
+                    continue;
+                }
+                let behind = self.behind[destination][self.records[record].stream] && self.ever[destination][record];
+                if !behind {
+                    let what = format!("record {record} was trimmed before destination {destination} had it");
+                    self.violate(Kind::Lost, what);
+                }
+            }
+        }
+    }
+
+    /// Redis went back to what it was when `before` was the next record, or to nothing.
+    pub(crate) fn redis_lost(&mut self, before: usize) {
+        self.records[before..].iter_mut().for_each(|record| record.alive = false);
+    }
+
+    /// A stream is gone.
+    pub(crate) fn stream_lost(&mut self, stream: usize) {
+        self.records.iter_mut().filter(|record| record.stream == stream).for_each(|record| record.alive = false);
+    }
+
+    /// A record that the destination lacks and that still can be sent, if there is one.
+    pub(crate) fn owed(&self, destination: usize, redis: &Redis, data: &Data) -> Option<usize> {
+        let lacks = |record: &usize| self.must_have(destination, *record) && !data.has(*record);
+        (0..self.records.len()).filter(lacks).find(|&record| redis.streams[self.records[record].stream].has(record))
+    }
+
+    /// A record that the destination lacks and that is in the stream no more, if there is one.
+    pub(crate) fn gap(&self, destination: usize, redis: &Redis, data: &Data) -> Option<usize> {
+        let lacks = |record: &usize| self.must_have(destination, *record) && !data.has(*record);
+        (0..self.records.len()).filter(lacks).find(|&record| !redis.streams[self.records[record].stream].has(record))
+    }
+
+    /// Whether entries are gone that the destination has not passed yet: it cannot know that none of them was for it.
+    pub(crate) fn may_be_gap(&self, destination: usize, redis: &Redis, data: &Data) -> bool {
+        let gone = |&record: &usize| {
+            let Record { stream, alive, .. } = self.records[record];
+            let passed = |later: usize| self.records[later].stream == stream && data.has(later);
+            let behind = !(record..self.records.len()).any(passed);
+            alive && !redis.streams[stream].has(record) && behind
+        };
+        self.promises.iter().any(|promise| promise.destination == destination)
+            && (0..self.records.len()).any(|r| gone(&r))
+    }
+}

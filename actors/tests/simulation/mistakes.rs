@@ -1,0 +1,97 @@
+//! The mistakes that the simulation must find: each is a rule of ARCHITECTURE.md ("The rules of delivery") left out or
+//! done wrongly. They live in the simulated world or between it and the core; the core itself knows nothing of them.
+
+/// A rule done wrongly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mistake {
+    /// Everything as it should be.
+    None,
+    /// Rule 2: ids are compared across incarnations of Redis.
+    NoGenerations,
+    /// Rule 2: a producer's new connection appends without making sure of the generation.
+    AppendWithoutGeneration,
+    /// Rule 3: a lane that has no row yet begins at the end of the stream.
+    StartAtNow,
+    /// Rule 3: a take-over looks at the newest generation only.
+    TakeOverJumpsToTheNewest,
+    /// Rule 3: the rows are read first and fenced later.
+    ClaimBeforeFence,
+    /// Rule 3: any transaction makes a row that is missing.
+    RowMadeOutsideTakeOver,
+    /// Rule 3: the position in Redis is taken for the truth.
+    PositionAsTruth,
+    /// Rule 4: a read does not look at the trimmed mark.
+    NoGapCheck,
+    /// Rule 4: a read does not look at the generation.
+    ReadIgnoresGeneration,
+    /// Rule 4: a read does not look at the registry's version.
+    ReadIgnoresVersion,
+    /// Rule 4: an older generation is read beyond its end.
+    UntilIgnored,
+    /// Rule 5: a position is stored without its generation.
+    PositionWithoutGeneration,
+    /// Rule 5: a position is moved without a look at lease and generation.
+    AdvanceUnchecked,
+    /// Rule 6: trimming decides first and cuts later.
+    TrimInTwoSteps,
+    /// Rule 6: the trimmed mark stands above what has gone.
+    MarkAboveWhatWent,
+    /// Rule 6: a lane that has not arrived in the newest generation does not keep a stream from being trimmed.
+    TrimIgnoresMissing,
+    /// Rule 7: the fence knows the number of the take-over only, not its random token.
+    NoOwnerToken,
+    /// Rule 7: the fence does not look at where the watermark stands.
+    NoPrevious,
+    /// Rule 7: the watermark moves in a transaction of its own, after the rows.
+    WatermarkOutside,
+    /// Rule 7: a lost answer is taken for a failure, and the rows are written again.
+    LostReplyAsFailure,
+    /// Rule 7: a lost answer is taken for a success.
+    LostReplyAsSuccess,
+    /// Rule 13: the registry's routes begin now when they are written back into an emptied Redis.
+    RegistryRestoredAtNow,
+    /// Rule 13: a watermark that has gone back is not noticed.
+    RestoreUnnoticed,
+}
+
+impl Mistake {
+    pub(crate) const ALL: [Self; 23] = [
+        Self::NoGenerations,
+        Self::AppendWithoutGeneration,
+        Self::StartAtNow,
+        Self::TakeOverJumpsToTheNewest,
+        Self::ClaimBeforeFence,
+        Self::RowMadeOutsideTakeOver,
+        Self::PositionAsTruth,
+        Self::NoGapCheck,
+        Self::ReadIgnoresGeneration,
+        Self::ReadIgnoresVersion,
+        Self::UntilIgnored,
+        Self::PositionWithoutGeneration,
+        Self::AdvanceUnchecked,
+        Self::TrimInTwoSteps,
+        Self::MarkAboveWhatWent,
+        Self::TrimIgnoresMissing,
+        Self::NoOwnerToken,
+        Self::NoPrevious,
+        Self::WatermarkOutside,
+        Self::LostReplyAsFailure,
+        Self::LostReplyAsSuccess,
+        Self::RegistryRestoredAtNow,
+        Self::RestoreUnnoticed,
+    ];
+
+    /// Where to begin to look. The random token is the last of several defences: without it a restore, a lagging Redis and a
+    /// zombie must meet, about once in 50,000 seeds. Where a change of the core moves it, `survey` finds the next one.
+    pub(crate) fn first_seed(self) -> u64 {
+        if self == Self::NoOwnerToken { 52_000 } else { 0 }
+    }
+
+    /// Whether it takes a weather of its own to show.
+    pub(crate) fn has_weather(self) -> bool {
+        use Mistake as M;
+        let rare =
+            [M::AdvanceUnchecked, M::ClaimBeforeFence, M::MarkAboveWhatWent, M::NoOwnerToken, M::ReadIgnoresVersion];
+        rare.contains(&self)
+    }
+}
