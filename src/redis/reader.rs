@@ -54,6 +54,11 @@ pub struct RedisReader {
     counts: HashMap<Arc<str>, usize>,
 }
 
+/// How long to wait at one of several streams in a cluster before the next one has its turn.
+pub(super) fn turn_of(streams: usize) -> Duration {
+    (IN_TURN / u32::try_from(streams).unwrap_or(u32::MAX).max(1)).max(SHORTEST_TURN)
+}
+
 /// What one look at one lane came to.
 enum Look {
     Entries(Vec<Entry>),
@@ -190,7 +195,7 @@ impl RedisReader {
         // Streams of several applications lie in different slots, which one command can't name together: each gets a
         // short wait in turn.
         let until = Instant::now() + block;
-        let turn = (IN_TURN / u32::try_from(lanes.len()).unwrap_or(u32::MAX)).max(SHORTEST_TURN);
+        let turn = turn_of(lanes.len());
         while Instant::now() < until {
             for (place, lane) in lanes.iter().enumerate() {
                 if self.wait_for_any(connection, &[lane], turn).await?.is_some() {

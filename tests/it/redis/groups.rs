@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use tidegate::redis::{RedisGroup, registration, status, trim};
+use tidegate::redis::{Redis, RedisAppender, RedisGroup, registration, status, trim};
 use tidegate_actors::{
     message::StreamId,
     ports::{Acknowledge, Claimed, DeadLetter, EventLog as _, GroupReader, LogError, Rejection},
     route::Start,
-    transaction::DeadId,
+    transaction::{DeadId, LaneId},
 };
 
-use super::{APP, DESTINATION, STREAM, Scene};
+use super::{APP, AppendRequest, Appender as _, DESTINATION, STREAM, Scene, lane, record, request};
 
 const NO_WAIT: Duration = Duration::from_millis(10);
 
@@ -288,4 +288,60 @@ async fn a_route_can_not_begin_below_what_the_group_has_handed_out() {
     register("now", Start::Now).await.unwrap();
     registration::register_group(&group.scene.redis, APP, DESTINATION).await.unwrap();
     assert!(group.fresh(&mut a, 100).await.is_empty(), "a group that is there stays as it is");
+}
+
+/// One group over several applications, wherever their streams lie: claimed, waited for, acknowledged, trimmed.
+pub(super) async fn several_streams_are_one_destination(redis: &Redis) {
+    let destination = "dest00000002";
+    let appender = RedisAppender::new(redis, std::sync::Arc::default());
+    let append = async |lane: &LaneId, count: usize| -> Vec<StreamId> {
+        let request = AppendRequest { application: lane.stream.clone(), ..request(vec![record("{}"); count]) };
+        appender.append(request).await.unwrap().ids.iter().map(|id| id.0.id).collect()
+    };
+    let (mut a, mut b) = (RedisGroup::new(redis, destination, "a"), RedisGroup::new(redis, destination, "b"));
+    let mut lanes: Vec<LaneId> = Vec::new();
+    for stream in ["first-app", "second-app", "third-app", "fourth-app"] {
+        registration::register_route(redis, stream, "route2", destination, &Start::Now).await.unwrap();
+        registration::register_group(redis, stream, destination).await.unwrap();
+        let lane = LaneId { stream: stream.into(), ..lane(destination) };
+        assert!(!a.open(&lane, 0).await.unwrap(), "registration made it");
+        lanes.push(lane);
+    }
+    let mut sent = Vec::new();
+    for lane in &lanes {
+        sent.push(append(lane, 40).await);
+    }
+    // More than one read of one stream, and every stream has its share.
+    let mut claimed: Vec<Vec<StreamId>> = vec![vec![]; lanes.len()];
+    while claimed.iter().map(Vec::len).sum::<usize>() < 160 {
+        let found = a.fresh(&lanes, 100, NO_WAIT).await.unwrap();
+        assert!(!found.is_empty(), "{claimed:?}");
+        for (lane, entries) in found {
+            claimed[lanes.iter().position(|known| *known == lane).unwrap()].extend(ids(&entries));
+        }
+    }
+    assert_eq!(claimed, sent);
+    assert!(a.fresh(&lanes, 100, NO_WAIT).await.unwrap().is_empty());
+    assert_eq!(ids(&a.own(&lanes[3], StreamId::ZERO, 10).await.unwrap()), sent[3][..10]);
+    assert_eq!(ids(&b.left(&lanes[3], StreamId::ZERO, Duration::ZERO, 10).await.unwrap()), sent[3][..10]);
+
+    // A wait is for all of them, and for none longer than it has to be.
+    for late in &lanes {
+        let began = std::time::Instant::now();
+        let (found, appended) = tokio::join!(b.fresh(&lanes, 10, Duration::from_secs(5)), async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            append(late, 1).await
+        });
+        let found: Vec<_> = found.unwrap().into_iter().map(|(lane, entries)| (lane, ids(&entries))).collect();
+        assert_eq!(found, [(late.clone(), appended.clone())]);
+        assert!(began.elapsed() < Duration::from_secs(4), "woken after {:?}", began.elapsed());
+        sent[lanes.iter().position(|known| known == late).unwrap()].extend(appended);
+    }
+    for (lane, sent) in lanes.iter().zip(&sent) {
+        a.acknowledge(lane, &done(sent.clone())).await.unwrap();
+        let trimmed = trim::stream(redis, &lane.stream, &[destination], 0, trim::Retention::NONE).await.unwrap();
+        assert_eq!(trimmed.removed, 40, "all but the last one: {trimmed:?}");
+        let known = status::lanes(redis, &lane.stream).await.unwrap();
+        assert_eq!((known.len(), known[0].backlog.messages), (1, 0));
+    }
 }
