@@ -209,3 +209,52 @@ async fn a_bad_row_is_a_dead_letter_and_a_lost_group_is_made_again() {
     wait_for("and says so", Duration::from_secs(20), async || (status(ids[1]).await == "delivered").then_some(()))
         .await;
 }
+
+#[actix_web::test]
+async fn an_emptied_redis_needs_no_manual_step() {
+    let mut installation = Installation::new().await;
+    std::fs::write(installation.dir.path().join("tidegate.toml"), "retention = \"1s\"\n").unwrap();
+    let postgres = PostgresServer::private();
+    let target = Target { name: "pg".into(), kind: "postgres", url: postgres.url(&postgres.database().await) };
+    target
+        .execute(
+            "create table seen (id bigint not null, version bigint not null, stock int, primary key (id, version))",
+        )
+        .await;
+    let targets = std::slice::from_ref(&target);
+    installation.apply(&manifest(targets));
+    let key = installation.run(&["key", "create", "car-app"]).trim().to_owned();
+    let (a, b) = (installation.node("a"), installation.node("b"));
+    a.ready().await;
+    b.ready().await;
+    let producers = a.load(&key).start();
+    both_write([&a, &b], targets).await;
+    wait_until_sent(&producers, 300).await;
+    let before = producers.stop().await;
+    complete(&target, &before).await;
+
+    installation.redis.kill_and_empty();
+    installation.redis.restart().await;
+    let restored = async || installation.redis.ask::<bool>("HEXISTS tidegate:{registry}:document restored").await;
+    wait_for("the registry is back", Duration::from_secs(30), async || restored().await.then_some(())).await;
+    a.ready().await;
+    b.ready().await;
+    // The producers begin with their keys anew: what they send is new only where nothing of before is left.
+    target.execute("delete from seen").await;
+    let producers = b.load(&key).start();
+    wait_until_sent(&producers, 300).await;
+    let acknowledged = producers.stop().await;
+    complete(&target, &acknowledged).await;
+    for node in [&a, &b] {
+        wait_for("nothing waits", Duration::from_secs(10), async || {
+            let detail = node.destination("pg").await;
+            (detail["status"] == "up" && detail["backlog"] == 0).then_some(())
+        })
+        .await;
+    }
+    wait_for("the stream is trimmed again", Duration::from_secs(30), async || {
+        let length: usize = installation.redis.ask(&format!("XLEN {STREAM}")).await;
+        (length <= 1).then_some(())
+    })
+    .await;
+}
