@@ -14,7 +14,7 @@ use crate::servers::{mariadb::MariadbServer, postgres::PostgresServer, wait_for}
 
 const STREAM: &str = "tidegate:{car-app}:stream";
 
-fn manifest(targets: &[Target]) -> String {
+pub(super) fn manifest(targets: &[Target]) -> String {
     let mut text = "[[application]]\nname = \"car-app\"\ntopics = [\"cars\"]\n".to_owned();
     for Target { name, kind, url } in targets {
         text += &format!(
@@ -40,7 +40,7 @@ columns = "matching"
 }
 
 /// The destination's id: its group's name.
-async fn id_of(installation: &Installation, name: &str) -> String {
+pub(super) async fn id_of(installation: &Installation, name: &str) -> String {
     let body: String = installation.redis.ask("HGET tidegate:{registry}:document body").await;
     let document: Value = serde_json::from_str(&body).unwrap();
     let of = |destination: &&Value| destination["name"] == name;
@@ -48,14 +48,14 @@ async fn id_of(installation: &Installation, name: &str) -> String {
 }
 
 /// How many entries a consumer has in hand.
-async fn in_hand(installation: &Installation, group: &str, consumer: &str) -> usize {
+pub(super) async fn in_hand(installation: &Installation, group: &str, consumer: &str) -> usize {
     let pending: Vec<redis::Value> =
         installation.redis.ask(&format!("XPENDING {STREAM} {group} - + 10000 {consumer}")).await;
     pending.len()
 }
 
 /// Waits until everything that was acknowledged is there, and nothing else.
-async fn complete(target: &Target, acknowledged: &Acknowledged) {
+pub(super) async fn complete(target: &Target, acknowledged: &Acknowledged) {
     let wanted: BTreeSet<(i64, i64)> =
         acknowledged.iter().flat_map(|(id, last)| (1..=*last).map(|version| (*id, version))).collect();
     wait_for(&format!("{} has every record", target.name), Duration::from_secs(90), async || {
@@ -65,7 +65,7 @@ async fn complete(target: &Target, acknowledged: &Acknowledged) {
     .await;
 }
 
-async fn both_write(nodes: [&Node; 2], targets: &[Target]) {
+pub(super) async fn both_write(nodes: [&Node; 2], targets: &[Target]) {
     for node in nodes {
         for target in targets {
             wait_for("each node writes to each destination", Duration::from_secs(60), async || {
