@@ -123,7 +123,7 @@ async fn a_parallel_destination_gets_its_group_back() {
     let groups: Vec<redis::Value> = server.ask("XINFO GROUPS test:{a}:stream").await;
     assert_eq!(groups.len(), 1, "{groups:?}");
     let read = "XREADGROUP GROUP id-x me STREAMS test:{a}:stream >";
-    let read: Vec<(String, Vec<(String, Vec<String>)>)> = server.ask(read).await;
+    let read: Vec<(String, Vec<redis::Value>)> = server.ask(read).await;
     assert_eq!(read[0].1.len(), 1);
 }
 
