@@ -295,6 +295,7 @@ impl GroupReader for RedisGroup {
         match answer.as_str() {
             "OK" => Ok(()),
             "NEW_VERSION" => Err(LogError::NewVersion),
+            "NEW_GENERATION" => Err(LogError::NewGeneration),
             _ => Err(odd("acknowledge")),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate::redis::{Redis, RedisAppender, RedisGroup, registration, status, trim};
+use tidegate::redis::{Redis, RedisAppender, RedisGroup, RedisLog, registration, status, trim};
 use tidegate_actors::{
     message::StreamId,
     ports::{Acknowledge, Claimed, DeadLetter, EventLog as _, GroupReader, LogError, Rejection},
@@ -41,7 +41,8 @@ impl Group {
     }
 
     async fn acknowledge(&self, consumer: &mut RedisGroup, ids: Vec<StreamId>) -> Result<(), LogError> {
-        consumer.acknowledge(&self.scene.lane, &done(ids)).await
+        let done = done(&self.scene.redis, &self.scene.lane, ids).await;
+        consumer.acknowledge(&self.scene.lane, &done).await
     }
 
     async fn trim(&self) -> trim::Trimmed {
@@ -59,9 +60,10 @@ impl Group {
     }
 }
 
-fn done(ids: Vec<StreamId>) -> Acknowledge {
+async fn done(redis: &Redis, lane: &LaneId, ids: Vec<StreamId>) -> Acknowledge {
+    let view = RedisLog::new(redis, "rooms").view(lane).await.unwrap();
     Acknowledge {
-        generation: tidegate_actors::message::Generation::new("g"),
+        generation: view.generations.last().unwrap().generation.clone(),
         version: 0,
         ids,
         routes: vec![],
@@ -226,8 +228,27 @@ async fn a_consumer_that_knows_an_old_registry_acknowledges_nothing() {
     assert_eq!(a.open(&group.scene.lane, 6).await, Err(LogError::NewVersion), "its destination may have gone");
     assert!(a.open(&group.scene.lane, 7).await.unwrap());
     assert_eq!(ids(&group.fresh(&mut a, 10).await), ids(&claimed));
-    let known = Acknowledge { version: 7, ..done(ids(&claimed)) };
+    let known = Acknowledge { version: 7, ..done(&group.scene.redis, &group.scene.lane, ids(&claimed)).await };
     a.acknowledge(&group.scene.lane, &known).await.unwrap();
+    assert_eq!(group.backlog().await.0, 0);
+}
+
+#[tokio::test]
+async fn a_consumer_that_takes_new_entries_for_old_ones_acknowledges_nothing() {
+    let group = Group::new().await;
+    let mut a = group.consumer("a");
+    group.scene.append(1).await;
+    let claimed = group.fresh(&mut a, 10).await;
+    let before = done(&group.scene.redis, &group.scene.lane, ids(&claimed)).await;
+    // Everything is gone, and back in place before the consumer asks again.
+    let _: String = group.scene.server.ask("FLUSHALL").await;
+    assert!(group.consumer("b").open(&group.scene.lane, 0).await.unwrap());
+    group.scene.append(1).await;
+    let claimed = group.fresh(&mut a, 10).await;
+    let stale = Acknowledge { ids: ids(&claimed), ..before };
+    assert_eq!(a.acknowledge(&group.scene.lane, &stale).await, Err(LogError::NewGeneration));
+    assert_eq!(a.own(&group.scene.lane, StreamId::ZERO, 10).await.unwrap(), claimed);
+    group.acknowledge(&mut a, ids(&claimed)).await.unwrap();
     assert_eq!(group.backlog().await.0, 0);
 }
 
@@ -249,14 +270,15 @@ async fn an_acknowledgement_voids_the_payloads_of_earlier_deliveries_only() {
         generation: sent[0].0.generation.clone(),
         routes: vec!["r1".into()],
         standing: vec![dead(1, "r1")],
-        ..done(ids(&claimed))
+        ..done(&group.scene.redis, &lane, ids(&claimed)).await
     };
     a.acknowledge(&lane, &known).await.unwrap();
     let mut left = group.scene.log.dead_ids(&lane).await.unwrap();
     left.sort();
     assert_eq!(left, [dead(1, "other"), dead(1, "r1")]);
     assert_eq!(tidegate::redis::dead::ids(&group.scene.redis, APP, DESTINATION).await.unwrap().len(), 2);
-    a.acknowledge(&lane, &Acknowledge { void: vec![dead(1, "other")], ..done(vec![]) }).await.unwrap();
+    let nothing = done(&group.scene.redis, &lane, vec![]).await;
+    a.acknowledge(&lane, &Acknowledge { void: vec![dead(1, "other")], ..nothing }).await.unwrap();
     assert_eq!(group.scene.log.dead_ids(&lane).await.unwrap(), [dead(1, "r1")]);
 }
 
@@ -338,7 +360,7 @@ pub(super) async fn several_streams_are_one_destination(redis: &Redis) {
         sent[lanes.iter().position(|known| known == late).unwrap()].extend(appended);
     }
     for (lane, sent) in lanes.iter().zip(&sent) {
-        a.acknowledge(lane, &done(sent.clone())).await.unwrap();
+        a.acknowledge(lane, &done(redis, lane, sent.clone()).await).await.unwrap();
         let trimmed = trim::stream(redis, &lane.stream, &[destination], 0, trim::Retention::NONE).await.unwrap();
         assert_eq!(trimmed.removed, 40, "all but the last one: {trimmed:?}");
         let known = status::lanes(redis, &lane.stream).await.unwrap();
