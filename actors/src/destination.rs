@@ -3,6 +3,7 @@
 //! A thin shell: what a step does stands in [`crate::delivery`], when it may be done in [`crate::breaker`] and
 //! [`crate::retry`]. The actor runs the steps one after the other, renews the lease beside them, and publishes how it does.
 
+mod pace;
 mod parallel;
 mod runner;
 
@@ -17,22 +18,18 @@ use actix::{Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as
 use tokio::sync::watch;
 
 use crate::{
-    breaker::{Breaker, BreakerSettings},
     delivery::{Delivery, LeaseClock, Limits},
     message::StreamId,
     placement::Assignment,
     ports::{Backlog, EventLog, LogError, Observe},
-    retry::Backoff,
     route::DestinationSpec,
     status::{DestinationDetail, DestinationStatus, Vitals},
     stream_reader::StreamReader,
     transaction::LaneId,
 };
+use pace::Pace;
 pub use parallel::{ParallelActor, ParallelParts};
 use runner::Runner;
-
-/// How often a held destination looks whether it may go on.
-const LONGEST_HOLD_WAIT: Duration = Duration::from_secs(3);
 
 /// What the supervisor tells a destination's actor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +113,6 @@ impl DestinationActor {
     pub fn new(parts: Parts) -> Self {
         let shared = Rc::new(Shared::default());
         let vitals = Rc::new(parts.vitals);
-        let now = Instant::now();
         let control = parts.control.borrow().clone();
         let delivery = Delivery::new(
             parts.log,
@@ -131,19 +127,9 @@ impl DestinationActor {
         let runner = Runner {
             delivery,
             reader: parts.reader,
-            control: parts.control,
-            breaker: Breaker::new(BreakerSettings::default(), now, rand::random()),
-            backoff: Backoff::default(),
-            hold_backoff: Backoff::new(Duration::from_millis(250), LONGEST_HOLD_WAIT),
-            shared: Rc::clone(&shared),
-            vitals: Rc::downgrade(&vitals),
-            observer: Arc::clone(&parts.observer),
+            pace: Pace::new(parts.control, parts.limits, &shared, &vitals, &parts.observer),
             batch: None,
             ahead: None,
-            batch_entries: parts.limits.batch_entries,
-            most_entries: parts.limits.batch_entries,
-            commands_at: now,
-            limits: parts.limits,
             node: parts.node,
         };
         Self {

@@ -14,9 +14,9 @@ pub const INSIDE_POSTGRES: &str = "inside-postgres";
 pub const INSIDE_MYSQL: &str = "inside-mysql";
 /// The same on SQLite.
 pub const INSIDE_SQLITE: &str = "inside-sqlite";
-/// The database has answered the commit; the position in the log does not know of it.
+/// The database has answered the commit; the log does not know of it: neither position nor acknowledgement.
 pub const AFTER_COMMIT: &str = "after-commit";
-/// The position has been moved on.
+/// The log knows of the commit: the position has been moved on, or the entries are acknowledged.
 pub const AFTER_ADVANCE: &str = "after-advance";
 /// A take-over has its lease, and nothing else yet.
 pub const AFTER_LEASE: &str = "after-lease";

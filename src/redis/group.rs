@@ -3,7 +3,8 @@
 //!
 //! Reads go over a connection of their own, which is dropped with a read that fails or is given up: an abandoned read may
 //! still be handed entries, so whoever reads next asks for its own pending ones first. All of it works in a full Redis:
-//! XREADGROUP makes the consumer itself, where XGROUP CREATECONSUMER would be refused.
+//! XREADGROUP makes the consumer itself, where XGROUP CREATECONSUMER would be refused. In a cluster each stream is read by
+//! a command of its own, in turn.
 
 use std::{
     sync::Arc,
@@ -50,8 +51,35 @@ pub struct RedisGroup {
     connection: Option<Connection>,
     /// Entries to ask for: grows while they are small.
     count: usize,
-    /// Which lane is asked first the next time, where they are asked one by one.
+    /// Which of the commands that read all streams is next, where it takes several.
     turn: usize,
+}
+
+/// New entries of several streams, as they come in.
+#[derive(Default)]
+struct Fresh {
+    lanes: Vec<(LaneId, Claimed)>,
+    entries: usize,
+    bytes: usize,
+}
+
+impl Fresh {
+    fn add(&mut self, lane: &LaneId, claimed: Claimed) {
+        self.entries += claimed.entries.len();
+        self.bytes += claimed.entries.iter().map(size_bytes).sum::<usize>();
+        match self.lanes.iter_mut().find(|(known, _)| known == lane) {
+            Some((_, known)) => {
+                known.entries.extend(claimed.entries);
+                known.gone.extend(claimed.gone);
+                known.next = claimed.next;
+            }
+            None => self.lanes.push((lane.clone(), claimed)),
+        }
+    }
+
+    fn is_enough(&self, most: usize) -> bool {
+        self.entries >= most || self.bytes >= BATCH_BYTES
+    }
 }
 
 impl RedisGroup {
@@ -89,44 +117,30 @@ impl RedisGroup {
         command
     }
 
-    /// New entries of these lanes, with one command at a time.
-    async fn fresh_of(
+    /// One command for new entries of lanes whose streams may be named together; whether there may be more.
+    async fn ask_fresh(
         &mut self,
         lanes: &[LaneId],
         most: usize,
-        block: Duration,
-    ) -> Result<Vec<(LaneId, Claimed)>, LogError> {
+        wait: Option<Duration>,
+        fresh: &mut Fresh,
+    ) -> Result<bool, LogError> {
         let names: Vec<String> = lanes.iter().map(|lane| self.keys.of(&lane.stream).stream()).collect();
-        let mut all: Vec<(LaneId, Claimed)> = Vec::new();
-        let (mut entries, mut bytes) = (0, 0);
-        loop {
-            let asked = self.count.min(most - entries).max(1);
-            let mut command = self.read(asked);
-            if all.is_empty() {
-                command.arg("BLOCK").arg(block.min(MAX_BLOCK).as_millis().max(1) as u64);
-            }
-            command.arg("STREAMS").arg(&names).arg(vec![">"; names.len()]);
-            let answer = self.ask(&command).await?;
-            let mut full = false;
-            for (name, claimed) in by_stream(answer)? {
-                let Some(lane) = names.iter().position(|known| *known == name).map(|at| &lanes[at]) else { continue };
-                full |= claimed.entries.len() >= asked;
-                entries += claimed.entries.len();
-                bytes += claimed.entries.iter().map(size_bytes).sum::<usize>();
-                self.adapt(&claimed, asked);
-                match all.iter_mut().find(|(known, _)| known == lane) {
-                    Some((_, known)) => {
-                        known.entries.extend(claimed.entries);
-                        known.gone.extend(claimed.gone);
-                        known.next = claimed.next;
-                    }
-                    None => all.push((lane.clone(), claimed)),
-                }
-            }
-            if !full || entries >= most || bytes >= BATCH_BYTES {
-                return Ok(all);
-            }
+        let asked = self.count.min(most.saturating_sub(fresh.entries)).max(1);
+        let mut command = self.read(asked);
+        if let Some(wait) = wait {
+            command.arg("BLOCK").arg(wait.as_millis().max(1) as u64);
         }
+        command.arg("STREAMS").arg(&names).arg(vec![">"; names.len()]);
+        let answer = self.ask(&command).await?;
+        let mut full = false;
+        for (name, claimed) in by_stream(answer)? {
+            let Some(lane) = names.iter().position(|known| *known == name).map(|at| &lanes[at]) else { continue };
+            full |= claimed.entries.len() >= asked;
+            self.adapt(&claimed, asked);
+            fresh.add(lane, claimed);
+        }
+        Ok(full)
     }
 
     /// How many entries the next answer may have, once this one is known.
@@ -232,24 +246,29 @@ impl GroupReader for RedisGroup {
         most: usize,
         block: Duration,
     ) -> Result<Vec<(LaneId, Claimed)>, LogError> {
-        if !self.server.is_cluster() || lanes.len() < 2 {
-            return self.fresh_of(lanes, most, block).await;
-        }
-        // Streams of several applications lie in different slots, which one command can't name together: each gets a
-        // short wait in turn.
-        let (until, turn) = (Instant::now() + block.min(MAX_BLOCK), turn_of(lanes.len()));
+        // Streams of several applications lie in different slots of a cluster, which one command can't name together.
+        let together = if self.server.is_cluster() { 1 } else { lanes.len().max(1) };
+        let commands: Vec<&[LaneId]> = lanes.chunks(together).collect();
+        let block = block.min(MAX_BLOCK);
+        let until = Instant::now() + block;
+        // Several commands: a look at each of them first, then a short wait at each in turn.
+        let mut wait = (commands.len() == 1).then_some(block);
+        let mut fresh = Fresh::default();
         loop {
-            for step in 0..lanes.len() {
-                let place = (self.turn + step) % lanes.len();
-                let found = self.fresh_of(&lanes[place..=place], most, turn).await?;
-                if !found.is_empty() {
-                    self.turn = place + 1;
-                    return Ok(found);
+            let mut full = false;
+            for _ in 0..commands.len() {
+                let lanes = commands[self.turn % commands.len()];
+                self.turn = (self.turn + 1) % commands.len();
+                let wait = wait.filter(|_| fresh.lanes.is_empty());
+                full |= self.ask_fresh(lanes, most, wait, &mut fresh).await?;
+                if fresh.is_enough(most) {
+                    return Ok(fresh.lanes);
                 }
             }
-            if Instant::now() >= until {
-                return Ok(Vec::new());
+            if !full && (commands.len() <= 1 || !fresh.lanes.is_empty() || Instant::now() >= until) {
+                return Ok(fresh.lanes);
             }
+            wait = Some(turn_of(commands.len()));
         }
     }
 
@@ -276,6 +295,7 @@ impl GroupReader for RedisGroup {
         match answer.as_str() {
             "OK" => Ok(()),
             "NEW_VERSION" => Err(LogError::NewVersion),
+            "NEW_GENERATION" => Err(LogError::NewGeneration),
             _ => Err(odd("acknowledge")),
         }
     }

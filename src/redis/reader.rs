@@ -54,6 +54,11 @@ pub struct RedisReader {
     counts: HashMap<Arc<str>, usize>,
 }
 
+/// How long to wait at one of several streams in a cluster before the next one has its turn.
+pub(super) fn turn_of(streams: usize) -> Duration {
+    (IN_TURN / u32::try_from(streams).unwrap_or(u32::MAX).max(1)).max(SHORTEST_TURN)
+}
+
 /// What one look at one lane came to.
 enum Look {
     Entries(Vec<Entry>),
@@ -235,11 +240,6 @@ impl RedisReader {
 fn lacks_script(error: &RedisError) -> bool {
     let all = error.clone().into_server_errors();
     error.code() == Some("NOSCRIPT") || all.is_some_and(|all| all.iter().any(|(_, error)| error.code() == "NOSCRIPT"))
-}
-
-/// How long to wait at each of so many streams in turn.
-pub(super) fn turn_of(streams: usize) -> Duration {
-    (IN_TURN / u32::try_from(streams.max(1)).unwrap_or(u32::MAX)).max(SHORTEST_TURN)
 }
 
 fn slow() -> LogError {

@@ -16,7 +16,7 @@ use crate::redis::Connection;
 use super::store::{MAX_CHANGES, Store, StoreError};
 use crate::{
     redis::{Redis, registration},
-    resources::Document,
+    resources::{Delivery, Document},
 };
 
 /// How long offers are collected before the highest is published: reconnecting takes a node less.
@@ -115,7 +115,7 @@ impl Store {
 }
 
 impl Restorer {
-    /// Registers every route of a restored document with its stream, and its version. A route whose start is still known
+    /// Registers every route of a restored document with its stream, the groups of parallel destinations, and its version. A route whose start is still known
     /// keeps it; any other begins at the earliest entry there is: what is in an emptied Redis is all new, and where a
     /// database has it already, its watermark says so.
     ///
@@ -128,6 +128,9 @@ impl Restorer {
             let (application, id) = (&route.application, &destination.id);
             let restored = registration::restore_route(&self.redis, application, &route.id, id, document.version).await;
             restored.map_err(|error| error.to_string())?;
+            if destination.delivery == Delivery::Parallel {
+                registration::register_group(&self.redis, application, id).await.map_err(|e| e.to_string())?;
+            }
         }
         for application in &document.applications {
             let told = registration::set_version(&self.redis, &application.name, document.version).await;

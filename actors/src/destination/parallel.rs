@@ -15,12 +15,10 @@ use std::{
 use actix::{Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use tokio::sync::watch;
 
-use super::{Control, LONGEST_HOLD_WAIT, Rate, Shared, age_s, backlog};
+use super::{Control, Rate, Shared, age_s, backlog, pace::Pace};
 use crate::{
-    breaker::{Breaker, BreakerSettings},
     delivery::{Limits, ParallelDelivery},
     ports::{EventLog, GroupReader, Observe},
-    retry::Backoff,
     status::{DestinationStatus, Vitals},
 };
 use runner::ParallelRunner;
@@ -67,7 +65,6 @@ impl ParallelActor {
     pub fn new(parts: ParallelParts) -> Self {
         let shared = Rc::new(Shared::default());
         let vitals = Rc::new(parts.vitals);
-        let now = Instant::now();
         let control = parts.control.borrow().clone();
         let delivery = ParallelDelivery::new(
             parts.log,
@@ -81,17 +78,8 @@ impl ParallelActor {
         );
         let runner = ParallelRunner {
             delivery,
-            control: parts.control,
-            breaker: Breaker::new(BreakerSettings::default(), now, rand::random()),
-            backoff: Backoff::default(),
-            hold_backoff: Backoff::new(Duration::from_millis(250), LONGEST_HOLD_WAIT),
-            shared: Rc::clone(&shared),
-            vitals: Rc::downgrade(&vitals),
-            observer: Arc::clone(&parts.observer),
-            batch_entries: parts.limits.batch_entries,
-            commands_at: now,
+            pace: Pace::new(parts.control, parts.limits, &shared, &vitals, &parts.observer),
             gaps: 0,
-            limits: parts.limits,
         };
         Self {
             runner: Some(runner),

@@ -32,7 +32,7 @@ impl Claimed {
 /// What a consumer has done with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acknowledge {
-    /// The generation of the ids.
+    /// The generation of the ids, the first one's if they are of several.
     pub generation: Generation,
     /// The registry version that the caller works by: a newer one may have a route more for these entries.
     pub version: u64,
@@ -73,7 +73,8 @@ pub trait GroupReader {
         block: Duration,
     ) -> Result<Vec<(LaneId, Claimed)>, LogError>;
 
-    /// Done with these. [`LogError::NewVersion`]: nothing was acknowledged.
+    /// Done with these. [`LogError::NewVersion`], or [`LogError::NewGeneration`] where the ids are of another than they were
+    /// taken for: nothing was acknowledged.
     async fn acknowledge(&mut self, lane: &LaneId, done: &Acknowledge) -> Result<(), LogError>;
 
     /// Forgets other consumers that have nothing in hand and have not been heard of for longer than `idle`; how many.

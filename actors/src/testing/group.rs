@@ -171,6 +171,13 @@ impl GroupReader for MemoryGroup {
             if state.stream(&lane.stream).version > done.version {
                 return Err(LogError::NewVersion);
             }
+            if let Some(first) = done.ids.first() {
+                let known = &state.stream(&lane.stream).generations;
+                let of = known.iter().rposition(|start| start.after < *first).unwrap_or(0);
+                if known[of].generation != done.generation {
+                    return Err(LogError::NewGeneration);
+                }
+            }
             let lane = state.lane(lane);
             if let Some(group) = &mut lane.group {
                 done.ids.iter().for_each(|id| drop(group.pending.remove(id)));

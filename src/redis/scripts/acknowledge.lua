@@ -3,6 +3,15 @@
 -- A node that does not know the newest registry may lack a route for these entries: refused.
 if tonumber(redis.call('HGET', KEYS[2], 'version') or '0') > tonumber(ARGV[2]) then return 'NEW_VERSION' end
 local ids, routes, standing = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+-- A node that has not noticed that Redis was emptied takes new entries for old ones: refused, they are its own still.
+if ids > 0 then
+  local tokens, afters = parse_generations(redis.call('HGET', KEYS[2], 'generations'))
+  local generation = tokens[1]
+  for at = 2, #tokens do
+    if below(afters[at], ARGV[7]) then generation = tokens[at] end
+  end
+  if generation ~= ARGV[3] then return 'NEW_GENERATION' end
+end
 local first_route = 7 + ids
 local first_standing = first_route + routes
 for at = 7, first_route - 1, 1000 do

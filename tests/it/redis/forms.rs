@@ -91,6 +91,7 @@ pub(super) async fn everything_works(url: &str) {
     });
     let ReadOutcome::Batch(batch) = outcome.unwrap() else { panic!("not woken") };
     assert_eq!((&*batch.lane.stream, batch.last()), ("app-11", appended.ids[0].0.id));
+    groups::several_streams_are_one_destination(&redis).await;
     assert!(memory::sample(&redis).await.unwrap().used_bytes > 0);
     the_registry_is_followed(url).await;
 }

@@ -2,18 +2,15 @@
 
 use std::time::Duration;
 
-use tidegate::redis::{RedisGroup, registration, status, trim};
+use tidegate::redis::{Redis, RedisAppender, RedisGroup, RedisLog, registration, status, trim};
 use tidegate_actors::{
     message::StreamId,
     ports::{Acknowledge, Claimed, DeadLetter, EventLog as _, GroupReader, LogError, Rejection},
     route::Start,
-    transaction::DeadId,
+    transaction::{DeadId, LaneId},
 };
 
-use super::{
-    APP, AppendRequest, Appender as _, DESTINATION, Redis, RedisAppender, STREAM, Scene, lane, record, request,
-};
-use crate::servers::redis_cluster::Cluster;
+use super::{APP, AppendRequest, Appender as _, DESTINATION, STREAM, Scene, lane, record, request};
 
 const NO_WAIT: Duration = Duration::from_millis(10);
 
@@ -44,7 +41,8 @@ impl Group {
     }
 
     async fn acknowledge(&self, consumer: &mut RedisGroup, ids: Vec<StreamId>) -> Result<(), LogError> {
-        consumer.acknowledge(&self.scene.lane, &done(ids)).await
+        let done = done(&self.scene.redis, &self.scene.lane, ids).await;
+        consumer.acknowledge(&self.scene.lane, &done).await
     }
 
     async fn trim(&self) -> trim::Trimmed {
@@ -62,9 +60,10 @@ impl Group {
     }
 }
 
-fn done(ids: Vec<StreamId>) -> Acknowledge {
+async fn done(redis: &Redis, lane: &LaneId, ids: Vec<StreamId>) -> Acknowledge {
+    let view = RedisLog::new(redis, "rooms").view(lane).await.unwrap();
     Acknowledge {
-        generation: tidegate_actors::message::Generation::new("g"),
+        generation: view.generations.last().unwrap().generation.clone(),
         version: 0,
         ids,
         routes: vec![],
@@ -229,8 +228,27 @@ async fn a_consumer_that_knows_an_old_registry_acknowledges_nothing() {
     assert_eq!(a.open(&group.scene.lane, 6).await, Err(LogError::NewVersion), "its destination may have gone");
     assert!(a.open(&group.scene.lane, 7).await.unwrap());
     assert_eq!(ids(&group.fresh(&mut a, 10).await), ids(&claimed));
-    let known = Acknowledge { version: 7, ..done(ids(&claimed)) };
+    let known = Acknowledge { version: 7, ..done(&group.scene.redis, &group.scene.lane, ids(&claimed)).await };
     a.acknowledge(&group.scene.lane, &known).await.unwrap();
+    assert_eq!(group.backlog().await.0, 0);
+}
+
+#[tokio::test]
+async fn a_consumer_that_takes_new_entries_for_old_ones_acknowledges_nothing() {
+    let group = Group::new().await;
+    let mut a = group.consumer("a");
+    group.scene.append(1).await;
+    let claimed = group.fresh(&mut a, 10).await;
+    let before = done(&group.scene.redis, &group.scene.lane, ids(&claimed)).await;
+    // Everything is gone, and back in place before the consumer asks again.
+    let _: String = group.scene.server.ask("FLUSHALL").await;
+    assert!(group.consumer("b").open(&group.scene.lane, 0).await.unwrap());
+    group.scene.append(1).await;
+    let claimed = group.fresh(&mut a, 10).await;
+    let stale = Acknowledge { ids: ids(&claimed), ..before };
+    assert_eq!(a.acknowledge(&group.scene.lane, &stale).await, Err(LogError::NewGeneration));
+    assert_eq!(a.own(&group.scene.lane, StreamId::ZERO, 10).await.unwrap(), claimed);
+    group.acknowledge(&mut a, ids(&claimed)).await.unwrap();
     assert_eq!(group.backlog().await.0, 0);
 }
 
@@ -252,14 +270,15 @@ async fn an_acknowledgement_voids_the_payloads_of_earlier_deliveries_only() {
         generation: sent[0].0.generation.clone(),
         routes: vec!["r1".into()],
         standing: vec![dead(1, "r1")],
-        ..done(ids(&claimed))
+        ..done(&group.scene.redis, &lane, ids(&claimed)).await
     };
     a.acknowledge(&lane, &known).await.unwrap();
     let mut left = group.scene.log.dead_ids(&lane).await.unwrap();
     left.sort();
     assert_eq!(left, [dead(1, "other"), dead(1, "r1")]);
     assert_eq!(tidegate::redis::dead::ids(&group.scene.redis, APP, DESTINATION).await.unwrap().len(), 2);
-    a.acknowledge(&lane, &Acknowledge { void: vec![dead(1, "other")], ..done(vec![]) }).await.unwrap();
+    let nothing = done(&group.scene.redis, &lane, vec![]).await;
+    a.acknowledge(&lane, &Acknowledge { void: vec![dead(1, "other")], ..nothing }).await.unwrap();
     assert_eq!(group.scene.log.dead_ids(&lane).await.unwrap(), [dead(1, "r1")]);
 }
 
@@ -293,31 +312,58 @@ async fn a_route_can_not_begin_below_what_the_group_has_handed_out() {
     assert!(group.fresh(&mut a, 100).await.is_empty(), "a group that is there stays as it is");
 }
 
-#[tokio::test]
-async fn new_entries_of_applications_in_different_slots_of_a_cluster_are_handed_out() {
-    let cluster = Cluster::start().await;
-    let redis = Redis::open(&cluster.url(), "tidegate").unwrap();
-    let appender = RedisAppender::new(&redis, std::sync::Arc::default());
-    let names: Vec<String> = (0..6).map(|number| format!("app-{number}")).collect();
-    let mut lanes = Vec::new();
-    for name in &names {
-        registration::register_route(&redis, name, "route1", DESTINATION, &Start::Now).await.unwrap();
-        registration::register_group(&redis, name, DESTINATION).await.unwrap();
-        appender
-            .append(AppendRequest { application: name.as_str().into(), ..request(vec![record("{}"); 3]) })
-            .await
-            .unwrap();
-        lanes.push(tidegate_actors::transaction::LaneId { stream: name.as_str().into(), ..lane(DESTINATION) });
+/// One group over several applications, wherever their streams lie: claimed, waited for, acknowledged, trimmed.
+pub(super) async fn several_streams_are_one_destination(redis: &Redis) {
+    let destination = "dest00000002";
+    let appender = RedisAppender::new(redis, std::sync::Arc::default());
+    let append = async |lane: &LaneId, count: usize| -> Vec<StreamId> {
+        let request = AppendRequest { application: lane.stream.clone(), ..request(vec![record("{}"); count]) };
+        appender.append(request).await.unwrap().ids.iter().map(|id| id.0.id).collect()
+    };
+    let (mut a, mut b) = (RedisGroup::new(redis, destination, "a"), RedisGroup::new(redis, destination, "b"));
+    let mut lanes: Vec<LaneId> = Vec::new();
+    for stream in ["first-app", "second-app", "third-app", "fourth-app"] {
+        registration::register_route(redis, stream, "route2", destination, &Start::Now).await.unwrap();
+        registration::register_group(redis, stream, destination).await.unwrap();
+        let lane = LaneId { stream: stream.into(), ..lane(destination) };
+        assert!(!a.open(&lane, 0).await.unwrap(), "registration made it");
+        lanes.push(lane);
     }
-    let mut consumer = RedisGroup::new(&redis, DESTINATION, "a");
-    let mut found = Vec::new();
-    for _ in 0..lanes.len() {
-        for (lane, claimed) in consumer.fresh(&lanes, 100, Duration::from_secs(2)).await.unwrap() {
-            assert_eq!(claimed.entries.len(), 3);
-            found.push(lane.stream.to_string());
+    let mut sent = Vec::new();
+    for lane in &lanes {
+        sent.push(append(lane, 40).await);
+    }
+    // More than one read of one stream, and every stream has its share.
+    let mut claimed: Vec<Vec<StreamId>> = vec![vec![]; lanes.len()];
+    while claimed.iter().map(Vec::len).sum::<usize>() < 160 {
+        let found = a.fresh(&lanes, 100, NO_WAIT).await.unwrap();
+        assert!(!found.is_empty(), "{claimed:?}");
+        for (lane, entries) in found {
+            claimed[lanes.iter().position(|known| *known == lane).unwrap()].extend(ids(&entries));
         }
     }
-    found.sort();
-    assert_eq!(found, names);
-    assert_eq!(consumer.fresh(&lanes, 100, NO_WAIT).await.unwrap(), []);
+    assert_eq!(claimed, sent);
+    assert!(a.fresh(&lanes, 100, NO_WAIT).await.unwrap().is_empty());
+    assert_eq!(ids(&a.own(&lanes[3], StreamId::ZERO, 10).await.unwrap()), sent[3][..10]);
+    assert_eq!(ids(&b.left(&lanes[3], StreamId::ZERO, Duration::ZERO, 10).await.unwrap()), sent[3][..10]);
+
+    // A wait is for all of them, and for none longer than it has to be.
+    for late in &lanes {
+        let began = std::time::Instant::now();
+        let (found, appended) = tokio::join!(b.fresh(&lanes, 10, Duration::from_secs(5)), async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            append(late, 1).await
+        });
+        let found: Vec<_> = found.unwrap().into_iter().map(|(lane, entries)| (lane, ids(&entries))).collect();
+        assert_eq!(found, [(late.clone(), appended.clone())]);
+        assert!(began.elapsed() < Duration::from_secs(4), "woken after {:?}", began.elapsed());
+        sent[lanes.iter().position(|known| known == late).unwrap()].extend(appended);
+    }
+    for (lane, sent) in lanes.iter().zip(&sent) {
+        a.acknowledge(lane, &done(redis, lane, sent.clone()).await).await.unwrap();
+        let trimmed = trim::stream(redis, &lane.stream, &[destination], 0, trim::Retention::NONE).await.unwrap();
+        assert_eq!(trimmed.removed, 40, "all but the last one: {trimmed:?}");
+        let known = status::lanes(redis, &lane.stream).await.unwrap();
+        assert_eq!((known.len(), known[0].backlog.messages), (1, 0));
+    }
 }

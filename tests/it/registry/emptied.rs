@@ -12,7 +12,7 @@ use tidegate::{
         streams::NoStreams,
         watch::{Watch, WatchState, watch},
     },
-    resources::Document,
+    resources::{Delivery, Destination, Document},
 };
 
 use super::{application, destination, edit, route, store, until_state};
@@ -91,6 +91,40 @@ async fn an_emptied_redis_gets_its_registry_and_its_routes_back() {
     assert_eq!(alarms.iter().map(|alarm| alarm.what.clone()).collect::<Vec<_>>(), [what]);
     Registry::new(store(&server), NoStreams, "test").acknowledge().await.unwrap();
     tokio::time::timeout(LIMIT, watch.alarms.wait_for(Vec::is_empty)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_parallel_destination_gets_its_group_back() {
+    let mut server = RedisServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut registry = Registry::new(store(&server), Redis::open(&server.url(), PREFIX).unwrap(), "test");
+    let first = |d: &mut Document| {
+        d.applications = vec![application("a")];
+        d.destinations = vec![Destination { delivery: Delivery::Parallel, ..destination("x") }, destination("y")];
+        d.routes = vec![route("r1", "a", "x"), route("r2", "a", "y")];
+    };
+    registry.change(|now| edit(now, first)).await.unwrap();
+    let document = registry.document().await.unwrap();
+    let mut watch = node(&server, "a", folder.path());
+    knows(&mut watch, &document).await;
+    let add = "XADD test:{a}:stream * n 1";
+    server.ask::<String>(add).await;
+
+    server.kill_and_empty();
+    server.restart().await;
+    until_state(&mut watch, |state| *state == WatchState::Emptied).await;
+    // It stands at the beginning: what came in while the registry was on its way back is for it, too.
+    server.ask::<String>(add).await;
+    until_state(&mut watch, |state| *state == WatchState::Current).await;
+    let lane: String = server.ask("HGET test:{a}:lanes id-x").await;
+    assert!(lane.contains(" 0-0 ") && lane.ends_with(" id-x parallel"), "{lane}");
+    let lane: String = server.ask("HGET test:{a}:lanes id-y").await;
+    assert!(!lane.ends_with("parallel"), "{lane}");
+    let groups: Vec<redis::Value> = server.ask("XINFO GROUPS test:{a}:stream").await;
+    assert_eq!(groups.len(), 1, "{groups:?}");
+    let read = "XREADGROUP GROUP id-x me STREAMS test:{a}:stream >";
+    let read: Vec<(String, Vec<redis::Value>)> = server.ask(read).await;
+    assert_eq!(read[0].1.len(), 1);
 }
 
 #[tokio::test]

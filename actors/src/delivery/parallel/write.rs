@@ -11,6 +11,7 @@ use crate::{
         pieces::{letters, may_be_stale},
         take_over::compile,
     },
+    failpoint,
     message::Message,
     ports::{Acknowledge, WriteError},
     transaction::{Cell, DeadId, Op},
@@ -68,12 +69,16 @@ impl ParallelDelivery {
         if !composed.statements.is_empty() {
             sort_by_key(&mut composed);
             self.attempts += 1;
+            failpoint::reach(failpoint::BEFORE_TRANSACTION);
             let started = Instant::now();
             let call = self.database.write(&composed.statements);
             let outcome = database(self.limits.write, &self.progress, "a transaction", call).await;
             self.counts.last_write = started.elapsed();
             match outcome {
-                Ok(committed) => untouched = committed.untouched.len(),
+                Ok(committed) => {
+                    failpoint::reach(failpoint::AFTER_COMMIT);
+                    untouched = committed.untouched.len();
+                }
                 Err(WriteError::Reject(reason)) => {
                     self.attempts = 0;
                     return Ok(Written::refused(&composed, reason));
@@ -99,6 +104,7 @@ impl ParallelDelivery {
             void: Vec::new(),
         };
         log(self.limits.log, &self.progress, self.group.acknowledge(&lane, &done)).await?;
+        failpoint::reach(failpoint::AFTER_ADVANCE);
         self.attempts = 0;
         self.counts.rows += composed.rows().saturating_sub(untouched) as u64;
         self.counts.entries += messages.len() as u64;

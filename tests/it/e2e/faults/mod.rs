@@ -5,6 +5,7 @@ mod balancing;
 mod databases;
 mod kills;
 mod ownership;
+mod parallel;
 mod partitions;
 mod pauses;
 mod redis;
