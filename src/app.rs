@@ -133,13 +133,23 @@ pub async fn serve(
     )?;
     let report = Report { board, redis: redis.clone(), instance };
     let operations = operations(&settings, admin, metrics, report, Arc::clone(&readiness), stopped)?;
-    let servers = actix_rt::spawn(async move { tokio::try_join!(producers, operations) });
+    let mut servers = actix_rt::spawn(async move { tokio::try_join!(producers, operations) });
     tracing::info!(listen = %addresses.listen, admin = %addresses.admin, node = %settings.node, "serving");
     started(addresses);
     let systemd = Notifier::ready(observed);
 
-    shutdown.await;
+    let ended = tokio::select! {
+        () = shutdown => None,
+        ended = &mut servers => Some(ended),
+    };
     systemd.stopping();
+    if let Some(ended) = ended {
+        // A node that nobody can reach is better replaced: its destinations go to the others, and systemd starts it anew.
+        supervisor.send(Drain { within: FINISH_WITHIN }).await.unwrap_or(0);
+        cluster.leave().await;
+        ended.context("a listener's thread ended")?.context("a listener ended")?;
+        anyhow::bail!("the listeners ended by themselves");
+    }
     tracing::info!(drain_delay_s = settings.drain_delay.as_secs(), "draining");
     readiness.drain();
     cluster.drain();

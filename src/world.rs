@@ -28,6 +28,7 @@ use crate::{
     redis::{
         Redis, RedisGroup, RedisLog, RedisReader, dead,
         memory::{self, MemoryGuard, Pressure},
+        registration,
         trim::{self, Retention},
     },
     registry::{alarm::Alarm, connection::connection, secrets::MasterKey, watch::WatchState},
@@ -110,6 +111,7 @@ impl World for NodeWorld {
             guard: MemoryGuard::new(soft, hard, Arc::clone(&self.full)),
             plans_swept: None,
             plans_unused: BTreeMap::new(),
+            strangers: Strangers::default(),
         })
     }
 
@@ -167,6 +169,30 @@ struct Keeper {
     guard: MemoryGuard,
     plans_swept: Option<Instant>,
     plans_unused: BTreeMap<String, HashSet<String>>,
+    strangers: Strangers,
+}
+
+/// Lanes that the registry does not know: one that is just being registered is known in a moment; one whose removal was
+/// cut off is forgotten after [`STRANGER_FOR`], since it would keep its stream from being trimmed for good.
+#[derive(Debug, Default)]
+struct Strangers(BTreeMap<(String, String), Instant>);
+
+/// Much longer than an `apply` takes from registering a lane to publishing it.
+const STRANGER_FOR: Duration = Duration::from_secs(10 * 60);
+
+impl Strangers {
+    /// The lanes of a stream that nobody knew at this look; which of them are to be forgotten.
+    fn seen(&mut self, application: &str, unlisted: &[String], now: Instant) -> Vec<String> {
+        self.0.retain(|(of, destination), _| of != application || unlisted.contains(destination));
+        let mut long = Vec::new();
+        for destination in unlisted {
+            let first = *self.0.entry((application.to_owned(), destination.clone())).or_insert(now);
+            if now.saturating_duration_since(first) >= STRANGER_FOR {
+                long.push(destination.clone());
+            }
+        }
+        long
+    }
 }
 
 /// How often plans that no history needs any more are looked for.
@@ -193,13 +219,22 @@ impl Housekeeping for Keeper {
         };
         let mut streams = BTreeMap::new();
         for (application, outcome) in trim::round(&self.redis, &document, retention).await {
-            let trimmed = outcome?;
+            let trimmed = match outcome {
+                Ok(trimmed) => trimmed,
+                // In a cluster the other streams may be well.
+                Err(error) => {
+                    streams.insert(application, json!({"last_error": error.to_string()}));
+                    continue;
+                }
+            };
+            // Those that no route leads to any more hold the stream as well: forgetting them was cut off.
+            for destination in self.strangers.seen(&application, &trimmed.unlisted, Instant::now()) {
+                registration::unregister_destination(&self.redis, &application, &destination).await?;
+                tracing::warn!(%application, %destination, "forgot a lane that no route leads to any more");
+            }
             streams.insert(
                 application,
-                json!({
-                    // Those that no route leads to any more hold the stream as well: forgetting them was cut off.
-                    "removed": trimmed.removed, "held_by": trimmed.held_by, "unlisted": trimmed.unlisted,
-                }),
+                json!({"removed": trimmed.removed, "held_by": trimmed.held_by, "unlisted": trimmed.unlisted}),
             );
         }
         if self.plans_swept.is_none_or(|swept| swept.elapsed() >= SWEEP_PLANS_EVERY) {
@@ -266,5 +301,21 @@ impl Observe for Counters {
             BreakerState::Open => 2,
         };
         metrics::breaker_state(name, state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_that_nobody_knows_for_ten_minutes_is_forgotten_and_one_that_becomes_known_is_not() {
+        let (mut strangers, start) = (Strangers::default(), Instant::now());
+        let both = ["left".to_owned(), "new".to_owned()];
+        assert!(strangers.seen("app", &both, start).is_empty());
+        // The new one is published; the same name on another stream is another lane.
+        assert!(strangers.seen("app", &both[..1], start + Duration::from_secs(1)).is_empty());
+        assert!(strangers.seen("other", &both, start + STRANGER_FOR).is_empty());
+        assert_eq!(strangers.seen("app", &both, start + STRANGER_FOR), ["left"]);
     }
 }

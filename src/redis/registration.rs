@@ -38,6 +38,10 @@ impl StreamRegistration for Redis {
         unregister_destination(self, application, destination_id).await.map_err(|error| StreamError(error.to_string()))
     }
 
+    async fn clear(&mut self, application: &str) -> Result<(), StreamError> {
+        clear(self, application).await.map_err(|error| StreamError(error.to_string()))
+    }
+
     async fn set_version(&mut self, application: &str, version: u64) -> Result<(), StreamError> {
         set_version(self, application, version).await.map_err(|error| StreamError(error.to_string()))
     }
@@ -178,6 +182,22 @@ pub async fn unregister_destination(redis: &Redis, application: &str, destinatio
             call.key(keys.meta()).key(keys.lanes()).key(keys.bind()).key(keys.lease(destination_id));
             call.key(keys.dead(destination_id)).key(keys.commands(destination_id)).key(keys.starts());
             call.arg(destination_id).arg(keys.history_prefix(destination_id)).invoke_async(&mut connection).await
+        })
+        .await
+        .map_err(|error| unavailable(&error))
+}
+
+/// Empties the stream of an application that is gone. Where a lane is left on it, nothing is done.
+///
+/// # Errors
+/// Redis is away.
+pub async fn clear(redis: &Redis, application: &str) -> Result<(), LogError> {
+    let keys = redis.keys().of(application);
+    redis
+        .link()
+        .run(async |mut connection| {
+            let mut call = scripts::CLEAR.key(keys.stream());
+            call.key(keys.meta()).key(keys.lanes()).key(keys.plans()).invoke_async(&mut connection).await
         })
         .await
         .map_err(|error| unavailable(&error))

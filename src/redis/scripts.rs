@@ -33,6 +33,7 @@ draining!(MEMBERS, "members.lua");
 draining!(LEAVE, "leave.lua");
 draining!(REPORTS, "reports.lua");
 draining!(VERSION, "version.lua");
+draining!(CLEAR, "clear.lua");
 draining!(REBIND, "rebind.lua");
 draining!(RESOLVE, "resolve.lua");
 draining!(CALL, "call.lua");

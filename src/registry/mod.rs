@@ -157,6 +157,7 @@ impl<S: StreamRegistration> Registry<S> {
                     streams::set_versions(&mut self.streams, &document).await.map_err(half_done)?;
                     streams::set_versions_of_gone(&mut self.streams, &current, &document).await.map_err(half_done)?;
                     streams::forget_gone(&mut self.streams, &current, &document).await.map_err(half_done)?;
+                    streams::clear_gone(&mut self.streams, &current, &document).await.map_err(half_done)?;
                     return Ok(value);
                 }
                 Ok(false) => {

@@ -36,6 +36,11 @@ pub trait StreamRegistration {
     /// Forgets a destination on this stream; no route leads from it there any more.
     async fn unregister_destination(&mut self, application: &str, destination_id: &str) -> Result<(), StreamError>;
 
+    /// Empties the stream of an application that is gone, and forgets what was sent from it.
+    async fn clear(&mut self, _application: &str) -> Result<(), StreamError> {
+        Ok(())
+    }
+
     /// Raises the version by which owners on this stream must work; it never goes back.
     async fn set_version(&mut self, application: &str, version: u64) -> Result<(), StreamError>;
 }
@@ -62,6 +67,10 @@ impl<S: StreamRegistration + ?Sized> StreamRegistration for Box<S> {
 
     async fn unregister_destination(&mut self, application: &str, destination_id: &str) -> Result<(), StreamError> {
         (**self).unregister_destination(application, destination_id).await
+    }
+
+    async fn clear(&mut self, application: &str) -> Result<(), StreamError> {
+        (**self).clear(application).await
     }
 
     async fn set_version(&mut self, application: &str, version: u64) -> Result<(), StreamError> {
@@ -131,6 +140,19 @@ pub(super) async fn set_versions_of_gone(
     names.dedup();
     for name in names {
         streams.set_version(name, new.version).await?;
+    }
+    Ok(())
+}
+
+/// Empties the streams of applications that `new` lacks; after their lanes were forgotten.
+pub(super) async fn clear_gone(
+    streams: &mut impl StreamRegistration,
+    old: &Document,
+    new: &Document,
+) -> Result<(), StreamError> {
+    let there = |name: &str| new.applications.iter().any(|application| application.name == name);
+    for application in old.applications.iter().filter(|application| !there(&application.name)) {
+        streams.clear(&application.name).await?;
     }
     Ok(())
 }

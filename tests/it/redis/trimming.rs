@@ -197,3 +197,22 @@ async fn schemas_that_no_batch_was_mapped_for_are_swept_at_the_second_look() {
     let left: Vec<String> = scene.server.ask("HKEYS tidegate:{car-app}:plans").await;
     assert_eq!(left, ["digest"]);
 }
+
+#[tokio::test]
+async fn the_stream_of_an_application_that_is_gone_is_emptied_once_no_lane_is_left() {
+    let mut scene = Scene::new().await;
+    scene.register(Start::Now).await;
+    scene.append(5).await;
+    registration::clear(&scene.redis, APP).await.unwrap();
+    assert_eq!(scene.server.ask::<u64>("XLEN tidegate:{car-app}:stream").await, 5, "a lane still wants them");
+    registration::unregister_destination(&scene.redis, APP, DESTINATION).await.unwrap();
+    registration::clear(&scene.redis, APP).await.unwrap();
+    assert_eq!(scene.server.ask::<u64>("XLEN tidegate:{car-app}:stream").await, 0);
+    // It comes back under the same name, and begins at what is new.
+    scene.register(Start::Earliest).await;
+    scene.lease().await;
+    let ids = scene.append(2).await;
+    let view = scene.log.view(&scene.lane).await.unwrap();
+    assert_eq!((view.generations.len(), view.trimmed), (1, view.starts[0].1.id));
+    assert!(view.trimmed < ids[0].0.id);
+}
