@@ -75,8 +75,8 @@ async fn an_emptied_redis_turns_nobody_away_and_doubles_nothing() {
     let producers = Unrepeated::start(&scene.balancer.url(), &scene.key);
     producers.wait_until_each_got_on(20).await;
     scene.installation.redis.kill_and_empty();
+    let cut = producers.cut();
     producers.wait_until_each_is_refused(5).await;
-    let at_risk = producers.acknowledged();
     scene.installation.redis.restart().await;
     producers.wait_until_each_got_on(50).await;
     for node in &scene.nodes {
@@ -88,8 +88,9 @@ async fn an_emptied_redis_turns_nobody_away_and_doubles_nothing() {
     producers.wait_until_each_got_on(10).await;
     let mut acknowledged = producers.stop().await;
     acknowledged.extend(delivered.iter().flat_map(|(id, versions)| (1..=*versions).map(|version| (*id, version))));
+    scene.wait_until_drained().await;
     for target in &scene.targets {
-        let missing = all_but(target, &acknowledged, &at_risk).await;
+        let missing = all_but(target, &acknowledged, &cut).await;
         println!("{}: {} of {} were in Redis alone", target.name, missing.len(), acknowledged.len());
     }
     assert_eq!(edition(&scene.installation).await, before);

@@ -28,11 +28,20 @@ pub(super) struct Unrepeated {
     senders: Vec<(Rc<Sent>, actix_rt::task::JoinHandle<()>)>,
 }
 
-/// What one of them has got for its requests.
+/// What one of them has sent, and got for it.
 #[derive(Default)]
 struct Sent {
+    all: RefCell<Versions>,
     acknowledged: RefCell<Versions>,
     refused: Cell<u64>,
+}
+
+/// Where Redis was killed, as the producers knew it.
+pub(super) struct Cut {
+    /// What had been sent, with an answer or not yet: what may be lost.
+    pub(super) at_risk: Versions,
+    /// What had been acknowledged, all of it by that Redis.
+    acknowledged: Versions,
 }
 
 impl Unrepeated {
@@ -55,12 +64,18 @@ impl Unrepeated {
         self.senders.iter().flat_map(|(sent, _)| sent.acknowledged.borrow().clone()).collect()
     }
 
+    /// What was sent and acknowledged up to now: Redis has just been killed.
+    pub(super) fn cut(&self) -> Cut {
+        let at_risk = self.senders.iter().flat_map(|(sent, _)| sent.all.borrow().clone()).collect();
+        Cut { at_risk, acknowledged: self.acknowledged() }
+    }
+
     /// Waits until each producer has so many more records acknowledged.
     pub(super) async fn wait_until_each_got_on(&self, records: usize) {
         self.wait_until_each("each producer gets on", |sent| sent.acknowledged.borrow().len(), records).await;
     }
 
-    /// Waits until each producer has had so many more 503: then it has no older answer to wait for.
+    /// Waits until each producer has had so many more 503.
     pub(super) async fn wait_until_each_is_refused(&self, times: u64) {
         self.wait_until_each("each producer is refused", |sent| sent.refused.get(), times).await;
     }
@@ -98,6 +113,7 @@ async fn produce(url: String, key: String, first: i64, stop: Rc<Cell<bool>>, sen
         }
         let id = first + version % KEYS;
         let body = json!({"topic": "cars", "key": id, "data": {"id": id, "version": version}});
+        sent.all.borrow_mut().insert((id, version));
         let request = client
             .post(&url)
             .insert_header(("Authorization", format!("Bearer {key}")))
@@ -119,18 +135,18 @@ async fn produce(url: String, key: String, first: i64, stop: Rc<Cell<bool>>, sen
 }
 
 /// The ledger check where some records may be lost: waits until all are there that were acknowledged, but for those at risk,
-/// and says which are missing. Whatever is there came once and in the order of its key; of each key, the last ones at risk
-/// are lost and no earlier ones.
-pub(super) async fn all_but(target: &Target, acknowledged: &Versions, at_risk: &Versions) -> Versions {
+/// and says which are missing. Whatever is there came once and in the order of its key; of each key, the last ones that
+/// Redis had are lost and no earlier ones.
+pub(super) async fn all_but(target: &Target, acknowledged: &Versions, cut: &Cut) -> Versions {
     let what = format!("{} has all that may not be lost", target.name);
     let there = wait_for(&what, PATIENCE, async || {
         let there = arrived(target).await?;
-        acknowledged.iter().all(|one| there.contains(one) || at_risk.contains(one)).then_some(there)
+        acknowledged.iter().all(|one| there.contains(one) || cut.at_risk.contains(one)).then_some(there)
     })
     .await;
     let missing: Versions = acknowledged.difference(&there).copied().collect();
     for (id, version) in &missing {
-        let later = at_risk.range((*id, *version)..=(*id, i64::MAX)).find(|one| there.contains(one));
+        let later = cut.acknowledged.range((*id, *version)..=(*id, i64::MAX)).find(|one| there.contains(one));
         assert_eq!(later, None, "{}: key {id} has no version {version}, but a later one of then", target.name);
     }
     missing

@@ -106,6 +106,17 @@ impl Scene {
         .await;
     }
 
+    /// Waits until whoever writes to a database says that nothing is left to be written there.
+    pub(super) async fn wait_until_drained(&self) {
+        for target in &self.targets {
+            wait_for(&format!("{} is drained", target.name), PATIENCE, async || {
+                let detail = self.nodes[self.writer(target).await?].destination(&target.name).await;
+                (detail["status"] == "up" && detail["backlog"] == 0).then_some(())
+            })
+            .await;
+        }
+    }
+
     /// Lets the producers send a little more and stops them; then holds every database against the ledger.
     async fn settle(&self, producers: Producers) {
         let sent = producers.sent();
