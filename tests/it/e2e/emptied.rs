@@ -5,11 +5,13 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 use serde_json::{Value, json};
 
 use super::{
+    faults::Scene,
     installation::{Installation, Node, get, manifest, settle},
     ledger::{Acknowledged, Target},
+    unrepeated::{Unrepeated, all_but},
     wait_until_sent,
 };
-use crate::servers::{postgres::PostgresServer, wait_for};
+use crate::servers::wait_for;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -59,56 +61,55 @@ fn status(installation: &Installation) -> String {
 
 #[actix_web::test]
 async fn an_emptied_redis_turns_nobody_away_and_doubles_nothing() {
-    let mut installation = Installation::new().await;
-    let postgres = PostgresServer::private();
-    let mut targets =
-        vec![Target { name: "pg".into(), kind: "postgres", url: postgres.url(&postgres.database().await) }];
-    targets[0].create_tables().await;
-    targets.push(installation.sqlite("lite").await);
-    let key = installation.register(&targets);
-    let node = installation.node("a");
-    node.ready().await;
-    let producers = node.load(&key).start();
+    let mut scene = Scene::start().await;
+    scene.wait_until_both_write().await;
+    // All of this is delivered before Redis goes: not one may be missing in the end.
+    let mut first = scene.load();
+    first.keys = 25;
+    let producers = first.start();
     wait_until_sent(&producers, 500).await;
-    let mut acknowledged = producers.stop().await;
-    settle(&targets, &acknowledged).await;
-    let before = edition(&installation).await;
+    let delivered = producers.stop().await;
+    settle(&scene.targets, &delivered).await;
+    let before = edition(&scene.installation).await;
 
-    installation.redis.kill_and_empty();
-    let stop = Rc::new(Cell::new(false));
-    let senders: Vec<_> = (0..3_i64)
-        .map(|sender| {
-            let (done, url) = (Rc::new(Cell::new(0)), format!("http://127.0.0.1:{}", node.listen));
-            let id = 1_000 + sender;
-            let task = actix_rt::spawn(insist(url, key.clone(), id, Rc::clone(&stop), Rc::clone(&done)));
-            (id, done, task)
-        })
-        .collect();
-    installation.redis.restart().await;
-    wait_for("every sender gets on", LIMIT, async || {
-        senders.iter().all(|(_, done, _)| done.get() >= 100).then_some(())
-    })
-    .await;
-    node.ready().await;
-    stop.set(true);
-    for (id, done, task) in senders {
-        task.await.unwrap();
-        acknowledged.insert(id, done.get());
+    let producers = Unrepeated::start(&scene.balancer.url(), &scene.key);
+    producers.wait_until_each_got_on(20).await;
+    scene.installation.redis.kill_and_empty();
+    let cut = producers.cut();
+    producers.wait_until_each_is_refused(5).await;
+    scene.installation.redis.restart().await;
+    producers.wait_until_each_got_on(50).await;
+    for node in &scene.nodes {
+        node.ready().await;
     }
-    settle(&targets, &acknowledged).await;
-    assert_eq!(edition(&installation).await, before);
+    scene.balancer.wait_for_healthy(2).await;
+    scene.wait_until_both_write().await;
+    scene.wait_until_delivered(50).await;
+    producers.wait_until_each_got_on(10).await;
+    let mut acknowledged = producers.stop().await;
+    acknowledged.extend(delivered.iter().flat_map(|(id, versions)| (1..=*versions).map(|version| (*id, version))));
+    scene.wait_until_drained().await;
+    for target in &scene.targets {
+        let missing = all_but(target, &acknowledged, &cut).await;
+        println!("{}: {} of {} were in Redis alone", target.name, missing.len(), acknowledged.len());
+    }
+    assert_eq!(edition(&scene.installation).await, before);
 
     // Somebody hears of it, and takes note with the next apply.
-    let what = "Redis had lost the registry: restored by node a";
-    wait_for("the node shows the alarm", LIMIT, async || {
-        alarms(&node).await.iter().any(|alarm| alarm.contains(what)).then_some(())
-    })
-    .await;
-    assert!(status(&installation).contains(what));
-    installation.apply(&manifest(&targets));
-    assert!(!status(&installation).contains(what));
-    wait_for("the alarm is over", LIMIT, async || alarms(&node).await.is_empty().then_some(())).await;
-    assert_eq!(edition(&installation).await, before);
+    let what = "Redis had lost the registry: restored by node";
+    for node in &scene.nodes {
+        wait_for("the node shows the alarm", LIMIT, async || {
+            alarms(node).await.iter().any(|alarm| alarm.contains(what)).then_some(())
+        })
+        .await;
+    }
+    assert!(status(&scene.installation).contains(what));
+    scene.installation.apply(&manifest(&scene.targets));
+    assert!(!status(&scene.installation).contains(what));
+    for node in &scene.nodes {
+        wait_for("the alarm is over", LIMIT, async || alarms(node).await.is_empty().then_some(())).await;
+    }
+    assert_eq!(edition(&scene.installation).await, before);
 }
 
 #[actix_web::test]

@@ -9,6 +9,7 @@ pub(crate) mod installation;
 pub(crate) mod ledger;
 pub(crate) mod load;
 mod parallel;
+mod unrepeated;
 
 use std::time::Duration;
 

@@ -24,22 +24,22 @@ use crate::servers::{haproxy::HaproxyServer, mariadb::MariadbServer, postgres::P
 /// What nodes are given for a lease in these tests.
 const LEASE: Duration = Duration::from_secs(1);
 /// Long enough for anything that is waited for here on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Two nodes behind a load balancer.
-struct Scene {
+pub(super) struct Scene {
     // First, so that they are dropped first: their logs lie in the installation's folder.
-    nodes: [Node; 2],
-    installation: Installation,
+    pub(super) nodes: [Node; 2],
+    pub(super) installation: Installation,
     /// The databases as the test sees them, whatever stands between them and the nodes.
-    targets: Vec<Target>,
-    key: String,
-    balancer: HaproxyServer,
+    pub(super) targets: Vec<Target>,
+    pub(super) key: String,
+    pub(super) balancer: HaproxyServer,
 }
 
 impl Scene {
     /// Both nodes in service, with one PostgreSQL and one MariaDB.
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let targets = vec![postgres("pg").await, mariadb("my").await];
         let mut scene = Self::new(Installation::new().await, targets.clone(), &targets).await;
         scene.start_nodes().await;
@@ -47,7 +47,7 @@ impl Scene {
     }
 
     /// Nodes that are not started, on databases which they reach under other addresses, perhaps.
-    async fn new(installation: Installation, targets: Vec<Target>, registered: &[Target]) -> Self {
+    pub(super) async fn new(installation: Installation, targets: Vec<Target>, registered: &[Target]) -> Self {
         let key = installation.register(registered);
         let nodes = [installation.new_node("a"), installation.new_node("b")];
         let balancer = HaproxyServer::start(&[nodes[0].listen, nodes[1].listen]).await;
@@ -55,7 +55,7 @@ impl Scene {
     }
 
     /// Starts both, one after the other, and waits until they are in service.
-    async fn start_nodes(&mut self) {
+    pub(super) async fn start_nodes(&mut self) {
         for node in &mut self.nodes {
             node.start(&self.installation);
             node.ready().await;
@@ -64,19 +64,19 @@ impl Scene {
     }
 
     /// Producers that send to the load balancer.
-    fn load(&self) -> Load {
+    pub(super) fn load(&self) -> Load {
         Load::new(&self.balancer.url(), &self.key)
     }
 
     /// Waits until every database has got further by so many messages.
-    async fn wait_until_delivered(&self, messages: i64) {
+    pub(super) async fn wait_until_delivered(&self, messages: i64) {
         for target in &self.targets {
             wait_until_delivered(target, messages).await;
         }
     }
 
     /// Which of the nodes writes to this database: by the epoch in it, and by what they say of themselves.
-    async fn writer(&self, target: &Target) -> Option<usize> {
+    pub(super) async fn writer(&self, target: &Target) -> Option<usize> {
         let epoch = target.epoch().await?;
         for (place, node) in self.nodes.iter().enumerate() {
             if !node.stands_still() {
@@ -97,6 +97,26 @@ impl Scene {
         begun.elapsed()
     }
 
+    /// Waits until each node writes to one of the two databases.
+    pub(super) async fn wait_until_both_write(&self) {
+        wait_for("both nodes write", PATIENCE, async || {
+            let writers = (self.writer(&self.targets[0]).await?, self.writer(&self.targets[1]).await?);
+            (writers.0 != writers.1).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until whoever writes to a database says that nothing is left to be written there.
+    pub(super) async fn wait_until_drained(&self) {
+        for target in &self.targets {
+            wait_for(&format!("{} is drained", target.name), PATIENCE, async || {
+                let detail = self.nodes[self.writer(target).await?].destination(&target.name).await;
+                (detail["status"] == "up" && detail["backlog"] == 0).then_some(())
+            })
+            .await;
+        }
+    }
+
     /// Lets the producers send a little more and stops them; then holds every database against the ledger.
     async fn settle(&self, producers: Producers) {
         let sent = producers.sent();
@@ -107,7 +127,7 @@ impl Scene {
 }
 
 /// An empty database with the ledger's tables on the PostgreSQL that the tests share.
-async fn postgres(name: &str) -> Target {
+pub(super) async fn postgres(name: &str) -> Target {
     let server = PostgresServer::shared().await;
     let target = Target { name: name.into(), kind: "postgres", url: server.url(&server.database().await) };
     target.create_tables().await;
@@ -115,7 +135,7 @@ async fn postgres(name: &str) -> Target {
 }
 
 /// The same on the MariaDB that they share.
-async fn mariadb(name: &str) -> Target {
+pub(super) async fn mariadb(name: &str) -> Target {
     let server = MariadbServer::shared().await;
     let target = Target { name: name.into(), kind: "mysql", url: server.url(&server.database().await) };
     target.create_tables().await;

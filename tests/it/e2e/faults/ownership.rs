@@ -40,11 +40,7 @@ async fn what_a_node_wrote_is_written_by_the_other_when_it_dies_and_when_it_stop
         scene.nodes[writer].start(&scene.installation);
         scene.nodes[writer].ready().await;
         // Each has its share again.
-        wait_for("both nodes write", PATIENCE, async || {
-            let writers = (scene.writer(&scene.targets[0]).await?, scene.writer(&scene.targets[1]).await?);
-            (writers.0 != writers.1).then_some(())
-        })
-        .await;
+        scene.wait_until_both_write().await;
     }
     println!(
         "with a lease of {:?}: taken over {} after a kill, {} after SIGTERM",
