@@ -26,12 +26,20 @@ pub struct ResumePoint {
 
 /// Entries that were never delivered are gone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("entries after {after} up to {trimmed} were removed from the stream before they were delivered")]
+#[error("entries after {after} {} were removed from the stream before they were delivered", up_to(*trimmed))]
 pub struct Gap {
     /// Where the lane stands.
     pub after: StreamId,
     /// Up to where the stream was trimmed.
     pub trimmed: StreamId,
+}
+
+/// A mark in people's words: one just below an entry is named by that entry.
+fn up_to(mark: StreamId) -> String {
+    match mark.seq {
+        u64::MAX => format!("and before {}", StreamId::new(mark.ms.saturating_add(1), 0)),
+        _ => format!("up to {mark}"),
+    }
 }
 
 /// Finds where a lane goes on.

@@ -213,14 +213,13 @@ async fn an_operator_decides_after_a_gap_and_after_pointing_elsewhere() {
     node.terminate().await;
     // All but the last five entries go, as nobody should do it.
     let stream = "tidegate:{car-app}:stream";
-    let kept: Vec<(String, redis::Value)> = installation.redis.ask(&format!("XREVRANGE {stream} + - COUNT 6")).await;
-    let (removed, first) = (&kept[5].0, &kept[4].0);
+    let kept: Vec<(String, redis::Value)> = installation.redis.ask(&format!("XREVRANGE {stream} + - COUNT 5")).await;
+    let first = &kept[4].0;
     installation.redis.ask::<u64>(&format!("XTRIM {stream} MINID = {first}")).await;
-    installation.redis.ask::<u64>(&format!("HSET tidegate:{{car-app}}:meta trimmed {removed}")).await;
     std::fs::rename(installation.dir.path().join("away"), &file).unwrap();
     node.start(&installation);
     let why = held(&node, "lite").await;
-    assert!(why.contains("tidegate resume lite") && why.contains(removed.as_str()), "{why}");
+    assert!(why.contains("tidegate resume lite") && why.contains(first.split('-').next().unwrap()), "{why}");
     let said = installation.command(&["resume", "lite", "--from", "earliest"]).output().unwrap();
     assert!(!said.status.success(), "it asks first");
     let said = installation.run(&["resume", "lite", "--from", "earliest", "--yes"]);
