@@ -18,7 +18,7 @@ use actix::{Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as
 use tokio::sync::watch;
 
 use crate::{
-    delivery::{Delivery, LeaseClock, Limits},
+    delivery::{Delivery, LeaseClock, Limits, now_ms},
     message::StreamId,
     placement::Assignment,
     ports::{Backlog, EventLog, LogError, Observe},
@@ -70,6 +70,28 @@ struct Shared {
     /// The lanes, and where they stand as far as we have seen.
     lanes: RefCell<Vec<(LaneId, Option<StreamId>)>>,
     detail: RefCell<DestinationDetail>,
+}
+
+impl Shared {
+    /// What waits, as it was counted just now. Where the destination was handed over meanwhile, it is not ours to show.
+    fn counted(&self, waiting: Backlog) {
+        if self.lanes.borrow().is_empty() {
+            return;
+        }
+        let mut detail = self.detail.borrow_mut();
+        detail.backlog = waiting.messages;
+        detail.backlog_age_s = waiting.oldest_ms.map_or(0.0, age_s);
+    }
+
+    /// Shows how the destination does.
+    fn show(&self, rate: &mut Rate, vitals: &Vitals, observer: &dyn Observe) {
+        let mut detail = self.detail.borrow_mut();
+        let eta = rate.eta(detail.backlog, detail.entries_delivered, Instant::now());
+        // What is down or held does not drain; when it will, nobody knows.
+        detail.drain_eta_s = eta.filter(|_| detail.status == DestinationStatus::Up || detail.backlog == 0);
+        vitals.publish(&*detail);
+        observer.destination(vitals.name(), &detail);
+    }
 }
 
 /// Delivers to one destination.
@@ -167,27 +189,22 @@ impl DestinationActor {
         context.spawn(kept.into_actor(self).map(|(side, waiting), actor, _| {
             actor.side = Some(side);
             if let Some(waiting) = waiting {
-                let mut detail = actor.shared.detail.borrow_mut();
-                detail.backlog = waiting.messages;
-                detail.backlog_age_s = waiting.oldest_ms.map_or(0.0, age_s);
-                drop(detail);
+                actor.shared.counted(waiting);
                 actor.show();
             }
         }));
     }
 
     fn show(&mut self) {
-        let mut detail = self.shared.detail.borrow_mut();
         // A step that waits for a log which does not answer shows nothing new; that the lease has run out meanwhile is so
         // all the same.
-        if detail.leased && !self.shared.lease.holds() {
-            (detail.leased, detail.owner) = (false, None);
+        if !self.shared.lease.holds() {
+            let mut detail = self.shared.detail.borrow_mut();
+            if detail.leased {
+                (detail.leased, detail.owner) = (false, None);
+            }
         }
-        let eta = self.rate.eta(detail.backlog, detail.entries_delivered, Instant::now());
-        // What is down or held does not drain; when it will, nobody knows.
-        detail.drain_eta_s = eta.filter(|_| detail.status == DestinationStatus::Up || detail.backlog == 0);
-        self.vitals.publish(&*detail);
-        self.observer.destination(self.vitals.name(), &detail);
+        self.shared.show(&mut self.rate, &self.vitals, &*self.observer);
     }
 }
 
@@ -212,8 +229,7 @@ async fn backlog(log: &mut dyn EventLog, lanes: &[(LaneId, Option<StreamId>)]) -
 }
 
 fn age_s(accepted_ms: u64) -> f64 {
-    let now = u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or(0);
-    Duration::from_millis(now.saturating_sub(accepted_ms)).as_secs_f64()
+    Duration::from_millis(now_ms().saturating_sub(accepted_ms)).as_secs_f64()
 }
 
 impl Actor for DestinationActor {

@@ -9,6 +9,7 @@ pub mod compose;
 pub mod delivery;
 pub mod destination;
 pub mod failpoint;
+mod fnv;
 pub mod fold;
 pub mod ingest;
 pub mod janitor;

@@ -10,7 +10,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::route::{DeliveryMode, Topology};
+use crate::{
+    fnv,
+    route::{DeliveryMode, Topology},
+};
 
 /// A node that has been heard of within the lease's time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,8 +145,7 @@ pub fn place(members: &[Member], topology: &Topology) -> BTreeMap<Arc<str>, Arc<
 /// Rendezvous hashing: different for every pair, and the same in every build of the program, since nodes that are being
 /// upgraded one by one must agree (FNV-1a, 64 bits).
 fn affinity(id: &str, member: &Member) -> u64 {
-    let bytes = id.bytes().chain([0]).chain(member.instance.bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+    fnv::hash(format!("{id}\0{}", member.instance).as_bytes())
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
-//! What a node's operations listener says of its actors, for commands that show it. A node that does not answer at once is
-//! no matter: Redis tells the rest.
+//! What nodes say of their actors, for commands that show it: from Redis all of them, from an operations listener that one. A
+//! node that does not answer at once is no matter.
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
 use tidegate_actors::status::{ActorKind, DestinationDetail, DestinationStatus};
 
 use crate::{http::health::NodeHealth, registry::alarm::Alarm};
@@ -14,41 +12,18 @@ const TIMEOUT: Duration = Duration::from_millis(800);
 /// Longest answer: a thousand actors are a tenth of it.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 
-/// The nodes that could be asked.
-#[derive(Default)]
+/// The nodes that were heard.
 pub(super) struct Cluster {
-    /// The node that answered, then those it knows of.
+    /// Each as it last spoke.
     pub(super) nodes: Vec<NodeHealth>,
 }
 
-#[derive(Deserialize)]
-struct Body {
-    #[serde(flatten)]
-    here: NodeHealth,
-    nodes: Option<Vec<NodeHealth>>,
-}
-
-/// Asks the node at this address for all it knows; `None` where nobody answers.
-pub(super) async fn ask(admin: SocketAddr, token: Option<&SecretString>) -> Option<Cluster> {
+/// Asks the node whose operations listener is at this address how its actors are; `None` where nobody answers.
+pub(super) async fn ask(admin: SocketAddr) -> Option<NodeHealth> {
     let client = awc::Client::builder().timeout(TIMEOUT).finish();
-    let mut request = client.get(format!("http://{}/health/actors?scope=cluster", reachable(admin)));
-    if let Some(token) = token {
-        request = request.insert_header(("Authorization", format!("Bearer {}", token.expose_secret())));
-    }
+    let request = client.get(format!("http://{admin}/health/actors"));
     let mut answer = request.send().await.ok().filter(|answer| answer.status().is_success())?;
-    let body: Body = serde_json::from_slice(&answer.body().limit(MOST_BYTES).await.ok()?).ok()?;
-    Some(Cluster { nodes: std::iter::once(body.here).chain(body.nodes.unwrap_or_default()).collect() })
-}
-
-/// An address to listen on as one to connect to: 0.0.0.0 is everywhere, so also here.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
+    serde_json::from_slice(&answer.body().limit(MOST_BYTES).await.ok()?).ok()
 }
 
 impl Cluster {

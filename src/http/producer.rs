@@ -3,10 +3,7 @@
 //! A 202 goes out only after [`super::Ingest`] has answered; everything before it is form, and every refusal is a
 //! [`Problem`]. Bad input never comes to a 5xx.
 
-use std::{
-    rc::Rc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{rc::Rc, time::Instant};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -15,6 +12,7 @@ use actix_web::{
 };
 use sha2::{Digest, Sha256};
 use tidegate_actors::{
+    delivery::now_ms,
     message::MessageId,
     ports::{AppendError, AppendRequest},
 };
@@ -60,11 +58,6 @@ pub(super) async fn wrong_method(allowed: &'static str) -> HttpResponse {
 pub(super) async fn nowhere() -> HttpResponse {
     let detail = "This listener has /v1/messages, /docs, /openapi.json, /healthz/live and /healthz/ready.";
     Problem::new(&NOT_FOUND, detail).response()
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn post(state: web::Data<Rc<ProducerState>>, request: HttpRequest, payload: web::Payload) -> HttpResponse {

@@ -4,13 +4,11 @@
 //! has passed. Whatever happens to Redis, the last document stays; [`WatchState`] says what is the matter. Where Redis lost
 //! the document, or went back to an older one, this is who puts it back (with a [`Restorer`]).
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use redis::streams::StreamReadReply;
 use serde::Serialize;
+use tidegate_actors::delivery::now_ms;
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
 use super::{
@@ -381,9 +379,4 @@ impl Follower {
             changed
         });
     }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

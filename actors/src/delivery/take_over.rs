@@ -9,7 +9,7 @@ use std::{
 use super::{Delivery, LaneState, Limits, Trouble, database, log, random_token};
 use crate::{
     compose::{DeadKeys, Plan, Plans, Starts},
-    failpoint,
+    failpoint, fnv,
     lane::{ResumePoint, resume},
     mapping::Mapping,
     message::{Generation, Position, StreamId},
@@ -180,8 +180,5 @@ pub(super) async fn compile(
 /// handful of versions of one route apart).
 fn digest(record: &PlanRecord) -> String {
     let text = serde_json::to_vec(record).unwrap_or_default();
-    let hash = text
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    format!("{hash:016x}")
+    format!("{:016x}", fnv::hash(&text))
 }

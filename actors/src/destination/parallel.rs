@@ -6,20 +6,16 @@
 
 mod runner;
 
-use std::{
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use actix::{Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use tokio::sync::watch;
 
-use super::{Control, Rate, Shared, age_s, backlog, pace::Pace};
+use super::{Control, Rate, Shared, backlog, pace::Pace};
 use crate::{
     delivery::{Limits, ParallelDelivery},
     ports::{EventLog, GroupReader, Observe},
-    status::{DestinationStatus, Vitals},
+    status::Vitals,
 };
 use runner::ParallelRunner;
 
@@ -104,21 +100,14 @@ impl ParallelActor {
         context.spawn(counted.into_actor(self).map(|(side, waiting), actor, _| {
             actor.side = Some(side);
             if let Some(waiting) = waiting {
-                let mut detail = actor.shared.detail.borrow_mut();
-                detail.backlog = waiting.messages;
-                detail.backlog_age_s = waiting.oldest_ms.map_or(0.0, age_s);
-                drop(detail);
+                actor.shared.counted(waiting);
                 actor.show();
             }
         }));
     }
 
     fn show(&mut self) {
-        let mut detail = self.shared.detail.borrow_mut();
-        let eta = self.rate.eta(detail.backlog, detail.entries_delivered, Instant::now());
-        detail.drain_eta_s = eta.filter(|_| detail.status == DestinationStatus::Up || detail.backlog == 0);
-        self.vitals.publish(&*detail);
-        self.observer.destination(self.vitals.name(), &detail);
+        self.shared.show(&mut self.rate, &self.vitals, &*self.observer);
     }
 }
 

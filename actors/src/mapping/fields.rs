@@ -2,46 +2,22 @@
 //!
 //! Values stay the text that came in, so that numbers keep every digit. Fields that no column wants are skipped.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    hash::{BuildHasherDefault, Hasher},
-};
+use std::{collections::HashMap, fmt, hash::BuildHasherDefault};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::rejection;
-use crate::ports::Rejection;
+use crate::{fnv::Fnv, ports::Rejection};
 
 /// The names of a route's fields, and where each is kept.
+// FNV: the keys are an operator's few names, so nobody can fill a bucket, and short names hash in a few nanoseconds.
 #[derive(Debug, Default)]
 pub(super) struct FieldTable {
     names: Vec<Box<str>>,
     exact: HashMap<Box<str>, usize, BuildHasherDefault<Fnv>>,
     /// For `"matching"`: names in lower case, `None` where two columns differ in nothing but case.
     folded: Option<HashMap<Box<str>, Option<usize>, BuildHasherDefault<Fnv>>>,
-}
-
-/// FNV-1a. The keys are an operator's few names, so nobody can fill a bucket, and short names hash in a few nanoseconds.
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for Fnv {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
 }
 
 /// What was found for one field.

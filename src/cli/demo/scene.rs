@@ -134,11 +134,9 @@ impl Scene<'_> {
     /// Sees how everything is just now.
     pub(super) async fn look(&mut self) {
         let running = self.stage.nodes.iter().filter(|node| node.is_running());
-        let answers = join_all(running.map(async |node| {
-            let told = health::ask(([127, 0, 0, 1], node.admin).into(), None).await;
-            (node.name, told.and_then(|told| told.nodes.into_iter().next()))
-        }))
-        .await;
+        let answers =
+            join_all(running.map(async |node| (node.name, health::ask(([127, 0, 0, 1], node.admin).into()).await)))
+                .await;
         let sent = self.sent();
         for (database, row) in self.databases.iter().zip(&mut self.rows) {
             let told = answers.iter().filter_map(|(name, node)| {
