@@ -9,12 +9,12 @@ use crate::{cast::Value, route::CleanStep};
 /// The value after all steps, in order.
 pub(crate) fn clean<'a>(value: Value<'a>, steps: &[CleanStep]) -> Value<'a> {
     steps.iter().fold(value, |value, step| match value {
-        Value::Text(text) => apply(text, *step),
+        Value::Text(text) => apply(text, step),
         other => other,
     })
 }
 
-fn apply(text: Cow<'_, str>, step: CleanStep) -> Value<'_> {
+fn apply<'a>(text: Cow<'a, str>, step: &CleanStep) -> Value<'a> {
     Value::Text(match step {
         CleanStep::Trim => match text {
             Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
@@ -24,7 +24,7 @@ fn apply(text: Cow<'_, str>, step: CleanStep) -> Value<'_> {
         CleanStep::Lower => Cow::Owned(text.to_lowercase()),
         CleanStep::Upper => Cow::Owned(text.to_uppercase()),
         CleanStep::NullIfEmpty if text.is_empty() => return Value::Null,
-        CleanStep::NullIfEmpty => text,
+        _ => text,
     })
 }
 

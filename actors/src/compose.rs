@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     fold::{Change, Tables, fold},
-    mapping::Mapping,
+    mapping::{Mapped, Mapping, Whence},
     message::{Action, Generation, Message, Position, StreamId},
     ports::Rejection,
     route::RouteSpec,
@@ -204,6 +204,7 @@ impl Composed {
 #[must_use]
 pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
     let mut composed = Composed::default();
+    let whence = Whence { application: piece.application, generation: piece.generation };
     let mut changes = Vec::with_capacity(piece.messages.len());
     let mut later: Vec<(Box<str>, Box<str>, StreamId)> = Vec::new();
     let mut topic_plans: HashMap<&str, &[usize]> = HashMap::new();
@@ -222,10 +223,11 @@ pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
             }
             let mapped = match piece.refused.get(&(place, at)) {
                 Some(reason) => Err((reason.clone(), false)),
-                None => plan.mapping.map(message).map_err(|reason| (reason, true)),
+                None => plan.mapping.apply(message, whence).map_err(|reason| (reason, true)),
             };
             match mapped {
-                Ok(row) => {
+                Ok(Mapped::Skipped) => {}
+                Ok(Mapped::Row(row)) => {
                     if let Some(key) = &row.key {
                         note_later(piece, &composed.bury, &mut later, &plan.route.table, key, message.id);
                     }
@@ -236,6 +238,7 @@ pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
                         cells: row.cells,
                         insert_only: row.insert_only,
                         key: row.key,
+                        children: row.children,
                         messages: vec![place],
                         wave: 0,
                     });
@@ -248,7 +251,7 @@ pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
                             route: plan.route.id.as_str().into(),
                         },
                         table: plan.route.table.as_str().into(),
-                        key: key_of(&plan.mapping, message),
+                        key: key_of(&plan.mapping, message, whence),
                         superseded_by: None,
                     });
                     composed.refused.push(Refused { message: place, plan: at, reason, by_mapping });
@@ -276,9 +279,12 @@ pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
 }
 
 /// The key of a record that can't be written: what a delete of it would look for.
-fn key_of(mapping: &Mapping, message: &Message) -> Option<Box<str>> {
+fn key_of(mapping: &Mapping, message: &Message, whence: Whence<'_>) -> Option<Box<str>> {
     let delete = Message { action: Action::Delete, ..message.clone() };
-    mapping.map(&delete).ok()?.key
+    match mapping.apply(&delete, whence) {
+        Ok(Mapped::Row(row)) => row.key,
+        _ => None,
+    }
 }
 
 /// Remembers that a key is written again, where a dead letter of that key may stand.

@@ -23,6 +23,8 @@ pub struct Change {
     pub insert_only: Vec<(usize, Cell)>,
     /// The key as canonical text; `None` for a route without a key.
     pub key: Option<Box<str>>,
+    /// Rows of child tables, as in [`crate::mapping::MappedRow::children`].
+    pub children: Vec<crate::mapping::Children>,
     /// Places of the messages it stands for, in the order of the log; the last one is what the others were folded into.
     pub messages: Vec<usize>,
     /// Written after all changes of lower waves.
@@ -174,7 +176,17 @@ mod tests {
             }
         }
         let must_touch = op == Op::Update;
-        Change { plan: 0, op, must_touch, cells, insert_only, key: Some("k".into()), messages: vec![message], wave: 0 }
+        Change {
+            plan: 0,
+            op,
+            must_touch,
+            cells,
+            insert_only,
+            key: Some("k".into()),
+            children: vec![],
+            messages: vec![message],
+            wave: 0,
+        }
     }
 
     type Row = Option<[Cell; 2]>;
@@ -205,8 +217,8 @@ mod tests {
             (Op::Upsert | Op::Update, Some(there)) => update(there),
             (Op::Update, None) if change.must_touch => return Err(()),
             (Op::Delete, None) if change.must_touch => return Err(()),
-            (Op::Update | Op::Delete, None) => return Ok(false),
-            (Op::Delete, Some(_)) => *row = None,
+            (Op::Update | Op::Delete | Op::Clear, None) => return Ok(false),
+            (Op::Delete | Op::Clear, Some(_)) => *row = None,
         }
         Ok(true)
     }

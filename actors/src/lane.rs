@@ -143,6 +143,7 @@ mod tests {
             starts: vec![("r".into(), Position { generation: Generation::new(start.0), id: id(start.1) })],
             position: None,
             bind: None,
+            backfills: Vec::new(),
         }
     }
 

@@ -8,6 +8,7 @@ mod clean;
 pub mod compose;
 pub mod delivery;
 pub mod destination;
+mod expression;
 pub mod failpoint;
 mod fnv;
 pub mod fold;

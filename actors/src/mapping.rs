@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use crate::{
     cast::{self, CastError, Value},
-    clean,
-    message::{Action, Message},
+    expression::Expression,
+    message::{Action, Generation, Message},
     ports::Rejection,
-    route::{Cast, CleanStep, OnMissing},
+    route::OnMissing,
     schema::{ColumnSchema, ColumnType},
     transaction::{Cell, Op, TablePlan},
 };
@@ -19,18 +19,23 @@ use crate::{
 mod compile;
 mod fields;
 mod key;
+mod rule;
 mod sent;
 
 pub use compile::MappingError;
 pub use key::key_conflict;
 
 use fields::FieldTable;
+use rule::ValueRule;
 
 /// A route compiled against its table.
 #[derive(Debug)]
 pub struct Mapping {
     /// What the rows are rows of.
     pub plan: Arc<TablePlan>,
+    /// The same for each of the route's child tables; their key is what ties a child to its parent.
+    pub children: Vec<Arc<TablePlan>>,
+    filter: Option<Expression>,
     route: Box<str>,
     table: Box<str>,
     on_missing: OnMissing,
@@ -47,9 +52,29 @@ pub struct Mapping {
 struct Source {
     /// Place in the table of fields.
     field: usize,
-    clean: Box<[CleanStep]>,
-    cast: Option<Cast>,
+    rule: ValueRule,
 }
+
+/// Where a message comes from, as far as the message does not say it itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Whence<'a> {
+    /// The application whose stream it is in.
+    pub application: &'a str,
+    /// The generation of its id.
+    pub generation: &'a Generation,
+}
+
+/// What a route makes of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mapped {
+    /// A row.
+    Row(MappedRow),
+    /// Nothing: the route's filter says no.
+    Skipped,
+}
+
+/// Rows of a child table for one message; `None` where the record does not speak of them, so that they stay.
+pub type Children = Option<Vec<Vec<Cell>>>;
 
 /// A record as a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +90,8 @@ pub struct MappedRow {
     /// The key's cells as a JSON array of texts; equal keys give equal texts, however they were written. `None` where
     /// the route has no key, or the database makes it.
     pub key: Option<Box<str>>,
+    /// For each of [`Mapping::children`], its rows, cell by cell as in its plan's `columns`.
+    pub children: Vec<Children>,
 }
 
 /// Which part of a message a value was found in.
@@ -81,11 +108,21 @@ impl Mapping {
         &self.defaults
     }
 
-    /// The row that this message is for this table.
+    /// What this message is for this table.
     ///
     /// # Errors
     /// The message can't be written to this table, whatever rows are there.
-    pub fn map(&self, message: &Message) -> Result<MappedRow, Rejection> {
+    pub fn apply(&self, message: &Message, whence: Whence<'_>) -> Result<Mapped, Rejection> {
+        let scope = crate::expression::Scope::new(message, whence, None);
+        if let Some(filter) = &self.filter
+            && !filter.truth(&scope).map_err(|error| rejection(error.code, None, error.why.to_string()))?
+        {
+            return Ok(Mapped::Skipped);
+        }
+        self.map(message).map(Mapped::Row)
+    }
+
+    fn map(&self, message: &Message) -> Result<MappedRow, Rejection> {
         let (op, must_touch) = self.op(message.action)?;
         let values = self.fields.read(&message.data, &self.table)?;
         let mut cells = vec![Cell::Absent; self.sources.len()];
@@ -118,7 +155,7 @@ impl Mapping {
             return Err(self.missing(*place));
         }
         let key = self.key_text(&cells);
-        Ok(MappedRow { op, must_touch, cells, insert_only, key })
+        Ok(MappedRow { op, must_touch, cells, insert_only, key, children: Vec::new() })
     }
 
     fn op(&self, action: Action) -> Result<(Op, bool), Rejection> {
@@ -150,7 +187,7 @@ impl Mapping {
     fn cell(&self, place: usize, raw: &str, origin: Origin) -> Result<Cell, Rejection> {
         let source = &self.sources[place];
         let column = self.column(place);
-        let cell = cast_through(raw, &source.clean, source.cast, &column.kind);
+        let cell = cast_through(raw, &source.rule, &column.kind);
         match cell {
             Ok(Cell::Null) if !column.nullable => Err(self.refused(
                 place,
@@ -201,15 +238,11 @@ impl Mapping {
 }
 
 /// A raw JSON value through cleaning, cast and column type.
-fn cast_through(raw: &str, steps: &[CleanStep], cast: Option<Cast>, kind: &ColumnType) -> Result<Cell, CastError> {
-    if let (ColumnType::Json { nul }, [], None) = (kind, steps, cast) {
+fn cast_through(raw: &str, rule: &ValueRule, kind: &ColumnType) -> Result<Cell, CastError> {
+    if let (ColumnType::Json { nul }, true) = (kind, rule.is_plain()) {
         return cast::json_cell(raw, *nul);
     }
-    let mut value = clean::clean(Value::read(raw)?, steps);
-    if let Some(cast) = cast {
-        value = cast::recast(value, cast)?;
-    }
-    cast::to_cell(value, kind)
+    cast::to_cell(rule.apply(Value::read(raw)?)?, kind)
 }
 
 #[cold]

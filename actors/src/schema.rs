@@ -102,6 +102,9 @@ pub struct ColumnSchema {
     pub nullable: bool,
     /// Whether an insert may leave it out although it is not nullable (a default, an identity, a generated value).
     pub has_default: bool,
+    /// The default as the catalogue writes it, for people; `None` where there is none or the kind does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
     /// Whether the database computes it always, so that it can never be written.
     pub generated: bool,
 }

@@ -68,6 +68,8 @@ pub struct TablePlan {
     pub key: Vec<usize>,
     /// Whether the key is the table's only unique key.
     pub only_unique_key: bool,
+    /// Place in `columns` of the column that only grows: a row whose stored value is greater keeps all it has.
+    pub version: Option<usize>,
 }
 
 /// How a row is written.
@@ -84,6 +86,9 @@ pub enum Op {
     Delete,
     /// DELETE by key, then INSERT: what a delete followed by an insert of the same key folds into.
     Replace,
+    /// DELETE of every row that has these values in the key's columns, which need not be unique; how many there were is not
+    /// told. What goes before a parent's children are written anew.
+    Clear,
 }
 
 /// Rows of one plan that are written alike.
@@ -110,6 +115,15 @@ impl Statement {
     pub fn key_cells(&self) -> Vec<usize> {
         let place = |key: &usize| self.columns.iter().position(|column| column == key);
         self.plan.key.iter().filter_map(place).collect()
+    }
+
+    /// The place in `self.columns` (and so in each row) of the column that only grows, where this statement is guarded by it:
+    /// an `Upsert`, `Update` or `Delete` whose rows have it leaves a row alone whose stored value is greater, and counts that
+    /// row as touched.
+    #[must_use]
+    pub fn guard(&self) -> Option<usize> {
+        let guarded = matches!(self.op, Op::Upsert | Op::Update | Op::Delete);
+        self.plan.version.filter(|_| guarded).and_then(|version| self.columns.iter().position(|at| *at == version))
     }
 
     /// The table's columns that the rows' cells are for, in order.
@@ -168,12 +182,30 @@ pub struct Supersede {
     pub by: StreamId,
 }
 
-/// One transaction of one lane. Written in this order: fence, `exhume`, statements, `supersede`, `bury` (so that
-/// what is given up here is never taken for older than what is written here).
+/// A row of `tidegate_watermark` beside a lane's main one (delivery rule 8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SideRow {
+    /// The lane, whose part is not `main`.
+    pub lane: LaneId,
+    /// The generation of `last_id`.
+    pub generation: Generation,
+    /// Everything of this part up to here is in the database.
+    pub last_id: StreamId,
+}
+
+/// One transaction of one lane. Written in this order: `lock`, fence, `exhume`, `open`, `close`, statements, `supersede`,
+/// `bury` (so that what is given up here is never taken for older than what is written here).
 #[derive(Clone, Debug)]
 pub struct Transaction {
+    /// Where `fence` is a side row's: the main row, which must be mine and stand there; checked and locked first, moved nowhere
+    /// (`previous` and `new` are the same).
+    pub lock: Option<Fence>,
     /// `UPDATE tidegate_watermark SET last_id = new … WHERE lane, generation, owner = mine AND last_id = previous`.
     pub fence: Fence,
+    /// Side rows to insert, with this owner and epoch; one that is there already is [`crate::ports::WriteError::Fenced`].
+    pub open: Vec<SideRow>,
+    /// Lanes whose rows, of all generations, are deleted: side lanes that have met their main one.
+    pub close: Vec<LaneId>,
     /// The rows.
     pub statements: Vec<Statement>,
     /// Dead letters that this transaction passes.
@@ -182,6 +214,23 @@ pub struct Transaction {
     pub supersede: Vec<Supersede>,
     /// The dead row that a redrive or a discard takes back. Not there: nothing is written at all.
     pub exhume: Option<DeadId>,
+}
+
+impl Transaction {
+    /// One that moves the watermark and does nothing else.
+    #[must_use]
+    pub fn of(fence: Fence) -> Self {
+        Self {
+            lock: None,
+            fence,
+            open: Vec::new(),
+            close: Vec::new(),
+            statements: Vec::new(),
+            bury: Vec::new(),
+            supersede: Vec::new(),
+            exhume: None,
+        }
+    }
 }
 
 /// What a commit came to.

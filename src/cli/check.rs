@@ -244,7 +244,7 @@ async fn check_route(route: &RouteSpec, database: &mut dyn Database) -> Vec<Chec
 /// Whether the route's mapping fits the table, by the same compilation that delivery uses.
 fn columns_step(route: &RouteSpec, table: TableSchema) -> CheckStep {
     let subject = route.table.clone();
-    let outcome = match Mapping::compile(route, table) {
+    let outcome = match Mapping::compile(route, table, Vec::new()) {
         Ok(mapping) => {
             let plan = &mapping.plan;
             let names: Vec<&str> = plan.columns.iter().map(|&column| &*plan.table.columns[column].name).collect();

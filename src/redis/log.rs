@@ -169,6 +169,7 @@ impl EventLog for RedisLog {
             starts: starts.ok_or_else(|| odd("starts"))?,
             position: position.map(|text| parse_position(&text).ok_or_else(|| odd("lanes"))).transpose()?,
             bind,
+            backfills: Vec::new(),
         })
     }
 
@@ -191,7 +192,7 @@ impl EventLog for RedisLog {
     }
 
     async fn advance(&mut self, advance: &Advance) -> Result<(), LogError> {
-        let Advance { lane, owner, version, newest, to, history, void } = advance;
+        let Advance { lane, owner, version, newest, to, history, void, .. } = advance;
         let keys = self.keys.of(&lane.stream);
         let record = match history {
             Some(record) => serde_json::to_string(record).map_err(|_| odd("history"))?,

@@ -225,7 +225,7 @@ async fn delivery(
     if let Some((_, _, digest)) = batch.routes.iter().find(|(id, ..)| *id == route.id)
         && let Some(plan) = plan(redis, application, digest).await?
     {
-        let sent = sent::sent(redis, application, &batch, plan, message).await?;
+        let sent = sent::sent(redis, application, &id.0.generation, &batch, plan, message).await?;
         delivery.sent = sent.row;
         if let Some(later) = sent.folded_into {
             let later = Position { generation: id.0.generation.clone(), id: later };

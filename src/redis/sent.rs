@@ -7,8 +7,8 @@ use redis::{Value, cmd};
 use serde_json::value::RawValue;
 use tidegate_actors::{
     fold::{Change, Tables, fold},
-    mapping::{MappedRow, Mapping},
-    message::{Message, StreamId},
+    mapping::{Mapped, MappedRow, Mapping, Whence},
+    message::{Generation, Message, StreamId},
     ports::{BatchRecord, Entry, LogError, PlanRecord},
 };
 
@@ -41,20 +41,24 @@ impl Tables for OneRoute {
 pub(super) async fn sent(
     redis: &Redis,
     application: &str,
+    generation: &Generation,
     batch: &BatchRecord,
     plan: PlanRecord,
     message: &Message,
 ) -> Result<Sent, LogError> {
-    let PlanRecord { route, table } = plan;
-    let Ok(mapping) = Mapping::compile(&route, table) else { return Ok(Sent::default()) };
-    let Ok(own) = mapping.map(message) else { return Ok(Sent::default()) };
+    let PlanRecord { route, table, children } = plan;
+    let Ok(mapping) = Mapping::compile(&route, table, children) else { return Ok(Sent::default()) };
+    let whence = Whence { application, generation };
+    let Ok(Mapped::Row(own)) = mapping.apply(message, whence) else { return Ok(Sent::default()) };
     if !batch.folded || own.key.is_none() {
         return Ok(Sent { row: Some(mapping.sent(&own)), folded_into: None });
     }
     let entries = entries(redis, application, batch).await?;
     let same_key = entries.iter().filter(|other| other.topic == message.topic).filter_map(|other| {
-        let row = mapping.map(other).ok().filter(|row| row.key == own.key)?;
-        Some((other.id, row))
+        match mapping.apply(other, whence) {
+            Ok(Mapped::Row(row)) if row.key == own.key => Some((other.id, row)),
+            _ => None,
+        }
     });
     let (ids, rows): (Vec<_>, Vec<_>) = same_key.unzip();
     let changes = rows.into_iter().enumerate().map(|(place, row)| Change {
@@ -64,6 +68,7 @@ pub(super) async fn sent(
         cells: row.cells,
         insert_only: row.insert_only,
         key: row.key,
+        children: row.children,
         messages: vec![place],
         wave: 0,
     });
@@ -79,6 +84,7 @@ pub(super) async fn sent(
         cells: change.cells.clone(),
         insert_only: change.insert_only.clone(),
         key: change.key.clone(),
+        children: change.children.clone(),
     };
     Ok(match last.filter(|last| *last != message.id) {
         Some(last) => Sent { row: None, folded_into: Some(last) },

@@ -101,7 +101,7 @@ fn column_source(source: &ColumnSource) -> String {
         ColumnSource::Field(field) => return quoted(field),
         ColumnSource::Detailed(rule) => rule,
     };
-    let ColumnRule { from, clean, cast, default } = rule;
+    let ColumnRule { from, clean, cast, default, .. } = rule;
     let mut parts = Vec::new();
     if let Some(from) = from {
         parts.push(format!("from = {}", quoted(from)));

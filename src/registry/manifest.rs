@@ -298,6 +298,13 @@ fn route(mut fields: Fields<'_, '_>, taken: &mut Taken) -> RouteEntry {
         on_missing,
         every_change,
         columns,
+        on_existing: Default::default(),
+        filter: None,
+        unknown_fields: Default::default(),
+        delete: Default::default(),
+        version_column: None,
+        on_dead: Default::default(),
+        children: Vec::new(),
     };
     fields.finish();
     RouteEntry { spec, application_place, destination_place }

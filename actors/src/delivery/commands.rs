@@ -22,10 +22,10 @@ impl Delivery {
             let waiting = log(self.limits.log, &self.progress, self.log.commands(&name)).await?;
             for command in waiting {
                 match &command {
-                    Command::Redrive { dead, force } => self.redrive(lane, dead, *force).await?,
-                    Command::Discard { dead } => self.exhume(lane, dead, Vec::new()).await.map(|_| ())?,
+                    Command::Redrive { dead, force, .. } => self.redrive(lane, dead, *force).await?,
+                    Command::Discard { dead, .. } => self.exhume(lane, dead, Vec::new()).await.map(|_| ())?,
                     // Applied already (the last step's answer was lost), or nothing waits for it.
-                    Command::Resume { .. } => {}
+                    Command::Resume { .. } | Command::Replay { .. } => {}
                 }
                 log(self.limits.log, &self.progress, self.log.finish(&name, &command)).await?;
             }
@@ -79,19 +79,14 @@ impl Delivery {
         }
         let written = !statements.is_empty();
         let state = &self.lanes[lane];
-        let transaction = Transaction {
-            fence: Fence {
-                lane: state.lane.clone(),
-                generation: state.generation.clone(),
-                owner: Arc::clone(&self.owner),
-                previous: state.last_id,
-                new: state.last_id,
-            },
-            statements,
-            bury: Vec::new(),
-            supersede: Vec::new(),
-            exhume: Some(dead.clone()),
+        let fence = Fence {
+            lane: state.lane.clone(),
+            generation: state.generation.clone(),
+            owner: Arc::clone(&self.owner),
+            previous: state.last_id,
+            new: state.last_id,
         };
+        let transaction = Transaction { statements, exhume: Some(dead.clone()), ..Transaction::of(fence) };
         let call = self.database.commit(&transaction);
         // A lost answer needs no watermark here: the command stays on the list, and a dead row that is gone by then means
         // that it was done.
@@ -109,6 +104,8 @@ impl Delivery {
             version: self.version,
             newest: state.newest.clone(),
             to: Position { generation: state.generation.clone(), id: state.last_id },
+            sides: Vec::new(),
+            part: "main".into(),
             history: None,
             void: vec![dead.clone()],
         };

@@ -83,13 +83,7 @@ impl Delivery {
             return Ok(database(setup, &progress, "the beginning of a lane", call).await?);
         };
         let owner = Arc::clone(&self.owner);
-        let transaction = Transaction {
-            fence: Fence { lane: lane.clone(), generation, owner, previous, new: to },
-            statements: Vec::new(),
-            bury: Vec::new(),
-            supersede: Vec::new(),
-            exhume: None,
-        };
+        let transaction = Transaction::of(Fence { lane: lane.clone(), generation, owner, previous, new: to });
         let call = self.database.commit(&transaction);
         database(setup, &progress, "the move of a watermark", call).await?;
         Ok(())

@@ -86,18 +86,18 @@ impl Delivery {
         }
         self.hold_lease().await?;
         let state = &self.lanes[lane];
+        let fence = Fence {
+            lane: state.lane.clone(),
+            generation: state.generation.clone(),
+            owner: Arc::clone(&self.owner),
+            previous: state.last_id,
+            new: last,
+        };
         let transaction = Transaction {
-            fence: Fence {
-                lane: state.lane.clone(),
-                generation: state.generation.clone(),
-                owner: Arc::clone(&self.owner),
-                previous: state.last_id,
-                new: last,
-            },
             statements: std::mem::take(&mut composed.statements),
             bury: std::mem::take(&mut composed.bury),
             supersede: std::mem::take(&mut composed.supersede),
-            exhume: None,
+            ..Transaction::of(fence)
         };
         failpoint::reach(failpoint::BEFORE_TRANSACTION);
         self.attempts += 1;
@@ -208,6 +208,8 @@ impl Delivery {
             version: self.version,
             newest: state.newest.clone(),
             to: Position { generation: state.generation.clone(), id: transaction.fence.new },
+            sides: Vec::new(),
+            part: "main".into(),
             history: (!messages.is_empty()).then_some(record),
             // Payloads of records that could be written after all.
             void: state.kept.iter().filter(|dead| dead.id <= transaction.fence.new && !buried(dead)).cloned().collect(),

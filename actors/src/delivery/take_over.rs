@@ -92,6 +92,8 @@ impl Delivery {
             version: self.version,
             newest: newest.clone(),
             to: Position { generation: generation.clone(), id },
+            sides: Vec::new(),
+            part: "main".into(),
             history: self.unrecorded(&lane, &generation, id),
             void,
         };
@@ -155,7 +157,7 @@ pub(super) async fn compile(
             }
             other => other?,
         };
-        let record = PlanRecord { route: (*route).clone(), table };
+        let record = PlanRecord { route: (*route).clone(), table, children: Vec::new() };
         let digest = digest(&record);
         for lane in lanes.iter().filter(|lane| *lane.stream == *route.application) {
             super::log(limits.log, progress, log.keep_plan(lane, &digest, &record)).await?;
@@ -167,7 +169,7 @@ pub(super) async fn compile(
                     && plan.mapping.plan.table.schema == record.table.schema
             })
             .map_or(list.len(), |plan| plan.table);
-        let mapping = Mapping::compile(&route, record.table).map_err(|errors| {
+        let mapping = Mapping::compile(&route, record.table, record.children).map_err(|errors| {
             let sentences: Vec<_> = errors.iter().map(ToString::to_string).collect();
             Trouble::Hold(sentences.join("; "))
         })?;

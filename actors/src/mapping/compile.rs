@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use super::{FieldTable, Mapping, Source, cast_through, nearest};
+use super::{FieldTable, Mapping, Source, ValueRule, cast_through, nearest};
 use crate::{
     route::{ColumnRule, ColumnSource, Columns, RouteSpec},
     schema::{ColumnSchema, TableSchema},
@@ -29,11 +29,16 @@ impl fmt::Display for MappingError {
 }
 
 impl Mapping {
-    /// Compiles a route against the table it writes.
+    /// Compiles a route against the table it writes, and the tables of its children in their order.
     ///
     /// # Errors
     /// Everything that is wrong between the two, in the order of the route.
-    pub fn compile(route: &RouteSpec, table: TableSchema) -> Result<Self, Vec<MappingError>> {
+    pub fn compile(
+        route: &RouteSpec,
+        table: TableSchema,
+        children: Vec<TableSchema>,
+    ) -> Result<Self, Vec<MappingError>> {
+        let _ = children;
         let mut compiler = Compiler { route, table: &table, errors: Vec::new() };
         let rules = compiler.rules();
         let key = compiler.key();
@@ -57,7 +62,10 @@ impl Mapping {
                 required.push(place);
             }
             let field = fields.add(rule.from.as_deref().unwrap_or(&column.name));
-            sources.push(Source { field, clean: rule.clean.into(), cast: rule.cast });
+            match ValueRule::compile(&rule) {
+                Ok(rule) => sources.push(Source { field, rule }),
+                Err(why) => compiler.error(Some(&column.name), format!("column `{}`: {why}", column.name)),
+            }
         }
         if columns.is_empty() && compiler.errors.is_empty() {
             compiler.error(None, format!("it writes no column of table `{}`; name one under `columns`", route.table));
@@ -69,12 +77,15 @@ impl Mapping {
         let plan = TablePlan {
             route: Arc::from(route.id.as_str()),
             only_unique_key: !key.is_empty() && table.is_only_unique(&names),
+            version: None,
             key: key.iter().filter_map(|index| columns.iter().position(|column| column == index)).collect(),
             columns,
             table: Arc::new(table),
         };
         Ok(Self {
             plan: Arc::new(plan),
+            children: Vec::new(),
+            filter: None,
             route: route.name.as_str().into(),
             table: route.table.as_str().into(),
             on_missing: route.on_missing,
@@ -88,7 +99,7 @@ impl Mapping {
 
 /// The rule of a column that is fed by the field of its own name.
 fn plain(field: &str) -> ColumnRule {
-    ColumnRule { from: Some(field.to_owned()), clean: Vec::new(), cast: None, default: None }
+    ColumnRule { from: Some(field.to_owned()), ..ColumnRule::default() }
 }
 
 /// Whether an insert fails without a value for this column.
@@ -221,7 +232,9 @@ impl Compiler<'_> {
     /// The default as a cell of its column.
     fn default(&mut self, column: &ColumnSchema, rule: &ColumnRule) -> Option<Cell> {
         let default = rule.default.as_ref()?;
-        let why = match cast_through(&default.to_string(), &rule.clean, rule.cast, &column.kind) {
+        // What is wrong with the rule itself is told where it is compiled for its values.
+        let compiled = ValueRule::compile(rule).ok()?;
+        let why = match cast_through(&default.to_string(), &compiled, &column.kind) {
             Ok(Cell::Null) if !column.nullable => "is null, and the column is NOT NULL".to_owned(),
             Ok(cell) => return Some(cell),
             Err(error) => error.why,

@@ -4,10 +4,9 @@
 
 use serde_json::value::RawValue;
 
-use super::{Mapping, Origin, fields::members, rejection};
+use super::{Mapping, Origin, ValueRule, fields::members, rejection};
 use crate::{
     cast::{self, Value},
-    clean,
     message::Message,
     ports::Rejection,
     route::{ColumnSource, Columns, RouteSpec},
@@ -204,9 +203,9 @@ pub fn key_conflict(route: &RouteSpec, data: &str, key: &str) -> Option<String> 
         };
         let (Some(given), Some((_, found))) = (given, found) else { continue };
         let read = |raw| {
-            let value = clean::clean(Value::read(raw).ok()?, rule(column).map_or(&[], |rule| &rule.clean));
-            match rule(column).and_then(|rule| rule.cast) {
-                Some(cast) => cast::recast(value, cast).ok(),
+            let value = Value::read(raw).ok()?;
+            match rule(column) {
+                Some(rule) => ValueRule::compile(rule).ok()?.apply(value).ok(),
                 None => Some(value),
             }
         };

@@ -24,6 +24,7 @@ fn column(name: &str, kind: ColumnType) -> ColumnSchema {
         kind,
         nullable: true,
         has_default: false,
+        default: None,
         generated: false,
     }
 }
@@ -58,7 +59,7 @@ fn route(changes: Json) -> RouteSpec {
 }
 
 fn compiled(changes: Json) -> Mapping {
-    Mapping::compile(&route(changes), cars()).unwrap()
+    Mapping::compile(&route(changes), cars(), vec![]).unwrap()
 }
 
 fn message(action: Action, key: Option<&str>, data: &str) -> Message {
@@ -120,7 +121,7 @@ fn matching_finds_names_in_another_case_where_that_is_unambiguous() {
     }
     let mut two = cars();
     two.columns.push(column("Stock", INT));
-    let mapping = Mapping::compile(&route(json!({})), two).unwrap();
+    let mapping = Mapping::compile(&route(json!({})), two, vec![]).unwrap();
     let row = upsert(&mapping, r#"{"id": 7, "stock": 1, "Stock": 2, "STOCK": 3}"#).unwrap();
     assert_eq!(mapping.sent(&row).get(), r#"{"id":7,"stock":1,"Stock":2}"#);
 }
@@ -202,7 +203,7 @@ fn an_insert_must_fill_what_has_no_default() {
 
     let mut identity = cars();
     identity.columns[0].has_default = true;
-    let mapping = Mapping::compile(&route(json!({})), identity).unwrap();
+    let mapping = Mapping::compile(&route(json!({})), identity, vec![]).unwrap();
     let row = mapping.map(&message(Action::Insert, None, r#"{"car_name": "a"}"#));
     assert_eq!(shown(&mapping, row), r#"Insert {"car_name":"a"} -"#);
 }
@@ -256,7 +257,7 @@ fn sent_keeps_digits_and_shows_every_type_as_json() {
         ("h", ColumnType::Int { min: 0, max: u64::MAX.into() }, "18446744073709551615"),
     ];
     let columns = kinds.iter().map(|(name, kind, _)| column(name, kind.clone())).collect();
-    let mapping = Mapping::compile(&route(json!({})), TableSchema { columns, ..cars() }).unwrap();
+    let mapping = Mapping::compile(&route(json!({})), TableSchema { columns, ..cars() }, vec![]).unwrap();
     let members: Vec<_> = kinds.iter().map(|(name, _, raw)| format!("\"{name}\":{raw}")).collect();
     let data = format!("{{{}}}", members.join(","));
     assert_eq!(mapping.sent(&upsert(&mapping, &data).unwrap()).get(), data);

@@ -80,6 +80,17 @@ impl std::fmt::Display for Rejection {
     }
 }
 
+/// The name of a table in a database's catalogue.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TableName {
+    /// The schema (PostgreSQL, SQL Server) or database (MySQL); empty where the kind has none.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Whether the name alone finds it, without the schema.
+    pub default_schema: bool,
+}
+
 /// One destination's database. One transaction at a time; connects when it must.
 #[async_trait(?Send)]
 pub trait Destination {
@@ -107,6 +118,16 @@ pub trait Destination {
     /// Describes a table (`name` or `schema.name`) from the database's catalogue. Missing: [`WriteError::Hold`] that names
     /// the table and the nearest one there is.
     async fn table(&mut self, name: &str) -> Result<TableSchema, WriteError>;
+
+    /// Every table that this user can see and that is not ours or the database's own, by schema and name.
+    async fn tables(&mut self) -> Result<Vec<TableName>, WriteError> {
+        Err(WriteError::Hold(Fault::new("this kind of database does not list its tables")))
+    }
+
+    /// Carries out statements that an operator has seen and asked for (`CREATE TABLE`, `ALTER TABLE … ADD`), one after the other.
+    async fn define(&mut self, _statements: &[String]) -> Result<(), WriteError> {
+        Err(WriteError::Hold(Fault::new("this kind of database does not change its tables")))
+    }
 
     /// Writes one transaction.
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError>;

@@ -57,6 +57,9 @@ pub struct LaneView {
     pub position: Option<Position>,
     /// The bind token of the destination's database, once there is one.
     pub bind: Option<String>,
+    /// Routes (ids among `starts`) that began below where the lane stood when they were added: they catch up beside it
+    /// (delivery rule 9).
+    pub backfills: Vec<String>,
 }
 
 /// A claim of a lane, or its advance: both are one script with the same refusals.
@@ -72,10 +75,28 @@ pub struct Advance {
     pub newest: Generation,
     /// The place to move to (may be lower than the stored one). Its generation is the newest, or nothing is stored.
     pub to: Position,
+    /// The lane's side rows, all that stand once this is done (delivery rule 8). The stored position is the lowest of these and
+    /// `to`; each is kept beside it, for those who ask about a message.
+    pub sides: Vec<SidePosition>,
     /// What was delivered on the way there; none for a claim.
     pub history: Option<BatchRecord>,
+    /// The part of the lane that `history` belongs to: `main`, or a side row's.
+    pub part: Arc<str>,
     /// Dead letters whose payloads turned out void (their message was written after all), or were taken back.
     pub void: Vec<DeadId>,
+}
+
+/// Where a side row stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SidePosition {
+    /// The lane's part.
+    pub part: Arc<str>,
+    /// The ids of the routes that it carries instead of the main row.
+    pub routes: Vec<Arc<str>>,
+    /// Everything of these routes up to here is in the database.
+    pub at: Position,
+    /// Why it waits, where it does.
+    pub held: Option<String>,
 }
 
 /// One batch in the delivery history.
@@ -110,6 +131,9 @@ pub struct PlanRecord {
     pub route: crate::route::RouteSpec,
     /// Its table.
     pub table: TableSchema,
+    /// The tables of its children, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<TableSchema>,
 }
 
 /// A dead letter's payload, as it is kept in Redis.
@@ -156,11 +180,28 @@ pub enum Command {
         /// Even where a later record of the key was written.
         #[serde(default)]
         force: bool,
+        /// The record to write instead of the one that was refused, as an operator has edited it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        data: Option<String>,
     },
     /// Give a dead letter up for good.
     Discard {
         /// Which.
         dead: DeadId,
+        /// Why, in the operator's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// Send one route again what lies after `from`, beside the main row.
+    Replay {
+        /// Random; names the side row, so that a command that is read twice is carried out once.
+        token: String,
+        /// The route's id.
+        route: String,
+        /// Everything after this is sent again.
+        from: Position,
+        /// The last entry that is sent again; `None`: up to where the main row stands when they meet.
+        to: Option<Position>,
     },
     /// Go on from this place. Only a lane that waits for such a decision is moved, so a second one does nothing.
     Resume {

@@ -202,7 +202,7 @@ fn commands_are_carried_out_while_nothing_else_happens() {
         let id = node.streams().append_json("app", "cars", Action::Delete, &json!({"id": "1"})).0;
         node.streams().until(|streams| streams.dead_letters(&node.lane("a")).len() == 1).await;
         let dead = DeadId { generation: id.generation, id: id.id, route: "route-a".into() };
-        node.streams().command(&node.lane("a"), Command::Discard { dead });
+        node.streams().command(&node.lane("a"), Command::Discard { dead, reason: None });
         node.streams().until(|streams| streams.waiting_commands(&node.lane("a")).is_empty()).await;
         assert!(node.world.database("a").dead().is_empty());
         assert!(node.streams().dead_letters(&node.lane("a")).is_empty());

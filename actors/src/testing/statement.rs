@@ -101,7 +101,7 @@ impl Writer<'_> {
                     self.update(*id, &cells)?;
                 }
             }
-            Op::Delete => {
+            Op::Delete | Op::Clear => {
                 for id in &found {
                     self.store(*id, None)?;
                 }

@@ -81,6 +81,7 @@ impl MemoryTable {
             kind: kind.clone(),
             nullable: !key.contains(column),
             has_default: false,
+            default: None,
             generated: false,
         });
         Self::new(TableSchema {

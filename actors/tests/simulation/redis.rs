@@ -143,6 +143,7 @@ impl Stream {
             starts: starts.map(|(route, start, _)| (route.clone(), start.clone())).collect(),
             position,
             bind: self.bind.get(&destination).cloned(),
+            backfills: Vec::new(),
         }
     }
 

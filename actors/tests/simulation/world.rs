@@ -676,6 +676,7 @@ pub(crate) fn table(name: &str) -> TableSchema {
         kind: ColumnType::Int { min: i128::from(i64::MIN), max: i128::from(i64::MAX) },
         nullable,
         has_default: false,
+        default: None,
         generated: false,
     };
     TableSchema {
@@ -703,10 +704,9 @@ fn specs(version: u64, destinations: usize, streams: usize) -> Vec<Arc<Destinati
             table: format!("{}{stream}", TOPICS[topic]),
             key: vec!["id".into()],
             start: Start::Now,
-            on_missing: Default::default(),
             // Each record must be seen on its own.
             every_change: true,
-            columns: Default::default(),
+            ..RouteSpec::default()
         })
     };
     let spec = |destination: usize| {

@@ -31,7 +31,7 @@ enum Outcome {
 
 pub(super) async fn redrive(letters: &Letters, which: &Which, force: bool) -> anyhow::Result<ExitCode> {
     let lots = chosen(letters, which).await?;
-    carry_out(letters, &lots, "written", |dead| Command::Redrive { dead, force }).await
+    carry_out(letters, &lots, "written", |dead| Command::Redrive { dead, force, data: None }).await
 }
 
 pub(super) async fn discard(letters: &Letters, which: &Which, yes: bool) -> anyhow::Result<ExitCode> {
@@ -40,7 +40,7 @@ pub(super) async fn discard(letters: &Letters, which: &Which, yes: bool) -> anyh
     if !yes && !lots.is_empty() && !confirmed(&many)? {
         bail!("nothing was discarded");
     }
-    carry_out(letters, &lots, "discarded", |dead| Command::Discard { dead }).await
+    carry_out(letters, &lots, "discarded", |dead| Command::Discard { dead, reason: None }).await
 }
 
 async fn chosen(letters: &Letters, which: &Which) -> anyhow::Result<Vec<Lot>> {

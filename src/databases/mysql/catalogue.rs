@@ -135,6 +135,7 @@ pub(super) async fn describe(
             kind,
             nullable: row.try_get::<String, _>(7)? == "YES",
             // MariaDB writes a default of NULL out.
+            default: None,
             has_default: default.is_some_and(|default| default != "NULL")
                 || extra.contains("auto_increment")
                 || extra.contains("default_generated")

@@ -14,7 +14,15 @@ use super::{
 
 fn column(name: &str, declared: &str, kind: ColumnType) -> ColumnSchema {
     let nullable = name != "id";
-    ColumnSchema { name: name.into(), declared: declared.into(), kind, nullable, has_default: false, generated: false }
+    ColumnSchema {
+        name: name.into(),
+        declared: declared.into(),
+        kind,
+        nullable,
+        has_default: false,
+        default: None,
+        generated: false,
+    }
 }
 
 /// Rows of a table of cars, by `id` or by `id` and `plate`.
@@ -38,6 +46,7 @@ fn statement(op: Op, key: &[usize], columns: &[usize]) -> Statement {
         columns: vec![0, 1, 2, 3, 4],
         key: key.to_vec(),
         only_unique_key: true,
+        version: None,
     };
     Statement {
         plan: Arc::new(plan),

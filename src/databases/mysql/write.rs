@@ -131,7 +131,7 @@ impl Writer<'_> {
         let derived = match self.statement.op {
             Op::Insert => false,
             Op::Upsert => !self.shape.on_duplicate_key(self.statement.plan.only_unique_key),
-            Op::Update | Op::Delete | Op::Replace => true,
+            Op::Update | Op::Delete | Op::Replace | Op::Clear => true,
         };
         let mut many = chunk(rows.len(), self.shape.columns.len(), derived);
         let bytes = |rows: &[Vec<Cell>]| rows.iter().flatten().map(size).sum::<usize>();
@@ -184,6 +184,7 @@ impl Writer<'_> {
                 self.untouched.extend(missing);
                 Ok(())
             }
+            Op::Clear => Ok(self.delete(&all).await?),
             Op::Replace => {
                 self.delete(&all).await?;
                 Ok(self.insert(&all).await?)

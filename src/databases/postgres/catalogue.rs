@@ -101,6 +101,7 @@ fn column(row: &PgRow) -> Result<ColumnSchema, sqlx::Error> {
         declared: row.try_get("declared")?,
         kind,
         nullable: !row.try_get::<bool, _>("required")?,
+        default: None,
         has_default: row.try_get("defaulted")? || !identity.is_empty() || !generated.is_empty(),
         generated: identity == "a" || !generated.is_empty(),
     })

@@ -214,6 +214,7 @@ mod tests {
             kind: if declared == "bytea" { ColumnType::Bytes { max_bytes: None } } else { ColumnType::Other },
             nullable: true,
             has_default: false,
+            default: None,
             generated: false,
         };
         let table = TableSchema {
@@ -228,6 +229,7 @@ mod tests {
             columns: (0..columns.len()).collect(),
             key: (0..key).collect(),
             only_unique_key: true,
+            version: None,
         };
         let columns = if op == Op::Delete { (0..key).collect() } else { (0..columns.len()).collect() };
         Statement { plan: Arc::new(plan), op, must_touch: false, columns, insert_only: Vec::new(), rows: Vec::new() }

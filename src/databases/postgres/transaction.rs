@@ -215,6 +215,9 @@ impl Writer<'_> {
                 let missing = self.untouched(&sql::delete(self.statement), &self.statement.key_cells()).await?;
                 self.must_have_touched(missing)
             }
+            Op::Clear => {
+                self.untouched(&sql::delete(self.statement), &self.statement.key_cells()).await.map(|_| Vec::new())
+            }
             Op::Replace => {
                 self.untouched(&sql::delete(self.statement), &self.statement.key_cells()).await?;
                 self.insert(false, &all).await.map(|()| Vec::new())

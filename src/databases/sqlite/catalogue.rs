@@ -49,6 +49,7 @@ async fn columns(session: &mut Session, table: &str) -> Result<Vec<ColumnSchema>
             name: cell(session, row, "name")?,
             kind: column_type(&declared),
             nullable: cell::<i64>(session, row, "notnull")? == 0 && !is_rowid,
+            default: None,
             has_default: cell::<i64>(session, row, "has_default")? != 0 || is_rowid,
             generated: cell::<i64>(session, row, "hidden")? != 0,
             declared,

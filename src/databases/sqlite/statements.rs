@@ -114,6 +114,9 @@ impl<'a> Form<'a> {
             Op::Upsert => {
                 session.run(&self.upsert(count), self.bind(&rows, &all)?).await?;
             }
+            Op::Clear => {
+                session.run(&self.delete(count), self.bind(&rows, &self.key)?).await?;
+            }
             Op::Replace => {
                 session.run(&self.delete(count), self.bind(&rows, &self.key)?).await?;
                 session.run(&self.insert(count), self.bind(&rows, &all)?).await?;

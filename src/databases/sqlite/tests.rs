@@ -29,6 +29,7 @@ fn statement(op: Op, columns: &[usize]) -> Statement {
         kind: column_type("TEXT"),
         nullable,
         has_default: false,
+        default: None,
         generated: false,
     };
     let table = TableSchema {
@@ -43,6 +44,7 @@ fn statement(op: Op, columns: &[usize]) -> Statement {
         columns: vec![0, 1, 2],
         key: vec![0, 1],
         only_unique_key: true,
+        version: None,
     };
     Statement {
         plan: Arc::new(plan),

@@ -50,7 +50,9 @@ fn source() -> impl Strategy<Value = ColumnSource> {
     prop_oneof![
         any::<String>().prop_map(ColumnSource::Field),
         (option::of(any::<String>()), collection::vec(clean, 0..3), option::of(cast), option::of(default_value()))
-            .prop_map(|(from, clean, cast, default)| ColumnSource::Detailed(ColumnRule { from, clean, cast, default })),
+            .prop_map(|(from, clean, cast, default)| {
+                ColumnSource::Detailed(ColumnRule { from, clean, cast, default, ..ColumnRule::default() })
+            }),
     ]
 }
 
@@ -82,6 +84,7 @@ fn route_of(name: String) -> impl Strategy<Value = RouteSpec> {
                 on_missing,
                 every_change,
                 columns,
+                ..RouteSpec::default()
             }
         },
     )

@@ -72,6 +72,7 @@ fn source_of(value: &Spanned<DeValue<'_>>, mistakes: &Mistakes<'_>) -> ColumnSou
         clean: fields.texts("clean").iter().filter_map(|step| choice("clean", step, mistakes)).collect(),
         cast: fields.choice("as"),
         default: fields.get("default").and_then(|value| json(value, mistakes)),
+        ..ColumnRule::default()
     };
     fields.finish();
     ColumnSource::Detailed(rule)

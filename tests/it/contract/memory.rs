@@ -82,6 +82,7 @@ fn made(table: &Table) -> MemoryTable {
         kind: kind(column.of),
         nullable: !column.required && !table.primary_key.contains(&column.name),
         has_default: false,
+        default: None,
         generated: false,
     };
     let mut made = MemoryTable::new(TableSchema {

@@ -5,9 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tidegate_actors::{
     message::{Generation, StreamId},
     ports::{Destination, WriteError},
-    transaction::{
-        Cell, Committed, DeadId, DeadRow, Fence, LaneId, Op, Statement, Supersede, TablePlan, TakenOver, Transaction,
-    },
+    transaction::{Cell, Committed, DeadId, DeadRow, Fence, LaneId, Op, Statement, TablePlan, TakenOver, Transaction},
 };
 
 use super::{
@@ -80,19 +78,14 @@ impl Writer {
 
     /// A transaction from where the lane stands to the next entry.
     pub(crate) fn transaction(&self, statements: Vec<Statement>) -> Transaction {
-        Transaction {
-            fence: Fence {
-                lane: self.lane.clone(),
-                generation: generation(),
-                owner: self.owner.clone(),
-                previous: self.at,
-                new: StreamId::new(self.at.ms.max(1), self.at.seq + 1),
-            },
-            statements,
-            bury: Vec::new(),
-            supersede: Vec::<Supersede>::new(),
-            exhume: None,
-        }
+        let fence = Fence {
+            lane: self.lane.clone(),
+            generation: generation(),
+            owner: self.owner.clone(),
+            previous: self.at,
+            new: StreamId::new(self.at.ms.max(1), self.at.seq + 1),
+        };
+        Transaction { statements, ..Transaction::of(fence) }
     }
 
     /// A transaction that locks the lane's row and moves nothing, as a redrive does.
@@ -141,6 +134,7 @@ pub(crate) async fn plan(destination: &mut dyn Destination, table: &Table, key: 
         columns: writable,
         key,
         only_unique_key,
+        version: None,
     }))
 }
 

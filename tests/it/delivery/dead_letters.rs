@@ -39,7 +39,7 @@ fn named(scene: &Scene<'_>, id: StreamId) -> DeadId {
 }
 
 async fn redrive(scene: &mut Scene<'_>, id: StreamId, force: bool) -> Result<(), Trouble> {
-    scene.streams.command(&scene.lane(), Command::Redrive { dead: named(scene, id), force });
+    scene.streams.command(&scene.lane(), Command::Redrive { dead: named(scene, id), force, data: None });
     scene.delivery.carry_out_commands().await
 }
 
@@ -181,7 +181,7 @@ pub(crate) async fn a_discard_takes_back_payload_and_row(database: &dyn Database
     let mut scene = begin(database).await;
     let (id, other) = (send_dead(&scene, 1), send_dead(&scene, 2));
     scene.drain().await.unwrap();
-    scene.streams.command(&scene.lane(), Command::Discard { dead: named(&scene, id) });
+    scene.streams.command(&scene.lane(), Command::Discard { dead: named(&scene, id), reason: None });
     scene.delivery.carry_out_commands().await.unwrap();
     assert_eq!(scene.dead_rows().await, [(other, None)]);
     assert_eq!(scene.codes(), [(other, "missing_row".to_owned())]);
@@ -233,7 +233,7 @@ pub(crate) async fn a_lost_answer_to_a_redrive_writes_once(database: &dyn Databa
     scene.drain().await.unwrap();
     scene.fates.next(Fate::AnswerLost);
     let dead = DeadId { route: "route-cars-audit".into(), ..named(&scene, id) };
-    scene.streams.command(&scene.lane(), Command::Redrive { dead, force: false });
+    scene.streams.command(&scene.lane(), Command::Redrive { dead, force: false, data: None });
     assert!(matches!(scene.delivery.carry_out_commands().await, Err(Trouble::Database(_))));
     scene.delivery.carry_out_commands().await.unwrap();
     assert_eq!(contents(database, &audit).await, ["1|none"]);

@@ -241,10 +241,10 @@ pub(crate) async fn a_dead_letter_whose_record_is_lost_is_seen_and_discarded(dat
     let letter = scene.letters().remove(0);
     assert_eq!((letter.dead.id, letter.reason.code.as_str()), (bad, "lost"));
     // A redrive says why not, and a discard takes it away.
-    scene.streams.command(&scene.lane(), Command::Redrive { dead: dead.clone(), force: false });
+    scene.streams.command(&scene.lane(), Command::Redrive { dead: dead.clone(), force: false, data: None });
     go_on(&mut scene).await.unwrap();
     assert!(scene.letters()[0].redrive_error.as_ref().unwrap().contains("lost"));
-    scene.streams.command(&scene.lane(), Command::Discard { dead });
+    scene.streams.command(&scene.lane(), Command::Discard { dead, reason: None });
     go_on(&mut scene).await.unwrap();
     assert!(scene.letters().is_empty());
     assert!(scene.dead_rows().await.is_empty());

@@ -91,6 +91,7 @@ impl World {
             route: "r".into(),
             columns: (0..table.columns.len()).collect(),
             only_unique_key: table.is_only_unique(&names),
+            version: None,
             table: Arc::new(table),
             key,
         })
@@ -111,13 +112,7 @@ impl World {
     }
 
     async fn commit(&mut self, statement: Statement) -> Result<Committed, WriteError> {
-        let transaction = Transaction {
-            fence: self.fence(),
-            statements: vec![statement],
-            bury: Vec::new(),
-            supersede: Vec::new(),
-            exhume: None,
-        };
+        let transaction = Transaction { statements: vec![statement], ..Transaction::of(self.fence()) };
         let committed = self.destination.commit(&transaction).await?;
         self.at += 1;
         Ok(committed)

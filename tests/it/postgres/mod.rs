@@ -81,7 +81,14 @@ impl Writer {
         let columns: Vec<usize> = (0..table.columns.len()).filter(|&index| !table.columns[index].generated).collect();
         let key = key.iter().map(|name| columns.iter().position(|&index| table.columns[index].name == *name).unwrap());
         let key = key.collect();
-        Arc::new(TablePlan { route: "route".into(), table: Arc::new(table), columns, key, only_unique_key: true })
+        Arc::new(TablePlan {
+            route: "route".into(),
+            table: Arc::new(table),
+            columns,
+            key,
+            only_unique_key: true,
+            version: None,
+        })
     }
 
     fn transaction(&self, statements: Vec<Statement>) -> Transaction {
@@ -92,7 +99,7 @@ impl Writer {
             previous: self.at,
             new: StreamId::new(1, self.at.seq + 1),
         };
-        Transaction { fence, statements, bury: Vec::new(), supersede: Vec::new(), exhume: None }
+        Transaction { statements, ..Transaction::of(fence) }
     }
 
     async fn commit(&mut self, statements: Vec<Statement>) -> Result<Committed, WriteError> {

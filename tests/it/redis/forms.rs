@@ -71,6 +71,8 @@ pub(super) async fn everything_works(url: &str) {
             version: 0,
             newest: to.generation.clone(),
             to,
+            sides: vec![],
+            part: "main".into(),
             history: Some(batch(&ids[0], ids.last().unwrap(), 303)),
             void: vec![],
         };

@@ -88,7 +88,7 @@ async fn a_decision_is_found_behind_any_number_of_redrives() {
     let generation = Generation::new("g");
     let redrive = |ms| {
         let dead = DeadId { generation: generation.clone(), id: StreamId::new(ms, 0), route: "route1".into() };
-        Command::Redrive { dead, force: false }
+        Command::Redrive { dead, force: false, data: None }
     };
     let mut commands: Vec<Command> = (0..1200).map(redrive).collect();
     let decision = Command::Resume { to: Position { generation: generation.clone(), id: StreamId::ZERO } };
@@ -271,8 +271,8 @@ async fn dead_letters_are_kept_listed_and_taken_back() {
     assert_eq!((&listed[0], &listed[1]), (&letters[0], &letters[901]));
     assert_eq!(dead::count(&scene.redis, APP, DESTINATION).await.unwrap(), 300);
 
-    let redrive = Command::Redrive { dead: letters[0].dead.clone(), force: false };
-    let discard = Command::Discard { dead: letters[901].dead.clone() };
+    let redrive = Command::Redrive { dead: letters[0].dead.clone(), force: false, data: None };
+    let discard = Command::Discard { dead: letters[901].dead.clone(), reason: None };
     scene.server.ask::<()>(&format!("RPUSH tidegate:{{car-app}}:commands:{DESTINATION} nonsense")).await;
     for command in [&redrive, &discard] {
         dead::push(&scene.redis, APP, DESTINATION, command).await.unwrap();

@@ -24,11 +24,7 @@ fn document() -> Document {
         topic: topic.into(),
         destination: "rooms".into(),
         table: "cars".into(),
-        key: vec![],
-        start: Start::Now,
-        on_missing: Default::default(),
-        every_change: false,
-        columns: Default::default(),
+        ..RouteSpec::default()
     };
     let destination = Destination {
         id: DESTINATION.into(),

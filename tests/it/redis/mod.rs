@@ -77,7 +77,17 @@ impl Scene {
     /// An advance to this place by the rules, as the owner `me`.
     async fn advance_of(&mut self, to: Position) -> Advance {
         let newest = self.log.view(&self.lane).await.unwrap().generations.pop().unwrap().generation;
-        Advance { lane: self.lane.clone(), owner: "me".into(), version: 0, newest, to, history: None, void: vec![] }
+        Advance {
+            lane: self.lane.clone(),
+            owner: "me".into(),
+            version: 0,
+            newest,
+            to,
+            sides: vec![],
+            part: "main".into(),
+            history: None,
+            void: vec![],
+        }
     }
 
     async fn advance(&mut self, to: &Position) -> Result<(), LogError> {

@@ -40,6 +40,8 @@ impl Owner {
             version: 0,
             newest: newest.clone(),
             to: to.clone(),
+            sides: vec![],
+            part: "main".into(),
             history,
             void: vec![],
         };

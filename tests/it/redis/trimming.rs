@@ -186,7 +186,8 @@ async fn schemas_that_no_batch_was_mapped_for_are_swept_at_the_second_look() {
         unique_keys: vec![],
     };
     let route = serde_json::json!({"name": "r", "application": APP, "topic": "t", "destination": "d", "table": "cars"});
-    let plan = tidegate_actors::ports::PlanRecord { route: serde_json::from_value(route).unwrap(), table };
+    let plan =
+        tidegate_actors::ports::PlanRecord { route: serde_json::from_value(route).unwrap(), table, children: vec![] };
     for n in 0..1100 {
         scene.log.keep_plan(&scene.lane, &format!("old{n}"), &plan).await.unwrap();
     }

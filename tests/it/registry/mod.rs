@@ -22,7 +22,7 @@ use tidegate::{
     },
     resources::{Application, Delivery, Destination, Document},
 };
-use tidegate_actors::route::{Columns, OnMissing, RouteSpec, Start};
+use tidegate_actors::route::{RouteSpec, Start};
 
 use crate::servers::redis::RedisServer;
 
@@ -45,11 +45,8 @@ fn route(id: &str, application: &str, destination: &str) -> RouteSpec {
         topic: "t".into(),
         destination: destination.into(),
         table: "t".into(),
-        key: vec![],
         start: Start::Earliest,
-        on_missing: OnMissing::default(),
-        every_change: false,
-        columns: Columns::default(),
+        ..RouteSpec::default()
     }
 }
 

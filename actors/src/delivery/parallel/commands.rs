@@ -26,9 +26,9 @@ impl ParallelDelivery {
             for command in waiting {
                 match &command {
                     Command::Redrive { dead, .. } => self.redrive(&lane, dead).await?,
-                    Command::Discard { dead } => self.void(&lane, dead).await?,
+                    Command::Discard { dead, .. } => self.void(&lane, dead).await?,
                     // There is no position of its own that could have a gap.
-                    Command::Resume { .. } => {}
+                    Command::Resume { .. } | Command::Replay { .. } => {}
                 }
                 log(limit, &progress, self.log.finish(&lane, &command)).await?;
             }

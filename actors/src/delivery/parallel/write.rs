@@ -192,6 +192,7 @@ mod tests {
             columns: vec![0, 1],
             key: vec![1],
             only_unique_key: true,
+            version: None,
         };
         let text = |text: &str| Cell::Text(text.into());
         let rows = [("first", "b"), ("second", "a"), ("third", "b"), ("fourth", "a")];

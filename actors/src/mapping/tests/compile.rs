@@ -1,7 +1,7 @@
 use super::*;
 
 fn errors(changes: Json, table: TableSchema) -> Vec<String> {
-    let errors = Mapping::compile(&route(changes), table).unwrap_err();
+    let errors = Mapping::compile(&route(changes), table, vec![]).unwrap_err();
     errors.iter().map(ToString::to_string).collect()
 }
 

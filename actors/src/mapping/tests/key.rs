@@ -40,7 +40,7 @@ fn a_composite_key_is_an_object_in_the_order_of_the_route() {
     let spec = route(
         json!({"key": ["branch", "no"], "columns": {"branch": {"from": "shop", "clean": ["trim"]}, "stock": "stock"}}),
     );
-    let mapping = Mapping::compile(&spec, stock_per_branch()).unwrap();
+    let mapping = Mapping::compile(&spec, stock_per_branch(), vec![]).unwrap();
     assert_eq!(mapping.plan.columns, [0, 1, 2]);
     assert_eq!(mapping.plan.key, [1, 0]);
     assert!(!mapping.plan.only_unique_key);
@@ -68,7 +68,7 @@ fn a_composite_key_is_an_object_in_the_order_of_the_route() {
 #[test]
 fn a_key_that_names_fields_that_are_other_columns_is_read_as_fields() {
     let spec = route(json!({"key": ["branch", "no"], "columns": {"branch": "no", "no": "number"}}));
-    let mapping = Mapping::compile(&spec, stock_per_branch()).unwrap();
+    let mapping = Mapping::compile(&spec, stock_per_branch(), vec![]).unwrap();
     for (key, expected) in
         [(r#"{"no":"JKT","number":7}"#, r#"["JKT","7"]"#), (r#"{"branch":"JKT","no":7}"#, r#"["JKT","7"]"#)]
     {
@@ -95,7 +95,7 @@ fn equal_keys_have_equal_texts() {
     ];
     for (kind, values) in same {
         let table = TableSchema { columns: vec![column("id", kind.clone())], ..cars() };
-        let mapping = Mapping::compile(&route(json!({})), table).unwrap();
+        let mapping = Mapping::compile(&route(json!({})), table, vec![]).unwrap();
         let key = |raw: &str| mapping.map(&message(Action::Delete, Some(raw), "{}")).unwrap().key.unwrap();
         for raw in *values {
             assert_eq!(key(raw), key(values[0]), "{raw} in {kind:?}");
@@ -131,7 +131,7 @@ fn the_door_sees_a_conflict_only_where_it_is_certain() {
 #[test]
 fn a_default_of_a_key_column_finds_the_row_it_inserts() {
     let spec = route(json!({"key": ["branch", "no"], "columns": {"branch": {"default": "JKT"}, "no": "no"}}));
-    let mapping = Mapping::compile(&spec, stock_per_branch()).unwrap();
+    let mapping = Mapping::compile(&spec, stock_per_branch(), vec![]).unwrap();
     let row = mapping.map(&message(Action::Upsert, None, r#"{"no": 7}"#)).unwrap();
     assert_eq!((row.key.as_deref(), row.insert_only.len()), (Some(r#"["JKT","7"]"#), 0));
     let row = mapping.map(&message(Action::Delete, None, r#"{"no": 7}"#));

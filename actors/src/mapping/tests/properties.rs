@@ -17,7 +17,7 @@ proptest! {
         let names: Vec<_> = columns.iter().map(|column| column.name.clone()).collect();
         for name in &names {
             let table = TableSchema { columns: columns.clone(), unique_keys: vec![vec![name.clone()]], ..cars() };
-            let mapping = Mapping::compile(&route(json!({"key": [name]})), table).unwrap();
+            let mapping = Mapping::compile(&route(json!({"key": [name]})), table, vec![]).unwrap();
             let members: Vec<_> = values
                 .iter()
                 .zip(&names)
@@ -43,7 +43,7 @@ proptest! {
     fn each_value_alone_is_sent_as_json_that_maps_to_the_same_row(raw in any_json()) {
         for kind in every_kind() {
             let table = TableSchema { columns: vec![column("id", kind.clone())], ..cars() };
-            let mapping = Mapping::compile(&route(json!({"key": []})), table).unwrap();
+            let mapping = Mapping::compile(&route(json!({"key": []})), table, vec![]).unwrap();
             let Ok(row) = upsert(&mapping, &format!("{{\"id\":{raw}}}")) else { continue };
             let sent = mapping.sent(&row);
             prop_assert!(sent.get() != "null", "{kind:?}");

@@ -153,13 +153,13 @@ fn a_bad_record_alone_is_a_dead_letter_and_is_taken_back_by_a_redrive() {
         assert_eq!(letters[0].reason.code, "missing_row");
         assert_eq!(node.world.database("a").dead(), [], "there is no row for it");
 
-        node.streams().command(&lane, Command::Redrive { dead: letters[0].dead.clone(), force: false });
+        node.streams().command(&lane, Command::Redrive { dead: letters[0].dead.clone(), force: false, data: None });
         node.streams().until(|streams| streams.waiting_commands(&lane).is_empty()).await;
         let again = node.streams().dead_letters(&lane);
         assert!(again[0].redrive_error.is_some(), "still no row of this key");
         node.send(77..78);
         node.delivered("a", 7).await;
-        node.streams().command(&lane, Command::Redrive { dead: letters[0].dead.clone(), force: false });
+        node.streams().command(&lane, Command::Redrive { dead: letters[0].dead.clone(), force: false, data: None });
         node.streams().until(|streams| streams.dead_letters(&lane).is_empty()).await;
         node.streams().until(|streams| streams.waiting_commands(&lane).is_empty()).await;
     });

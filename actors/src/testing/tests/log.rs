@@ -29,6 +29,8 @@ fn claim(streams: &MemoryStreams, id: StreamId) -> Advance {
         version: 1,
         to: Position { generation: newest.clone(), id },
         newest,
+        sides: vec![],
+        part: "main".into(),
         history: None,
         void: vec![],
     }
@@ -258,7 +260,7 @@ fn a_lost_stream_begins_anew_and_remembers_only_the_registrys_version() {
 fn commands_and_plans_are_kept() {
     let streams = MemoryStreams::new();
     let mut log = streams.log();
-    let commands: Vec<_> = (0..120).map(|seq| Command::Discard { dead: dead(seq) }).collect();
+    let commands: Vec<_> = (0..120).map(|seq| Command::Discard { dead: dead(seq), reason: None }).collect();
     for command in &commands {
         streams.command(&lane("app"), command.clone());
     }
@@ -270,7 +272,7 @@ fn commands_and_plans_are_kept() {
     let table = MemoryTable::of_text("cars", &["id"], &["id"]).schema().clone();
     let route =
         serde_json::json!({"name": "r", "application": "app", "topic": "t", "destination": "d", "table": "cars"});
-    let plan = PlanRecord { route: serde_json::from_value(route).unwrap(), table };
+    let plan = PlanRecord { route: serde_json::from_value(route).unwrap(), table, children: vec![] };
     answer(log.keep_plan(&lane("app"), "digest", &plan)).unwrap();
     assert_eq!(streams.plans(&lane("app"))["digest"], plan);
 }

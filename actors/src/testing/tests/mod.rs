@@ -45,7 +45,14 @@ fn plan(database: &MemoryDatabase, table: &str, key: &[&str]) -> Arc<TablePlan> 
     let key_places = key.iter().map(place).collect();
     let names: Vec<String> = key.iter().map(|&name| name.into()).collect();
     let only_unique_key = table.is_only_unique(&names);
-    Arc::new(TablePlan { route: "route".into(), table: Arc::new(table), columns, key: key_places, only_unique_key })
+    Arc::new(TablePlan {
+        route: "route".into(),
+        table: Arc::new(table),
+        columns,
+        key: key_places,
+        only_unique_key,
+        version: None,
+    })
 }
 
 /// Runs a future that has nothing to wait for.
@@ -70,19 +77,14 @@ fn statement(plan: &Arc<TablePlan>, op: Op, columns: &[&str], rows: &[&[&str]]) 
 /// A transaction of owner `one` from `previous` to `new`.
 fn transaction(previous: u64, new: u64, statements: Vec<Statement>) -> Transaction {
     let at = |seq| if seq == 0 { StreamId::ZERO } else { id(seq) };
-    Transaction {
-        fence: Fence {
-            lane: lane("app"),
-            generation: generation(),
-            owner: "one".into(),
-            previous: at(previous),
-            new: at(new),
-        },
-        statements,
-        bury: vec![],
-        supersede: vec![],
-        exhume: None,
-    }
+    let fence = Fence {
+        lane: lane("app"),
+        generation: generation(),
+        owner: "one".into(),
+        previous: at(previous),
+        new: at(new),
+    };
+    Transaction { statements, ..Transaction::of(fence) }
 }
 
 /// A database with one lane that `one` has begun.
