@@ -4,12 +4,14 @@
 //! its column and the remedy. What depends on the registry's state is [`super::plan`]'s.
 
 mod columns;
+mod places;
 pub(crate) mod reader;
+mod route;
 
 use std::{collections::BTreeMap, fmt};
 
 use secrecy::{ExposeSecret, SecretString};
-use tidegate_actors::route::{RouteSpec, Start};
+use tidegate_actors::route::RouteSpec;
 use toml::de::DeTable;
 use url::Url;
 
@@ -40,6 +42,18 @@ pub struct ApplicationEntry {
     pub name: String,
     /// Its topics, in the order of the file.
     pub topics: Vec<String>,
+    /// The JSON Schemas of some of them, by topic.
+    pub schemas: BTreeMap<String, SchemaSource>,
+    pub(super) schema_places: BTreeMap<String, Place>,
+}
+
+/// Where a topic's JSON Schema comes from.
+#[derive(Debug)]
+pub enum SchemaSource {
+    /// The manifest itself: JSON as a text.
+    Text(String),
+    /// A file; relative to the manifest's folder.
+    File(String),
 }
 
 /// One `[[destination]]`.
@@ -81,8 +95,15 @@ pub enum PasswordSource {
 pub struct RouteEntry {
     /// The route.
     pub spec: RouteSpec,
-    pub(super) application_place: Place,
-    pub(super) destination_place: Place,
+    place: Place,
+    places: places::PlaceMap,
+}
+
+impl RouteEntry {
+    /// Where a part of the route stands (`columns.price.from`); where it is in the file if that part isn't.
+    pub(crate) fn place(&self, part: &str) -> Place {
+        places::place_of(&self.places, part).unwrap_or(self.place)
+    }
 }
 
 /// Every mistake of a file.
@@ -120,7 +141,7 @@ impl Manifest {
         let destinations =
             fields.tables("destination", "a destination").into_iter().map(|f| destination(f, &mut taken)).collect();
         taken.clear();
-        let routes = fields.tables("route", "a route").into_iter().map(|f| route(f, &mut taken)).collect();
+        let routes = fields.tables("route", "a route").into_iter().map(|f| route::read(f, &mut taken)).collect();
         fields.finish();
         match mistakes.into_sorted() {
             none if none.is_empty() => Ok(Self { text: text.to_owned().into(), applications, destinations, routes }),
@@ -151,8 +172,37 @@ fn application(mut fields: Fields<'_, '_>, taken: &mut Taken) -> ApplicationEntr
         }
         topics.push(topic.value);
     }
+    let (mut schemas, mut schema_places) = (BTreeMap::new(), BTreeMap::new());
+    for (topic, source, place) in self::schemas(&mut fields) {
+        schema_places.insert(topic.clone(), place);
+        schemas.insert(topic, source);
+    }
     fields.finish();
-    ApplicationEntry { name, topics }
+    ApplicationEntry { name, topics, schemas, schema_places }
+}
+
+fn schemas(fields: &mut Fields<'_, '_>) -> Vec<(String, SchemaSource, Place)> {
+    const FORMS: &str = "a schema is { file = \"cars.schema.json\" }, or JSON as a text";
+    let Some(value) = fields.get("schemas") else { return Vec::new() };
+    let Some(inner) = Fields::of("`schemas`", value, &fields.mistakes) else { return Vec::new() };
+    let mut found = Vec::new();
+    for (topic, source) in inner.entries() {
+        check_name("topic", &topic, &fields.mistakes);
+        let place = source.span().start;
+        if let Some(text) = source.get_ref().as_str() {
+            found.push((topic.value, SchemaSource::Text(text.to_owned()), place));
+            continue;
+        }
+        if source.get_ref().as_table().is_none() {
+            fields.mistakes.add(place, format!("{FORMS}, not {}", described(source.get_ref())));
+            continue;
+        }
+        let Some(mut form) = Fields::of("a schema", source, &fields.mistakes) else { continue };
+        let file = form.text("file");
+        form.finish();
+        found.push((topic.value, SchemaSource::File(file.value), place));
+    }
+    found
 }
 
 fn destination(mut fields: Fields<'_, '_>, taken: &mut Taken) -> DestinationEntry {
@@ -266,63 +316,6 @@ fn address(url: &Text, mistakes: &Mistakes<'_>) -> Option<Url> {
             Some(parsed)
         }
     }
-}
-
-fn route(mut fields: Fields<'_, '_>, taken: &mut Taken) -> RouteEntry {
-    let name = name(&mut fields, "route", taken);
-    let application = fields.text("application");
-    let topic = fields.text("topic");
-    check_name("topic", &topic, &fields.mistakes);
-    let destination = fields.text("destination");
-    let table = fields.text("table");
-    if !table.value.is_empty() && (table.value.split('.').count() > 2 || table.value.split('.').any(str::is_empty)) {
-        fields.mistakes.add(table.place, format!("`{}` is neither `table` nor `schema.table`", table.value));
-    }
-    let key = fields.texts("key");
-    let start = fields.optional_text("start").map_or(Start::Now, |text| start(&text, &fields.mistakes));
-    let on_missing = fields.choice("on_missing").unwrap_or_default();
-    let every_change = fields.flag("every_change");
-    let columns = columns::read(&mut fields);
-    columns::check_key(&key, &columns, &fields.mistakes);
-    let (application_place, destination_place) = (application.place, destination.place);
-    let spec = RouteSpec {
-        id: String::new(),
-        version: 0,
-        name,
-        application: application.value,
-        topic: topic.value,
-        destination: destination.value,
-        table: table.value,
-        key: key.into_iter().map(|column| column.value).collect(),
-        start,
-        on_missing,
-        every_change,
-        columns,
-        on_existing: Default::default(),
-        filter: None,
-        unknown_fields: Default::default(),
-        delete: Default::default(),
-        version_column: None,
-        on_dead: Default::default(),
-        children: Vec::new(),
-    };
-    fields.finish();
-    RouteEntry { spec, application_place, destination_place }
-}
-
-fn start(text: &Text, mistakes: &Mistakes<'_>) -> Start {
-    let start = Start::from(text.value.clone());
-    if let Start::At(moment) = &start
-        && chrono::DateTime::parse_from_rfc3339(moment).is_err()
-    {
-        mistakes.add(
-            text.place,
-            format!(
-                "`{moment}` is not a start; give \"now\", \"earliest\" or a time such as \"2026-01-31T08:00:00+07:00\""
-            ),
-        );
-    }
-    start
 }
 
 fn name(fields: &mut Fields<'_, '_>, what: &'static str, taken: &mut Taken) -> String {
