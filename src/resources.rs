@@ -2,6 +2,8 @@
 //!
 //! The registry keeps it in Redis, nodes watch it, `apply` and `export` translate between it and TOML.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 pub use tidegate_actors::route::DeliveryMode as Delivery;
 use tidegate_actors::route::RouteSpec;
@@ -32,6 +34,9 @@ pub struct Application {
     /// Topics listed for it; a topic with a route exists too.
     #[serde(default)]
     pub topics: Vec<String>,
+    /// JSON Schemas that the records of a topic must keep to, as JSON text by topic.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub schemas: BTreeMap<String, String>,
     /// When it was created, in milliseconds since the Unix epoch.
     pub created_at_ms: u64,
     /// Its keys, revoked ones included until they are pruned.

@@ -197,6 +197,9 @@ impl Reading<'_> {
             scanner.seek(end_of_value(text, start)?);
         }
         self.issues.add(Issue::of(index, &fault, text, 1));
+        for other in &fault.more {
+            self.issues.also(Issue::of(index, other, text, 1));
+        }
         Ok(())
     }
 
@@ -268,6 +271,13 @@ impl Reading<'_> {
 impl Issues {
     fn add(&mut self, issue: Issue) {
         self.messages += 1;
+        if self.found.len() < MAX_ERRORS {
+            self.found.push(issue);
+        }
+    }
+
+    /// One more of the message that was noted last.
+    fn also(&mut self, issue: Issue) {
         if self.found.len() < MAX_ERRORS {
             self.found.push(issue);
         }

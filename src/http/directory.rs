@@ -11,7 +11,10 @@ use tidegate_actors::route::{ColumnSource, Columns, RouteSpec};
 use tokio::sync::watch;
 
 use super::metrics as meter;
-use crate::resources::{ApiKey, Document};
+use crate::{
+    registry::topic_schema::TopicSchema,
+    resources::{ApiKey, Application, Document},
+};
 
 /// The document as the registry publishes it; `None` until the first one has been read.
 pub type DocumentReceiver = watch::Receiver<Option<Arc<Document>>>;
@@ -72,6 +75,8 @@ pub(crate) struct KnownApplication {
     pub(crate) name: Arc<str>,
     /// Topics, each with its routes that have a key.
     pub(crate) topics: HashMap<String, Vec<KeyedRoute>>,
+    /// What the records of some topics must look like.
+    pub(crate) schemas: HashMap<String, TopicSchema>,
     /// Requests that ended in 202.
     pub(crate) accepted: Counter,
     /// Messages taken.
@@ -98,6 +103,18 @@ pub(crate) struct KeyColumn {
     pub(crate) has_default: bool,
 }
 
+/// Those that compile; one that does not was refused when it was applied.
+fn schemas(application: &Application) -> HashMap<String, TopicSchema> {
+    let compiled = |(topic, text): (&String, &String)| match TopicSchema::compile(text) {
+        Ok(schema) => Some((topic.clone(), schema)),
+        Err(why) => {
+            tracing::error!(application = %application.name, %topic, %why, "a topic's schema can't be used; apply it again");
+            None
+        }
+    };
+    application.schemas.iter().filter_map(compiled).collect()
+}
+
 impl Index {
     fn of(document: &Document) -> Self {
         let mut keys = HashMap::new();
@@ -112,6 +129,7 @@ impl Index {
             let known = Rc::new(KnownApplication {
                 name: application.name.as_str().into(),
                 topics,
+                schemas: schemas(application),
                 accepted: meter::requests(&application.name, 202),
                 messages: meter::messages(&application.name),
             });

@@ -13,7 +13,10 @@ use super::{
     json::{Fault, Member, Scanner},
     key::{Key, same_scalar},
 };
-use crate::databases::nearest;
+use crate::{
+    databases::nearest,
+    registry::topic_schema::{Step, TopicSchema, Violation},
+};
 
 /// Longest own id, in characters.
 pub(crate) const MAX_ID_CHARS: usize = 255;
@@ -102,6 +105,9 @@ pub(crate) fn admit(
         None => return Err(Fault::new("required", 0, "only a delete needs no data").within("data")),
     };
     let members = if draft.data.is_some() { members } else { &[] };
+    if let (Some(schema), Some(data)) = (application.schemas.get(&*topic), draft.data) {
+        keeps_to(schema, data, action)?;
+    }
     match &draft.key {
         Some(key) => agree(key, data, members, routes)?,
         None if action == Action::Insert => {}
@@ -115,6 +121,22 @@ pub(crate) fn admit(
         traceparent: draft.traceparent.map(Into::into),
         data: data.into(),
     })
+}
+
+/// The record is what its topic's schema asks for. All that is wrong is told at once.
+fn keeps_to(schema: &TopicSchema, data: &str, action: Action) -> Result<(), Box<Fault>> {
+    let fault = |violation: Violation| {
+        let fault = Fault::new("schema", 0, violation.message);
+        let fault = violation.path.into_iter().rev().fold(fault, |fault, step| match step {
+            Step::Name(name) => fault.within(&name),
+            Step::Index(index) => fault.within_index(index),
+        });
+        fault.within("data")
+    };
+    let mut faults = schema.violations(data, action).into_iter().map(fault);
+    let Some(mut first) = faults.next() else { return Ok(()) };
+    first.more.extend(faults.map(|fault| *fault));
+    Err(first)
 }
 
 fn unknown_topic(topic: &str, application: &KnownApplication) -> Box<Fault> {

@@ -21,6 +21,8 @@ pub(crate) struct Fault {
     pub(crate) at: usize,
     /// Names and indexes that lead there, innermost first.
     path: Vec<Segment>,
+    /// Other faults of the same message.
+    pub(crate) more: Vec<Self>,
 }
 
 #[derive(Debug)]
@@ -32,7 +34,7 @@ enum Segment {
 impl Fault {
     /// A fault at the place that is being read.
     pub(crate) fn new(code: &'static str, at: usize, message: impl Into<Cow<'static, str>>) -> Box<Self> {
-        Box::new(Self { code, message: message.into(), at, path: Vec::new() })
+        Box::new(Self { code, message: message.into(), at, path: Vec::new(), more: Vec::new() })
     }
 
     /// The same, one object further out.
@@ -42,7 +44,7 @@ impl Fault {
         self
     }
 
-    fn within_index(mut self: Box<Self>, index: usize) -> Box<Self> {
+    pub(crate) fn within_index(mut self: Box<Self>, index: usize) -> Box<Self> {
         self.path.push(Segment::Index(index));
         self
     }

@@ -1,5 +1,7 @@
 //! Changes of resources in words, for `apply`, its dry run and the audit entries. Passwords are never among them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Serialize;
 use serde_json::Value;
 use tidegate_actors::route::RouteSpec;
@@ -23,6 +25,18 @@ pub(super) fn topics(old: &[String], new: &[String]) -> Vec<String> {
         details.push("topics in another order".into());
     }
     details
+}
+
+/// Topics whose schema came, went or changed.
+pub(super) fn schemas(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<String> {
+    let word = |topic: &String| match (old.get(topic), new.get(topic)) {
+        (None, Some(_)) => Some(format!("a schema for topic {topic}")),
+        (Some(_), None) => Some(format!("no schema for topic {topic} any more")),
+        (Some(old), Some(new)) if old != new => Some(format!("another schema for topic {topic}")),
+        _ => None,
+    };
+    let topics: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    topics.into_iter().filter_map(word).collect()
 }
 
 /// What differs between two states of a destination.
@@ -66,10 +80,22 @@ pub(super) fn route(route: &RouteSpec) -> String {
 pub(super) fn route_changes(old: &RouteSpec, new: &RouteSpec) -> Vec<String> {
     let (old, new) = (value(old), value(new));
     let mut details = Vec::new();
-    for field in ["application", "topic", "destination", "table", "key", "start", "on_missing", "every_change"] {
+    for field in FIELDS {
         let (old, new) = (&old[field], &new[field]);
         if old != new {
             details.push(format!("{field} {} → {}", shown(old), shown(new)));
+        }
+    }
+    for (index, (old, new)) in
+        children(&old).zip(children(&new)).enumerate().take_while(|(_, (old, new))| !(old.is_null() && new.is_null()))
+    {
+        let of = if new.is_null() { old } else { new };
+        let from = of["from"].as_str().unwrap_or_default();
+        match (old.is_null(), new.is_null()) {
+            (true, _) => details.push(format!("child {index} added: {from}")),
+            (_, true) => details.push(format!("child {index} removed: {from}")),
+            _ if old != new => details.push(format!("child {index} ({from}) changed")),
+            _ => {}
         }
     }
     match (old["columns"].as_object(), new["columns"].as_object()) {
@@ -93,6 +119,30 @@ pub(super) fn route_changes(old: &RouteSpec, new: &RouteSpec) -> Vec<String> {
         (Some(_), None) => details.push("columns → matching".into()),
     }
     details
+}
+
+/// The fields of a route that are told as they are.
+const FIELDS: [&str; 14] = [
+    "application",
+    "topic",
+    "destination",
+    "table",
+    "key",
+    "start",
+    "filter",
+    "on_missing",
+    "on_existing",
+    "delete",
+    "version_column",
+    "unknown_fields",
+    "on_dead",
+    "every_change",
+];
+
+/// A route's children, then nulls for ever.
+fn children(route: &Value) -> impl Iterator<Item = &Value> {
+    let listed = route["children"].as_array().map_or(&[][..], Vec::as_slice);
+    listed.iter().chain(std::iter::repeat(&Value::Null))
 }
 
 fn value(of: &impl Serialize) -> Value {

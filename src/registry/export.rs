@@ -6,7 +6,9 @@ use std::fmt::Write;
 
 use serde::Serialize;
 use serde_json::Value;
-use tidegate_actors::route::{ColumnRule, ColumnSource, Columns, RouteSpec};
+use tidegate_actors::route::{
+    CleanStep, ColumnRule, ColumnSource, Columns, DeletePolicy, Length, RouteSpec, SoftDelete,
+};
 
 use crate::resources::{Application, Delivery, Destination, Document};
 
@@ -42,6 +44,11 @@ fn application(application: &Application) -> String {
     block.line("name", quoted(&application.name));
     if !application.topics.is_empty() {
         block.line("topics", list(&application.topics));
+    }
+    if !application.schemas.is_empty() {
+        let schemas: Vec<_> =
+            application.schemas.iter().map(|(topic, schema)| format!("{} = {}", key(topic), quoted(schema))).collect();
+        block.line("schemas", format!("{{ {} }}", schemas.join(", ")));
     }
     block.0
 }
@@ -81,19 +88,59 @@ fn route(route: &RouteSpec) -> String {
     if route.on_missing != Default::default() {
         block.line("on_missing", quoted(&word(&route.on_missing)));
     }
+    if let Some(filter) = &route.filter {
+        block.line("filter", quoted(filter));
+    }
+    if route.on_existing != Default::default() {
+        block.line("on_existing", quoted(&word(&route.on_existing)));
+    }
+    match &route.delete {
+        DeletePolicy::Row => {}
+        DeletePolicy::Ignore => block.line("delete", quoted("ignore")),
+        DeletePolicy::Soft(SoftDelete { column, value, restore }) => {
+            let part = |name: &str, value: &Option<Value>| {
+                value.as_ref().map_or(String::new(), |value| format!(", {name} = {}", literal(value)))
+            };
+            let (value, restore) = (part("value", value), part("restore", restore));
+            block.line("delete", format!("{{ column = {}{value}{restore} }}", quoted(column)));
+        }
+    }
+    if let Some(column) = &route.version_column {
+        block.line("version_column", quoted(column));
+    }
+    if route.unknown_fields != Default::default() {
+        block.line("unknown_fields", quoted(&word(&route.unknown_fields)));
+    }
+    if route.on_dead != Default::default() {
+        block.line("on_dead", quoted(&word(&route.on_dead)));
+    }
     if route.every_change {
         block.line("every_change", "true");
     }
-    match &route.columns {
+    columns(&mut block, "[route.columns]\n", &route.columns);
+    for child in &route.children {
+        block.0.push_str("[[route.children]]\n");
+        block.line("from", quoted(&child.from));
+        block.line("table", quoted(&child.table));
+        let parent: Vec<_> =
+            child.parent.iter().map(|(column, of)| format!("{} = {}", key(column), quoted(of))).collect();
+        block.line("parent", format!("{{ {} }}", parent.join(", ")));
+        columns(&mut block, "[route.children.columns]\n", &child.columns);
+    }
+    block.0
+}
+
+/// Columns as a table of their own, or one word.
+fn columns(block: &mut Block, header: &str, columns: &Columns) {
+    match columns {
         Columns::Matching(_) => block.line("columns", quoted("matching")),
         Columns::Named(named) => {
-            block.0.push_str("[route.columns]\n");
+            block.0.push_str(header);
             for (column, source) in named {
                 block.line(&key(column), column_source(source));
             }
         }
     }
-    block.0
 }
 
 fn column_source(source: &ColumnSource) -> String {
@@ -101,21 +148,69 @@ fn column_source(source: &ColumnSource) -> String {
         ColumnSource::Field(field) => return quoted(field),
         ColumnSource::Detailed(rule) => rule,
     };
-    let ColumnRule { from, clean, cast, default, .. } = rule;
     let mut parts = Vec::new();
-    if let Some(from) = from {
-        parts.push(format!("from = {}", quoted(from)));
-    }
-    if !clean.is_empty() {
-        parts.push(format!("clean = {}", list(&clean.iter().map(word).collect::<Vec<_>>())));
-    }
-    if let Some(cast) = cast {
-        parts.push(format!("as = {}", quoted(&word(cast))));
-    }
-    if let Some(default) = default {
-        parts.push(format!("default = {}", literal(default)));
-    }
+    let mut part = |name: &str, value: Option<String>| parts.extend(value.map(|value| format!("{name} = {value}")));
+    // Every field by name, so that a new one can't be forgotten here.
+    let ColumnRule {
+        from,
+        value,
+        meta,
+        expr,
+        clean,
+        cast,
+        format,
+        zone,
+        required,
+        default,
+        min,
+        max,
+        length,
+        pattern,
+        one_of,
+    } = rule;
+    let text = |text: &Option<String>| text.as_ref().map(|text| quoted(text));
+    part("from", text(from));
+    part("value", value.as_ref().map(literal));
+    part("meta", meta.as_ref().map(|meta| quoted(&word(meta))));
+    part("expr", text(expr));
+    part("clean", (!clean.is_empty()).then(|| joined(clean.iter().map(step))));
+    part("as", cast.as_ref().map(|cast| quoted(&word(cast))));
+    part("format", text(format));
+    part("zone", text(zone));
+    part("required", required.then(|| "true".into()));
+    part("default", default.as_ref().map(literal));
+    part("min", min.as_ref().map(literal));
+    part("max", max.as_ref().map(literal));
+    part("length", length.as_ref().map(self::length));
+    part("pattern", text(pattern));
+    part("one_of", (!one_of.is_empty()).then(|| joined(one_of.iter().map(literal))));
     if parts.is_empty() { "{}".into() } else { format!("{{ {} }}", parts.join(", ")) }
+}
+
+/// One word, or a table of one name: as serde writes it.
+fn step(step: &CleanStep) -> String {
+    match serde_json::to_value(step) {
+        Ok(Value::Object(fields)) => {
+            let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name} = {}", literal(value))).collect();
+            format!("{{ {} }}", fields.join(", "))
+        }
+        Ok(other) => literal(&other),
+        Err(_) => String::new(),
+    }
+}
+
+fn length(length: &Length) -> String {
+    match (length.min, length.max) {
+        (Some(min), Some(max)) if min == max => min.to_string(),
+        (Some(min), Some(max)) => format!("[{min}, {max}]"),
+        (Some(min), None) => format!("{{ min = {min} }}"),
+        (None, Some(max)) => format!("{{ max = {max} }}"),
+        (None, None) => "{}".into(),
+    }
+}
+
+fn joined(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(", "))
 }
 
 /// A value as TOML. It has no null; nothing that apply accepts holds one.

@@ -228,8 +228,13 @@ mod tests {
     use super::*;
 
     fn document() -> Document {
-        let application =
-            |name: &str| Application { name: name.into(), topics: vec![], created_at_ms: 0, keys: vec![] };
+        let application = |name: &str| Application {
+            name: name.into(),
+            topics: vec![],
+            schemas: Default::default(),
+            created_at_ms: 0,
+            keys: vec![],
+        };
         Document { applications: vec![application("car-app"), application("shop")], ..Document::default() }
     }
 

@@ -15,6 +15,7 @@ pub mod secrets;
 pub mod snapshot;
 pub mod store;
 pub mod streams;
+pub(crate) mod topic_schema;
 pub mod watch;
 
 use std::time::Duration;

@@ -3,7 +3,9 @@
 //! Pure: the environment and the folder for `env` and `file` passwords are arguments. Passwords are never shown; a
 //! destination that is given the password it has already is left as it is.
 
-use std::{fmt, path::Path};
+mod schemas;
+
+use std::{collections::BTreeMap, fmt, path::Path};
 
 use secrecy::{ExposeSecret, SecretString};
 use tidegate_actors::route::RouteSpec;
@@ -98,7 +100,10 @@ pub fn plan(manifest: &Manifest, current: &Document, means: &Means<'_>) -> Resul
     let mut mistakes = Vec::new();
     remove(manifest, &mut plan, means.prune);
     for entry in &manifest.applications {
-        apply_application(entry, &mut plan, means);
+        match schemas::read(manifest, entry, means) {
+            Ok(schemas) => apply_application(entry, schemas, &mut plan, means),
+            Err(found) => mistakes.extend(found),
+        }
     }
     for entry in &manifest.destinations {
         if let Err(mistake) = apply_destination(manifest, entry, current, &mut plan, means) {
@@ -155,24 +160,28 @@ fn remove(manifest: &Manifest, plan: &mut Plan, prune: bool) {
     });
 }
 
-fn apply_application(entry: &ApplicationEntry, plan: &mut Plan, means: &Means<'_>) {
+fn apply_application(entry: &ApplicationEntry, schemas: BTreeMap<String, String>, plan: &mut Plan, means: &Means<'_>) {
     let Some(known) = plan.document.applications.iter_mut().find(|known| known.name == entry.name) else {
-        let details =
+        let mut details =
             if entry.topics.is_empty() { vec![] } else { vec![format!("topics {}", entry.topics.join(", "))] };
+        details.extend(describe::schemas(&BTreeMap::new(), &schemas));
         plan.changes.push(Change { verb: Verb::Create, what: "application", name: entry.name.clone(), details });
         plan.document.applications.push(Application {
             name: entry.name.clone(),
             topics: entry.topics.clone(),
+            schemas,
             created_at_ms: means.now_ms,
             keys: Vec::new(),
         });
         return;
     };
-    let details = describe::topics(&known.topics, &entry.topics);
+    let mut details = describe::topics(&known.topics, &entry.topics);
+    details.extend(describe::schemas(&known.schemas, &schemas));
     if !details.is_empty() {
         plan.changes.push(Change { verb: Verb::Update, what: "application", name: entry.name.clone(), details });
     }
     known.topics.clone_from(&entry.topics);
+    known.schemas = schemas;
 }
 
 fn apply_destination(

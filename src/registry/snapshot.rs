@@ -190,7 +190,13 @@ mod tests {
     use crate::resources::Application;
 
     fn document(version: u64) -> Document {
-        let canary = Application { name: "canary-app".into(), topics: vec![], created_at_ms: 1, keys: vec![] };
+        let canary = Application {
+            name: "canary-app".into(),
+            topics: vec![],
+            schemas: Default::default(),
+            created_at_ms: 1,
+            keys: vec![],
+        };
         Document { version, installation: "inst".into(), applications: vec![canary], ..Document::default() }
     }
 

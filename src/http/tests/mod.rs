@@ -53,6 +53,7 @@ fn document() -> Document {
         applications: vec![Application {
             name: "car-app".to_owned(),
             topics: vec!["cars".to_owned(), "notes".to_owned()],
+            schemas: Default::default(),
             created_at_ms: 1,
             keys: vec![
                 stored("k1"),

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, path::Path};
 
 use proptest::{collection, option, prelude::*, sample::select};
-use tidegate_actors::route::{Cast, CleanStep, OnMissing, Start};
+use serde_json::json;
+use tidegate_actors::route::{Cast, ChildSpec, CleanStep, Meta, OnDead, OnExisting, OnMissing, Start, UnknownFields};
 
 use super::*;
 use crate::{
@@ -31,10 +32,30 @@ fn default_value() -> impl Strategy<Value = serde_json::Value> {
     })
 }
 
-fn source() -> impl Strategy<Value = ColumnSource> {
-    let clean =
-        select(vec![CleanStep::Trim, CleanStep::Collapse, CleanStep::Lower, CleanStep::Upper, CleanStep::NullIfEmpty]);
-    let cast = select(vec![
+fn step() -> impl Strategy<Value = CleanStep> {
+    let words = [
+        CleanStep::Trim,
+        CleanStep::Collapse,
+        CleanStep::Lower,
+        CleanStep::Upper,
+        CleanStep::NullIfEmpty,
+        CleanStep::Title,
+        CleanStep::Digits,
+        CleanStep::StripHtml,
+    ];
+    prop_oneof![
+        select(words.to_vec()),
+        collection::vec(any::<String>(), 0..3).prop_map(CleanStep::NullIf),
+        any::<[String; 2]>().prop_map(CleanStep::Replace),
+        any::<u32>().prop_map(CleanStep::Truncate),
+        any::<u32>().prop_map(CleanStep::Round),
+        collection::btree_map(any::<String>(), default_value(), 0..3).prop_map(CleanStep::Map),
+        any::<String>().prop_map(CleanStep::Number),
+    ]
+}
+
+fn cast() -> impl Strategy<Value = Cast> {
+    select(vec![
         Cast::Int,
         Cast::Decimal,
         Cast::Float,
@@ -46,30 +67,118 @@ fn source() -> impl Strategy<Value = ColumnSource> {
         Cast::Uuid,
         Cast::Json,
         Cast::Bytes,
-    ]);
+    ])
+}
+
+/// Where a column's value comes from: one of the four sources, or the field of its own name.
+fn from() -> impl Strategy<Value = ColumnRule> {
+    let meta = [Meta::Id, Meta::Application, Meta::Topic, Meta::Action, Meta::Key, Meta::Received, Meta::Index];
     prop_oneof![
-        any::<String>().prop_map(ColumnSource::Field),
-        (option::of(any::<String>()), collection::vec(clean, 0..3), option::of(cast), option::of(default_value()))
-            .prop_map(|(from, clean, cast, default)| {
-                ColumnSource::Detailed(ColumnRule { from, clean, cast, default, ..ColumnRule::default() })
-            }),
+        option::of(any::<String>()).prop_map(|from| ColumnRule { from, ..ColumnRule::default() }),
+        default_value().prop_map(|value| ColumnRule { value: Some(value), ..ColumnRule::default() }),
+        select(meta.to_vec()).prop_map(|meta| ColumnRule { meta: Some(meta), ..ColumnRule::default() }),
+        any::<String>().prop_map(|expr| ColumnRule { expr: Some(expr), ..ColumnRule::default() }),
     ]
 }
 
+fn rule() -> impl Strategy<Value = ColumnRule> {
+    let bound = || option::of(prop_oneof![any::<i64>().prop_map(Value::from), any::<String>().prop_map(Value::from)]);
+    let length = option::of(
+        (option::of(0_u64..50), option::of(50_u64..99))
+            .prop_filter_map("a bound", |(min, max)| (min.is_some() || max.is_some()).then_some(Length { min, max })),
+    );
+    let texts = (option::of(any::<String>()), option::of(any::<String>()), option::of(any::<String>()));
+    let default = prop_oneof![
+        any::<bool>().prop_map(|required| (required, None)),
+        default_value().prop_map(|default| (false, Some(default))),
+    ];
+    let checks = (bound(), bound(), length, collection::vec(default_value(), 0..3));
+    (from(), collection::vec(step(), 0..3), option::of(cast()), texts, default, checks).prop_map(
+        |(source, clean, cast, (format, zone, pattern), (required, default), (min, max, length, one_of))| ColumnRule {
+            clean,
+            cast,
+            format,
+            zone,
+            required,
+            default,
+            min,
+            max,
+            length,
+            pattern,
+            one_of,
+            ..source
+        },
+    )
+}
+
+fn source() -> impl Strategy<Value = ColumnSource> {
+    prop_oneof![any::<String>().prop_map(ColumnSource::Field), rule().prop_map(ColumnSource::Detailed)]
+}
+
+fn columns() -> BoxedStrategy<Columns> {
+    let named = collection::btree_map(any::<String>(), source(), 1..4).prop_map(Columns::Named);
+    prop_oneof![Just(Columns::default()), named].boxed()
+}
+
+fn delete() -> impl Strategy<Value = DeletePolicy> {
+    let soft = (any::<String>(), option::of(default_value()), option::of(default_value()))
+        .prop_map(|(column, value, restore)| DeletePolicy::Soft(SoftDelete { column, value, restore }));
+    prop_oneof![Just(DeletePolicy::Row), Just(DeletePolicy::Ignore), soft]
+}
+
+/// What a route does beside choosing columns.
+fn manners() -> impl Strategy<Value = RouteSpec> {
+    (
+        select(vec![Start::Now, Start::Earliest, Start::At("2026-01-31T08:00:00+07:00".into())]),
+        select(vec![OnMissing::Reject, OnMissing::Ignore, OnMissing::Insert]),
+        select(vec![OnExisting::ByAction, OnExisting::Reject, OnExisting::Ignore, OnExisting::Update]),
+        select(vec![UnknownFields::Ignore, UnknownFields::Reject]),
+        select(vec![OnDead::Skip, OnDead::Block]),
+        (any::<bool>(), option::of(any::<String>()), option::of(any::<String>())),
+        delete(),
+    )
+        .prop_map(
+            |(
+                start,
+                on_missing,
+                on_existing,
+                unknown_fields,
+                on_dead,
+                (every_change, filter, version_column),
+                delete,
+            )| {
+                RouteSpec {
+                    start,
+                    on_missing,
+                    on_existing,
+                    unknown_fields,
+                    on_dead,
+                    every_change,
+                    filter,
+                    version_column,
+                    delete,
+                    ..RouteSpec::default()
+                }
+            },
+        )
+}
+
 fn route_of(name: String) -> impl Strategy<Value = RouteSpec> {
-    let columns: BoxedStrategy<Columns> = prop_oneof![
-        Just(Columns::default()),
-        collection::btree_map(any::<String>(), source(), 1..4).prop_map(Columns::Named),
-    ]
-    .boxed();
-    let start = select(vec![Start::Now, Start::Earliest, Start::At("2026-01-31T08:00:00+07:00".into())]);
-    let on_missing = select(vec![OnMissing::Reject, OnMissing::Ignore, OnMissing::Insert]);
-    (columns, start, on_missing, any::<bool>(), "[a-z]{1,8}(\\.[a-zA-Z \"]{1,8})?", any::<bool>(), 1_u64..9).prop_map(
-        move |(columns, start, on_missing, every_change, table, keyed, version)| {
-            let key = match &columns {
+    let children = collection::vec((any::<String>(), "[a-z]{1,8}", any::<String>(), columns()), 0..3);
+    (columns(), manners(), "[a-z]{1,8}(\\.[a-zA-Z \"]{1,8})?", any::<bool>(), 1_u64..9, children).prop_map(
+        move |(columns, manners, table, keyed, version, children)| {
+            let key: Vec<String> = match &columns {
                 Columns::Named(named) if keyed => named.keys().take(2).cloned().collect(),
                 Columns::Matching(_) if keyed => vec!["id\n\\".into()],
                 _ => Vec::new(),
+            };
+            // A child of a route without a key has nothing to find its parent by.
+            let children = if key.is_empty() { Vec::new() } else { children };
+            let child = |(from, table, column, columns): (String, String, String, Columns)| ChildSpec {
+                from,
+                table,
+                parent: key.iter().enumerate().map(|(at, of)| (format!("{column}{at}"), of.clone())).collect(),
+                columns,
             };
             RouteSpec {
                 id: "abc".into(),
@@ -79,12 +188,10 @@ fn route_of(name: String) -> impl Strategy<Value = RouteSpec> {
                 topic: "t".into(),
                 destination: "db".into(),
                 table,
+                children: children.into_iter().map(child).collect(),
                 key,
-                start,
-                on_missing,
-                every_change,
                 columns,
-                ..RouteSpec::default()
+                ..manners
             }
         },
     )
@@ -108,6 +215,10 @@ fn destination_of(key: &MasterKey) -> impl Strategy<Value = Destination> + use<>
     })
 }
 
+fn text_name() -> String {
+    "with.schema".into()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -115,13 +226,20 @@ proptest! {
     fn an_exported_document_applies_to_no_changes(
         routes in (route_of("r-1".into()), route_of("r.2".into())),
         topics in collection::btree_map("[a-zA-Z0-9._-]{1,12}", Just(()), 0..4),
+        schema in option::of("[a-z \"\n]{0,9}"),
         destination in destination_of(&MasterKey::generate()),
     ) {
         let topics: BTreeMap<String, ()> = topics;
         let document = Document {
             version: 12,
             installation: "inst".into(),
-            applications: vec![Application { name: "app".into(), topics: topics.into_keys().collect(), created_at_ms: 1, keys: vec![] }],
+            applications: vec![Application {
+                name: "app".into(),
+                schemas: schema.iter().map(|text| (text_name(), json!({"title":text,"type":"object"}).to_string())).collect(),
+                topics: topics.into_keys().collect(),
+                created_at_ms: 1,
+                keys: vec![],
+            }],
             destinations: vec![destination],
             routes: vec![routes.0, routes.1],
         };

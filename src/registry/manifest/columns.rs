@@ -164,7 +164,10 @@ fn step_of(value: &Spanned<DeValue<'_>>, mistakes: &Mistakes<'_>) -> Option<Clea
     };
     let Some((known, example)) = STEPS.iter().find(|(known, _)| *known == name.value) else {
         let known: Vec<&str> = STEPS.iter().map(|(name, _)| *name).collect();
-        mistakes.add(name.place, format!("`{}` is not a step that takes a value; {}", name.value, hint(&name.value, &known)));
+        mistakes.add(
+            name.place,
+            format!("`{}` is not a step that takes a value; {}", name.value, hint(&name.value, &known)),
+        );
         return None;
     };
     let argument = fields.get(known)?;
@@ -247,7 +250,10 @@ fn list(value: &Spanned<DeValue<'_>>, mistakes: &Mistakes<'_>) -> Vec<serde_json
     match value.get_ref().as_array() {
         Some(items) if !items.is_empty() => items.iter().filter_map(|item| json(item, mistakes)).collect(),
         _ => {
-            mistakes.add(value.span().start, "`one_of` is a list of the values that are taken, such as [\"new\", \"used\"]");
+            mistakes.add(
+                value.span().start,
+                "`one_of` is a list of the values that are taken, such as [\"new\", \"used\"]",
+            );
             Vec::new()
         }
     }
@@ -286,11 +292,7 @@ pub(super) fn json(value: &Spanned<DeValue<'_>>, mistakes: &Mistakes<'_>) -> Opt
 }
 
 /// What ties a child to its parent: the child's column → the parent's key column.
-pub(super) fn parent(
-    fields: &mut Fields<'_, '_>,
-    key: &[Text],
-    places: &mut Places<'_>,
-) -> BTreeMap<String, String> {
+pub(super) fn parent(fields: &mut Fields<'_, '_>, key: &[Text], places: &mut Places<'_>) -> BTreeMap<String, String> {
     let Some(value) = fields.get("parent") else {
         let column = key.first().map_or("id", |column| column.value.as_str());
         fields.mistakes.add(

@@ -124,3 +124,104 @@ fn a_password_in_the_address_is_refused_and_not_shown() {
     let manifest = Manifest::parse(&EXAMPLE.replace("{ env = \"ROOMS_PASSWORD\" }", "\"hunter2\"")).unwrap();
     assert!(!format!("{manifest:?}").contains("hunter2"));
 }
+
+/// The example with more lines in its route, before its columns.
+fn with(lines: &str) -> String {
+    EXAMPLE.replace("[route.columns]", &format!("{lines}\n[route.columns]"))
+}
+
+/// The example with another rule for `stock`.
+fn stock(rule: &str) -> String {
+    EXAMPLE.replace("{ from = \"stock\", as = \"int\", default = 0 }", rule)
+}
+
+#[test]
+fn everything_that_a_route_can_say_is_read_as_its_own_serde_reads_it() {
+    let text = with(
+        r#"
+filter = "data.stock > 0"
+on_missing = "insert"
+on_existing = "ignore"
+delete = { column = "deleted_at", restore = 0 }
+version_column = "changed"
+unknown_fields = "reject"
+on_dead = "block"
+"#,
+    ) + r#"
+changed = { meta = "received", as = "timestamp", format = "%d/%m/%Y", zone = "Asia/Jakarta", required = true }
+colour = { clean = ["title", "strip_html", { null_if = ["-"] }, { replace = ["a", "b"] }, { truncate = 5 }], one_of = ["Red"] }
+price = { expr = "data.price * 2", clean = [{ number = "id-ID" }, { round = 2 }], min = 0, max = 9.5 }
+state = { value = "new", clean = [{ map = { N = "new", "*" = 1 } }], length = { min = 1, max = 20 }, pattern = "^n" }
+[[route.children]]
+from = "parts"
+table = "car_parts"
+parent = { car_id = "id" }
+columns = { name = "name", no = { meta = "index" } }
+"#;
+    let manifest = Manifest::parse(&text).unwrap();
+    let by_serde: toml::Table = toml::from_str(&text).unwrap();
+    let by_serde: RouteSpec = by_serde["route"].as_array().unwrap()[0].clone().try_into().unwrap();
+    assert_eq!(manifest.routes[0].spec, by_serde);
+    let place = |part| manifest.mistake(manifest.routes[0].place(part), "").line;
+    assert_eq!((place("columns.price.expr"), place("columns.nothing")), (place("columns.price"), place("columns")));
+    assert!(place("children.0.table") > place("children.0"));
+}
+
+#[test]
+fn steps_and_checks_that_are_written_wrong_say_how_they_are_written() {
+    insta::assert_snapshot!(mistakes(&stock(r#"{ clean = ["truncate", { truncat = 3 }, { round = "2" }, { trim = 1, lower = 2 }, "tilte"] }"#)), @r###"
+line 24, column 20: the step `truncate` takes a value: write { truncate = 40 }
+line 24, column 34: `truncat` is not a step that takes a value; did you mean `truncate`?
+line 24, column 59: the step `round` is written { round = 2 }
+line 24, column 66: a step of `clean` is one word, or a table with one name such as { truncate = 40 }
+line 24, column 91: `tilte` is not a value of `clean`; did you mean `title`?
+"###);
+    insta::assert_snapshot!(mistakes(&stock(r#"{ from = "stock", expr = "1", length = [9, 1], min = true, one_of = [] }"#)), @r###"
+line 24, column 11: a column takes its value from one place, and this one has both `expr` and `from`
+line 24, column 48: no text is at least 9 and at most 1 characters long
+line 24, column 62: `min` is a number, or a date or time as a text, not true or false
+line 24, column 77: `one_of` is a list of the values that are taken, such as ["new", "used"]
+"###);
+    insta::assert_snapshot!(mistakes(&stock(r#"{ length = 1.5, required = true, default = 1, meta = "recieved" }"#)), @r###"
+line 24, column 9: a column that is `required` never takes its `default`: leave one of them out
+line 24, column 20: `length` is a number of characters, [1, 20], or { min = 1, max = 20 }
+line 24, column 62: `recieved` is not a value of `meta`; did you mean `received`?
+"###);
+}
+
+#[test]
+fn what_a_route_does_is_one_of_the_words() {
+    insta::assert_snapshot!(mistakes(&with("delete = \"rwo\"\non_dead = \"stop\"\non_existing = \"skip\"\nunknown_fields = 1")), @r###"
+line 21, column 10: `delete` is "row", "ignore", or { column = "deleted_at" } for a soft delete; there are `row`, `ignore`
+line 22, column 11: `stop` is not a value of `on_dead`; there are `skip`, `block`
+line 23, column 15: `skip` is not a value of `on_existing`; there are `by_action`, `reject`, `ignore`, `update`
+line 24, column 18: `unknown_fields` is a text, not a number
+"###);
+    insta::assert_snapshot!(mistakes(&with("delete = { colunm = \"gone\" }")), @r###"
+line 21, column 10: `delete` needs `column`
+line 21, column 12: `delete` has no `colunm`; did you mean `column`?
+"###);
+}
+
+#[test]
+fn a_child_finds_its_parent_by_the_whole_key() {
+    let child = |parent: &str| {
+        format!("{EXAMPLE}[[route.children]]\nfrom = \"parts\"\ntable = \"parts\"\n{parent}\ncolumns = \"matching\"\n")
+    };
+    insta::assert_snapshot!(mistakes(&child("")), @r###"line 25, column 1: a child needs `parent`: its own column and the route's key column, such as { parent_id = "id" }"###);
+    insta::assert_snapshot!(mistakes(&child("parent = { car_id = \"ID\" }")), @r###"
+line 28, column 10: `parent` lacks key column `id`: without it a child has several parents
+line 28, column 21: `ID` is no key column of the route; did you mean `id`?
+"###);
+    let two = child("parent = { car_id = \"id\" }").replace("key = [\"id\"]", "key = [\"id\", \"stock\"]");
+    insta::assert_snapshot!(mistakes(&two), @r###"line 28, column 10: `parent` lacks key column `stock`: without it a child has several parents"###);
+}
+
+#[test]
+fn a_schema_is_a_file_or_a_text() {
+    let schema =
+        |schema: &str| EXAMPLE.replace("topics = [\"cars\"]", &format!("topics = [\"cars\"]\nschemas = {schema}"));
+    let manifest = Manifest::parse(&schema("{ cars = { file = \"cars.json\" } }")).unwrap();
+    assert!(matches!(&manifest.applications[0].schemas["cars"], SchemaSource::File(file) if file == "cars.json"));
+    insta::assert_snapshot!(mistakes(&schema("{ cars = 1 }")), @r###"line 4, column 20: a schema is { file = "cars.schema.json" }, or JSON as a text, not a number"###);
+}

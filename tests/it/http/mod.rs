@@ -39,8 +39,13 @@ const LONG: Duration = Duration::from_secs(20);
 fn documents() -> watch::Receiver<Option<Arc<Document>>> {
     let digest = Sha256::digest(KEY).iter().map(|byte| format!("{byte:02x}")).collect();
     let key = ApiKey { id: "aaaaaaaa".to_owned(), digest, created_at_ms: 0, expires_at_ms: None, revoked_at_ms: None };
-    let application =
-        Application { name: "car-app".to_owned(), topics: vec!["cars".to_owned()], created_at_ms: 0, keys: vec![key] };
+    let application = Application {
+        name: "car-app".to_owned(),
+        topics: vec!["cars".to_owned()],
+        schemas: Default::default(),
+        created_at_ms: 0,
+        keys: vec![key],
+    };
     watch::channel(Some(Arc::new(Document { applications: vec![application], ..Document::default() }))).1
 }
 

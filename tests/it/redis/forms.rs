@@ -103,7 +103,13 @@ async fn the_registry_is_followed(url: &str) {
     let mut store = open();
     let followed = watch(open(), None, None);
     followed.state.clone().wait_for(|state| *state == WatchState::Current).await.unwrap();
-    let application = Application { name: "car-app".into(), topics: vec![], created_at_ms: 1, keys: vec![] };
+    let application = Application {
+        name: "car-app".into(),
+        topics: vec![],
+        schemas: Default::default(),
+        created_at_ms: 1,
+        keys: vec![],
+    };
     let new = Document { version: 1, installation: "i".into(), applications: vec![application], ..Document::default() };
     assert!(store.replace(&Document::default(), &new, "me", &["a change".into()]).await.unwrap());
     assert!(!store.replace(&Document::default(), &new, "me", &["a change".into()]).await.unwrap());

@@ -33,7 +33,7 @@ fn store(server: &RedisServer) -> Store {
 }
 
 fn application(name: &str) -> Application {
-    Application { name: name.into(), topics: vec![], created_at_ms: 1, keys: vec![] }
+    Application { name: name.into(), topics: vec![], schemas: Default::default(), created_at_ms: 1, keys: vec![] }
 }
 
 fn route(id: &str, application: &str, destination: &str) -> RouteSpec {
