@@ -187,3 +187,24 @@ async fn other_methods_are_told_which_there_are() {
         assert_eq!((answer.refusal().as_str(), answer.header("allow")), ("405", Some(allowed)), "{path}");
     }
 }
+
+#[actix_web::test]
+async fn a_record_keeps_to_the_schema_of_its_topic() {
+    let one = |data: &str| format!(r#"{{"topic":"readings","data":{data}}}"#);
+    let good = one(r#"{"at":1,"celsius":21.5,"tags":["a"]}"#);
+    assert_eq!(post(good.clone()).send().await.records().len(), 1);
+    let bad = one(r#"{"celsius":-300,"tags":["a",7]}"#);
+    let answer = post(format!("[{good},{bad}]")).send().await;
+    assert_eq!(answer.status, 422, "{answer:?}");
+    let json = answer.json();
+    let told = |place: &serde_json::Value| (place["index"].as_u64(), place["code"].clone(), place["pointer"].clone());
+    let mut places: Vec<_> = json["errors"].as_array().unwrap().iter().map(told).collect();
+    places.sort_by_key(|(_, _, pointer)| pointer.to_string());
+    let at = |pointer: &str| (Some(1), "schema".into(), pointer.into());
+    assert_eq!(places, [at("/data"), at("/data/celsius"), at("/data/tags/1")]);
+    assert!(json["detail"].as_str().unwrap().starts_with("1 message was not accepted"), "{json}");
+    assert!(!json.to_string().contains("-300"), "{json}");
+    assert!(answer.appended.is_empty(), "nothing of the request was stored");
+    let update = r#"{"topic":"readings","key":1,"action":"update","data":{"celsius":3}}"#;
+    assert_eq!(post(update).send().await.status, 202, "an update may lack what a record must have");
+}

@@ -44,6 +44,10 @@ fn stored(end: &str) -> ApiKey {
     ApiKey { id: format!("{end:x>8}"), digest, created_at_ms: 1, expires_at_ms: None, revoked_at_ms: None }
 }
 
+/// What the records of `readings` must look like.
+const READING: &str = r#"{"required":["at"],"properties":{"celsius":{"type":"number","minimum":-90},
+    "tags":{"items":{"type":"string"}}}}"#;
+
 /// `car-app` with the listed topics `cars` and `notes`, and `orders`, whose routes have keys.
 fn document() -> Document {
     let route = |text: &str| serde_json::from_str(text).unwrap();
@@ -52,8 +56,8 @@ fn document() -> Document {
         installation: "inst".to_owned(),
         applications: vec![Application {
             name: "car-app".to_owned(),
-            topics: vec!["cars".to_owned(), "notes".to_owned()],
-            schemas: Default::default(),
+            topics: vec!["cars".to_owned(), "notes".to_owned(), "readings".to_owned()],
+            schemas: [("readings".to_owned(), READING.to_owned())].into(),
             created_at_ms: 1,
             keys: vec![
                 stored("k1"),

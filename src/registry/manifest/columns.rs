@@ -26,10 +26,11 @@ const STEPS: [(&str, &str); 6] = [
 /// The columns; `"matching"` must be asked for, so that a forgotten table is not a route for everything.
 pub(super) fn read(fields: &mut Fields<'_, '_>, what: &'static str, places: &mut Places<'_>) -> Columns {
     let Some(value) = fields.get("columns") else {
+        let table = if what == "a child" { "[route.children.columns]" } else { "[route.columns]" };
         fields.mistakes.add(
             fields.place(),
             format!(
-                "{what} needs columns: write `columns = \"matching\"`, or a table `columns` with a field for each column"
+                "{what} needs columns: write `columns = \"matching\"`, or a table `{table}` with a field for each column"
             ),
         );
         return Columns::default();
