@@ -6,6 +6,7 @@ mod delivery;
 mod demo;
 mod deploy;
 mod e2e;
+mod gallery;
 mod http;
 mod mysql;
 mod postgres;
