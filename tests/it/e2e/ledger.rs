@@ -80,6 +80,24 @@ impl Target {
         }
     }
 
+    /// The texts that a query answers in its only column, joined by line ends; an error is `None`.
+    pub(crate) async fn text(&self, sql: &str) -> Option<String> {
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
+        macro_rules! ask {
+            ($connection:ty) => {{
+                let mut connection = <$connection>::connect(&self.url).await.ok()?;
+                let rows = sqlx::query(sql).fetch_all(&mut connection).await.ok()?;
+                rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>()
+            }};
+        }
+        let rows = match self.kind {
+            "postgres" => ask!(sqlx::PgConnection),
+            "mysql" => ask!(sqlx::MySqlConnection),
+            _ => ask!(sqlx::SqliteConnection),
+        };
+        Some(rows.join("\n"))
+    }
+
     /// The same database by way of a proxy: what the destination is registered with.
     pub(crate) fn through(&self, proxy: &Proxy) -> Self {
         let mut url: url::Url = self.url.parse().unwrap();
