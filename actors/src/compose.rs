@@ -12,7 +12,7 @@ use std::{
 use crate::{
     fold::{Change, Tables, fold},
     mapping::{Mapped, Mapping, Whence},
-    message::{Action, Generation, Message, Position, StreamId},
+    message::{Generation, Message, Position, StreamId},
     ports::Rejection,
     route::RouteSpec,
     transaction::{Cell, DeadId, DeadRow, Op, Statement, Supersede},
@@ -226,7 +226,7 @@ pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
                 None => plan.mapping.apply(message, whence).map_err(|reason| (reason, true)),
             };
             match mapped {
-                Ok(Mapped::Skipped) => {}
+                Ok(Mapped::Skipped | Mapped::Nothing) => {}
                 Ok(Mapped::Row(row)) => {
                     if let Some(key) = &row.key {
                         note_later(piece, &composed.bury, &mut later, &plan.route.table, key, message.id);
@@ -251,7 +251,7 @@ pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
                             route: plan.route.id.as_str().into(),
                         },
                         table: plan.route.table.as_str().into(),
-                        key: key_of(&plan.mapping, message, whence),
+                        key: plan.mapping.key(message, whence),
                         superseded_by: None,
                     });
                     composed.refused.push(Refused { message: place, plan: at, reason, by_mapping });
@@ -276,15 +276,6 @@ pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
     changes.sort_by_key(|change| change.wave);
     group(changes, plans, &mut composed);
     composed
-}
-
-/// The key of a record that can't be written: what a delete of it would look for.
-fn key_of(mapping: &Mapping, message: &Message, whence: Whence<'_>) -> Option<Box<str>> {
-    let delete = Message { action: Action::Delete, ..message.clone() };
-    match mapping.apply(&delete, whence) {
-        Ok(Mapped::Row(row)) => row.key,
-        _ => None,
-    }
 }
 
 /// Remembers that a key is written again, where a dead letter of that key may stand.
