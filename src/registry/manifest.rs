@@ -4,6 +4,7 @@
 //! its column and the remedy. What depends on the registry's state is [`super::plan`]'s.
 
 mod columns;
+mod places;
 pub(crate) mod reader;
 
 use std::{collections::BTreeMap, fmt};
@@ -13,6 +14,7 @@ use tidegate_actors::route::{RouteSpec, Start};
 use toml::de::DeTable;
 use url::Url;
 
+pub(crate) use self::places::Places;
 pub use self::reader::Mistake;
 use self::reader::{Fields, Mistakes, Place, Text, described, mistake_at};
 use crate::{
@@ -83,6 +85,8 @@ pub struct RouteEntry {
     pub spec: RouteSpec,
     pub(super) application_place: Place,
     pub(super) destination_place: Place,
+    /// Where each of its parts stands.
+    pub(crate) places: Places,
 }
 
 /// Every mistake of a file.
@@ -128,7 +132,7 @@ impl Manifest {
         }
     }
 
-    pub(super) fn mistake(&self, place: Place, message: impl Into<String>) -> Mistake {
+    pub(crate) fn mistake(&self, place: Place, message: impl Into<String>) -> Mistake {
         mistake_at(self.text.expose_secret(), place, message)
     }
 }
@@ -269,6 +273,7 @@ fn address(url: &Text, mistakes: &Mistakes<'_>) -> Option<Url> {
 }
 
 fn route(mut fields: Fields<'_, '_>, taken: &mut Taken) -> RouteEntry {
+    let places = Places::of(&fields);
     let name = name(&mut fields, "route", taken);
     let application = fields.text("application");
     let topic = fields.text("topic");
@@ -307,7 +312,7 @@ fn route(mut fields: Fields<'_, '_>, taken: &mut Taken) -> RouteEntry {
         children: Vec::new(),
     };
     fields.finish();
-    RouteEntry { spec, application_place, destination_place }
+    RouteEntry { spec, application_place, destination_place, places }
 }
 
 fn start(text: &Text, mistakes: &Mistakes<'_>) -> Start {
