@@ -12,4 +12,5 @@ pub mod redis;
 pub mod registry;
 pub mod resources;
 pub mod systemd;
+pub mod tables;
 pub mod world;

@@ -1,4 +1,6 @@
-//! `tidegate apply`: makes the registry what a file says.
+//! `tidegate apply`: makes the registry what a file says, once the routes that are new or change fit their tables.
+
+mod check;
 
 use std::{
     io::{Read, Write},
@@ -28,7 +30,9 @@ const MAX_MANIFEST_BYTES: u64 = 8 * 1024 * 1024;
 /// Create and update applications, destinations and routes from a TOML file
 ///
 /// What the file lacks is left as it is, unless --prune is given. Passwords given as { env = "NAME" } or { file = "path" }
-/// are read here and now, and kept sealed with the master key. Running it twice changes nothing the second time.
+/// are read here and now, and kept sealed with the master key. Running it twice changes nothing the second time. New and
+/// changed routes are held against their tables: one that can never work is refused, and a database that does not answer
+/// within 5 s is noted.
 /// Exit status: 0 when the registry is (or, with --dry-run, would be) as the file says, 1 when something is wrong.
 #[derive(Args)]
 pub(super) struct Apply {
@@ -40,6 +44,9 @@ pub(super) struct Apply {
     /// Remove what the file lacks, after showing it
     #[arg(long)]
     prune: bool,
+    /// Do not look whether new and changed routes fit their tables
+    #[arg(long)]
+    no_check: bool,
     /// Begin a new installation although this machine knows one in this Redis that is gone
     ///
     /// The nodes of the old one follow the new one. Everything that the databases were sent before is unknown to it.
@@ -65,6 +72,9 @@ impl Apply {
             prune: self.prune,
         };
         let plan = plan(&manifest, &current, &means).map_err(|mistaken| self.mistaken(&mistaken))?;
+        if !self.no_check {
+            self.check(&manifest, &current, &plan, master_key.as_deref(), &settings.node).await?;
+        }
         // Whoever reads our output may have seen enough (`| head`); what they asked for is done all the same.
         match self.show(&plan) {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}

@@ -10,10 +10,12 @@ mod health;
 mod key;
 mod live;
 mod resume;
+mod route;
 mod send;
 mod serve;
 mod status;
 mod table;
+mod tables;
 
 use std::process::ExitCode;
 
@@ -22,6 +24,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     config::{Flags, Settings},
+    databases::nearest,
     redis::Redis,
     registry::{Registry, Store, StreamRegistration},
 };
@@ -48,9 +51,11 @@ enum Command {
     Dead(dead::Dead),
     Demo(demo::Demo),
     Resume(resume::Resume),
+    Route(route::Route),
     Send(send::Send),
     Serve(serve::Serve),
     Status(status::Status),
+    Tables(tables::Tables),
 }
 
 /// Does what the command line asks for.
@@ -67,9 +72,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Dead(dead) => dead.run(flags).await,
         Command::Demo(demo) => demo.run(flags).await,
         Command::Resume(resume) => resume.run(flags).await,
+        Command::Route(route) => route.run(flags).await,
         Command::Send(send) => send.run(flags).await,
         Command::Serve(serve) => serve.run(flags).await,
         Command::Status(status) => status.run(flags).await,
+        Command::Tables(tables) => tables.run(flags).await,
     }
 }
 
@@ -92,6 +99,15 @@ fn settings(flags: &Flags) -> anyhow::Result<Settings> {
 fn person(settings: &Settings) -> String {
     let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
     format!("{}@{}", user.as_deref().unwrap_or("unknown"), settings.node)
+}
+
+/// A name that was asked for must be one there is.
+fn known<'a>(what: &str, name: &str, names: impl Iterator<Item = &'a str> + Clone) -> anyhow::Result<()> {
+    if names.clone().any(|known| known == name) {
+        return Ok(());
+    }
+    let hint = nearest(name, names).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+    anyhow::bail!("there is no {what} `{name}`{hint}")
 }
 
 /// The time, in milliseconds since the Unix epoch.

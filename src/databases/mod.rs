@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use secrecy::SecretString;
-use tidegate_actors::ports::Destination;
+use tidegate_actors::ports::{Destination, Fault};
 
 use crate::resources::Tls;
 
@@ -86,6 +86,21 @@ pub fn kind(name: &str) -> Result<&'static Kind, String> {
         let hint = nearest.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
         format!("`{name}` is not a kind of database{hint} (there are {})", names.join(", "))
     })
+}
+
+/// Whether a table is one that Tidegate makes for itself.
+pub(crate) fn is_ours(table: &str) -> bool {
+    table.to_ascii_lowercase().starts_with("tidegate_")
+}
+
+/// What an operator is told when one of several statements fails.
+pub(crate) fn failed_definition(destination: &str, place: usize, all: usize, standing: bool, words: &str) -> Fault {
+    let rest = match (place, standing) {
+        (0, _) | (_, false) => "nothing was changed".to_owned(),
+        (1, true) => "the first stands".to_owned(),
+        (done, true) => format!("the first {done} stand"),
+    };
+    Fault::new(format!("{destination}: statement {} of {all} failed, {rest}: {words}", place + 1))
 }
 
 /// The candidate most like `name`, where one is near enough to be a slip of the pen.

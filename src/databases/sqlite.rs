@@ -17,13 +17,13 @@ use futures_util::future::LocalBoxFuture;
 use tidegate_actors::{
     failpoint,
     message::{Generation, StreamId},
-    ports::{Destination, Fault, WriteError},
+    ports::{Destination, Fault, TableName, WriteError},
     schema::TableSchema,
     transaction::{Committed, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
 };
 
 use self::session::{End, Session};
-use super::{CheckStep, Connection, Kind};
+use super::{CheckStep, Connection, Kind, failed_definition};
 
 /// SQLite.
 pub const KIND: Kind = Kind {
@@ -126,6 +126,27 @@ impl Destination for Sqlite {
 
     async fn table(&mut self, name: &str) -> Result<TableSchema, WriteError> {
         self.transact(async |session| catalogue::table(session, name).await.map(End::Undo)).await
+    }
+
+    async fn tables(&mut self) -> Result<Vec<TableName>, WriteError> {
+        self.transact(async |session| catalogue::tables(session).await.map(End::Undo)).await
+    }
+
+    async fn define(&mut self, statements: &[String]) -> Result<(), WriteError> {
+        self.transact(async |session| {
+            for (place, statement) in statements.iter().enumerate() {
+                session.run(statement, Default::default()).await.map_err(|error| match error {
+                    WriteError::Retry(fault) => WriteError::Retry(fault),
+                    other => {
+                        let (file, words) = (session.path().display().to_string(), other.to_string());
+                        let words = words.strip_prefix(&format!("{file}: ")).unwrap_or(&words);
+                        WriteError::Hold(failed_definition(&file, place, statements.len(), false, words))
+                    }
+                })?;
+            }
+            Ok(End::Commit(()))
+        })
+        .await
     }
 
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError> {

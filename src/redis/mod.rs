@@ -16,6 +16,7 @@ pub mod lookup;
 pub mod members;
 pub mod memory;
 pub mod reader;
+pub mod recent;
 pub mod registration;
 pub mod resume;
 mod scripts;

@@ -15,6 +15,7 @@ use tidegate_actors::route::RouteSpec;
 use toml::de::DeTable;
 use url::Url;
 
+pub(crate) use self::places::Places;
 pub use self::reader::Mistake;
 use self::reader::{Fields, Mistakes, Place, Text, described, mistake_at};
 use crate::{
@@ -95,15 +96,10 @@ pub enum PasswordSource {
 pub struct RouteEntry {
     /// The route.
     pub spec: RouteSpec,
-    place: Place,
-    places: places::PlaceMap,
-}
-
-impl RouteEntry {
-    /// Where a part of the route stands (`columns.price.from`); where it is in the file if that part isn't.
-    pub(crate) fn place(&self, part: &str) -> Place {
-        places::place_of(&self.places, part).unwrap_or(self.place)
-    }
+    pub(super) application_place: Place,
+    pub(super) destination_place: Place,
+    /// Where each of its parts stands.
+    pub(crate) places: Places,
 }
 
 /// Every mistake of a file.
@@ -149,7 +145,7 @@ impl Manifest {
         }
     }
 
-    pub(super) fn mistake(&self, place: Place, message: impl Into<String>) -> Mistake {
+    pub(crate) fn mistake(&self, place: Place, message: impl Into<String>) -> Mistake {
         mistake_at(self.text.expose_secret(), place, message)
     }
 }

@@ -285,7 +285,7 @@ fn check_references(manifest: &Manifest, entry: &RouteEntry, document: &Document
     let mut found = Vec::new();
     if !document.applications.iter().any(|application| application.name == route.application) {
         let names: Vec<&str> = document.applications.iter().map(|application| application.name.as_str()).collect();
-        found.push(manifest.mistake(entry.place("application"), unknown("application", &route.application, &names)));
+        found.push(manifest.mistake(entry.application_place, unknown("application", &route.application, &names)));
     }
     match document.destinations.iter().find(|destination| destination.name == route.destination) {
         None => {
@@ -293,13 +293,13 @@ fn check_references(manifest: &Manifest, entry: &RouteEntry, document: &Document
             if !manifest.destinations.iter().any(|entry| entry.name == route.destination) {
                 let names: Vec<&str> = document.destinations.iter().map(|known| known.name.as_str()).collect();
                 found.push(
-                    manifest.mistake(entry.place("destination"), unknown("destination", &route.destination, &names)),
+                    manifest.mistake(entry.destination_place, unknown("destination", &route.destination, &names)),
                 );
             }
         }
         Some(destination) if destination.delivery == Delivery::Parallel && route.key.is_empty() => {
             found.push(manifest.mistake(
-                entry.place("destination"),
+                entry.destination_place,
                 format!(
                     "destination `{}` is parallel, so a record may come twice; give route `{}` a key",
                     destination.name, route.name

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     message::{Generation, StreamId},
-    ports::{Destination, Fault, WriteError},
+    ports::{Destination, Fault, TableName, WriteError},
     schema::TableSchema,
     transaction::{Cell, Committed, DeadId, DeadRow, Fence, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
 };
@@ -34,6 +34,8 @@ pub enum DatabaseCall {
     Watermark,
     /// [`Destination::table`].
     Table,
+    /// [`Destination::tables`].
+    Tables,
     /// [`Destination::commit`].
     Commit,
     /// [`Destination::write`].
@@ -232,6 +234,15 @@ impl Destination for MemoryDestination {
 
     async fn table(&mut self, name: &str) -> Result<TableSchema, WriteError> {
         self.database.service.call(DatabaseCall::Table, |state| state.data.table(name)).await
+    }
+
+    async fn tables(&mut self) -> Result<Vec<TableName>, WriteError> {
+        let name = |table: &MemoryTable| {
+            let TableSchema { schema, name, .. } = table.schema().clone();
+            TableName { schema, name, default_schema: true }
+        };
+        let work = |state: &mut State| Ok(state.data.tables.values().map(name).collect());
+        self.database.service.call(DatabaseCall::Tables, work).await
     }
 
     async fn write(&mut self, statements: &[Statement]) -> Result<Committed, WriteError> {

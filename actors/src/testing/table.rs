@@ -120,6 +120,9 @@ impl MemoryTable {
     pub fn default_value(mut self, column: &str, value: Cell) -> Self {
         let place = self.place(column);
         self.schema.columns[place].has_default = true;
+        if let Cell::Text(text) = &value {
+            self.schema.columns[place].default = Some(text.to_string());
+        }
         self.defaults.insert(place, ColumnDefault::Value(value));
         self
     }

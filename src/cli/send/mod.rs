@@ -1,7 +1,7 @@
 //! `tidegate send`: the records of a file, in order, each once.
 
 mod post;
-mod read;
+pub(super) mod read;
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -23,7 +23,7 @@ use crate::config::Flags;
 
 /// Send the records of a file to a node: NDJSON or CSV
 ///
-/// NDJSON: each line is a record, a JSON object. CSV: the first line names the fields, every value is a string. Records go
+/// NDJSON: each line is a record, a JSON object; one JSON list of them will do. CSV: the first line names the fields, every value is a string. Records go
 /// out in order, 500 at a time, and each such piece only once: sending the same file again within 24 hours sends nothing
 /// twice, so after an error or Ctrl-C simply run the same command again. While the node is away or busy it waits and
 /// tries again; it stops at a record that is refused, with the line of the file.
@@ -60,19 +60,27 @@ pub(super) struct Send {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    /// One JSON object a line
+pub(super) enum Format {
+    /// One JSON object a line, or one JSON list of them
     Ndjson,
     /// Comma separated values with a header line
     Csv,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum ActionName {
+pub(super) enum ActionName {
     Insert,
     Upsert,
     Update,
     Delete,
+}
+
+/// Whether a file is read as CSV: as asked, else by its ending.
+pub(super) fn is_csv(format: Option<Format>, file: &std::path::Path) -> bool {
+    match format {
+        Some(format) => matches!(format, Format::Csv),
+        None => file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")),
+    }
 }
 
 impl Send {
@@ -82,10 +90,7 @@ impl Send {
             action: self.action.and_then(|action| action.to_possible_value()).map(|value| value.get_name().to_owned()),
             key_fields: self.key_field.clone(),
         };
-        let csv = match self.format {
-            Some(format) => matches!(format, Format::Csv),
-            None => self.file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")),
-        };
+        let csv = is_csv(self.format, &self.file);
         let mut records = Records::open(&self.file, csv, self.empty_as_null, envelope)?;
         let mut door = Door::new(&self.url, &self.key, self.patience, self.again)?;
         let bar = bar(records.size_bytes());

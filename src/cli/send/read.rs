@@ -1,4 +1,5 @@
-//! The records of a file as messages, in pieces that are the same whenever the file is read again.
+//! The records of a file as messages, in pieces that are the same whenever the file is read again. `route try` and `suggest`
+//! read the same files.
 
 use std::{
     cell::Cell,
@@ -20,11 +21,14 @@ const MOST_BYTES: usize = 5 * 1024 * 1024;
 /// Longest line: a record has at most 1 MiB.
 const MOST_LINE_BYTES: u64 = 2 * 1024 * 1024;
 
+/// Longest JSON list.
+const MOST_LIST_BYTES: u64 = 64 * 1024 * 1024;
+
 /// What stands around each record.
-pub(super) struct Envelope {
-    pub(super) topic: String,
-    pub(super) action: Option<String>,
-    pub(super) key_fields: Vec<String>,
+pub(in crate::cli) struct Envelope {
+    pub(in crate::cli) topic: String,
+    pub(in crate::cli) action: Option<String>,
+    pub(in crate::cli) key_fields: Vec<String>,
 }
 
 /// Some records, ready to be sent.
@@ -38,7 +42,7 @@ pub(super) struct Batch {
 }
 
 /// Reads a file piece by piece.
-pub(super) struct Records {
+pub(in crate::cli) struct Records {
     source: Source,
     name: String,
     envelope: Envelope,
@@ -49,6 +53,7 @@ pub(super) struct Records {
 
 enum Source {
     Lines { input: Box<dyn BufRead>, line: u64 },
+    List { items: std::vec::IntoIter<Box<RawValue>>, place: u64 },
     Csv { input: csv::Reader<Box<dyn BufRead>>, header: Vec<String>, empty_as_null: bool },
 }
 
@@ -64,7 +69,12 @@ impl<R: Read> Read for Counted<R> {
 }
 
 impl Records {
-    pub(super) fn open(path: &Path, csv: bool, empty_as_null: bool, envelope: Envelope) -> anyhow::Result<Self> {
+    pub(in crate::cli) fn open(
+        path: &Path,
+        csv: bool,
+        empty_as_null: bool,
+        envelope: Envelope,
+    ) -> anyhow::Result<Self> {
         let read_bytes = Rc::new(Cell::new(0));
         let (name, size_bytes, input): (String, Option<u64>, Box<dyn BufRead>) = if path == Path::new("-") {
             let input = Counted(std::io::stdin(), Rc::clone(&read_bytes));
@@ -91,9 +101,14 @@ impl Records {
             }
             Source::Csv { input, header, empty_as_null }
         } else {
-            Source::Lines { input, line: 0 }
+            lines_or_list(input, &name)?
         };
         Ok(Self { source, name, envelope, size_bytes, read_bytes, records: 0 })
+    }
+
+    /// What the number that comes with a record counts.
+    pub(in crate::cli) fn place(&self) -> &'static str {
+        if matches!(self.source, Source::List { .. }) { "record" } else { "line" }
     }
 
     /// How long the file is; `None` where it is a pipe.
@@ -122,15 +137,17 @@ impl Records {
         Ok((!batch.lines.is_empty()).then_some(batch))
     }
 
-    fn next_record(&mut self) -> anyhow::Result<Option<(u64, Box<RawValue>)>> {
+    /// The next record, with the line it begins on (in a JSON list: which one it is).
+    pub(in crate::cli) fn next_record(&mut self) -> anyhow::Result<Option<(u64, Box<RawValue>)>> {
         match &mut self.source {
             Source::Lines { input, line } => next_line(input, line, &self.name),
+            Source::List { items, place } => next_item(items, place, &self.name),
             Source::Csv { input, header, empty_as_null } => next_row(input, header, *empty_as_null, &self.name),
         }
     }
 
     /// The message's key from the record's fields, as they are written there.
-    fn key(&self, data: &RawValue, line: u64) -> anyhow::Result<Option<Box<RawValue>>> {
+    pub(in crate::cli) fn key(&self, data: &RawValue, line: u64) -> anyhow::Result<Option<Box<RawValue>>> {
         if self.envelope.key_fields.is_empty() {
             return Ok(None);
         }
@@ -162,6 +179,39 @@ struct Message<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<Box<RawValue>>,
     data: &'a RawValue,
+}
+
+/// One JSON list of records, which is read at once, or a record a line.
+fn lines_or_list(mut input: Box<dyn BufRead>, name: &str) -> anyhow::Result<Source> {
+    let begin = input.fill_buf().with_context(|| format!("{name} could not be read"))?;
+    let text = begin.strip_prefix("\u{feff}".as_bytes()).unwrap_or(begin);
+    if text.trim_ascii_start().first() != Some(&b'[') {
+        return Ok(Source::Lines { input, line: 0 });
+    }
+    let mut text = String::new();
+    let read = input.take(MOST_LIST_BYTES).read_to_string(&mut text);
+    let read = read.with_context(|| format!("{name} could not be read to its end as UTF-8"))?;
+    if read as u64 == MOST_LIST_BYTES {
+        bail!("{name} is a list of more than 64 MiB, which would be read at once; write one record a line (NDJSON)");
+    }
+    let items: Vec<Box<RawValue>> = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
+        anyhow::anyhow!("{name}:{}: the list is not JSON (column {})", error.line(), error.column())
+    })?;
+    Ok(Source::List { items: items.into_iter(), place: 0 })
+}
+
+/// The next record of a list, with its place from 1.
+fn next_item(
+    items: &mut std::vec::IntoIter<Box<RawValue>>,
+    place: &mut u64,
+    name: &str,
+) -> anyhow::Result<Option<(u64, Box<RawValue>)>> {
+    let Some(item) = items.next() else { return Ok(None) };
+    *place += 1;
+    if !item.get().starts_with('{') {
+        bail!("{name}: record {place} of the list is not a JSON object, such as {{\"id\": 1}}");
+    }
+    Ok(Some((*place, item)))
 }
 
 /// The next line that is not empty, with its number.

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 
 use sqlx::{MySqlConnection, Row};
 use tidegate_actors::{
-    ports::{Fault, WriteError},
+    ports::{Fault, TableName, WriteError},
     schema::{ColumnSchema, ColumnType, TableSchema},
 };
 
-use crate::databases::nearest;
+use crate::databases::{is_ours, nearest};
 
 /// What a write must know of a table beside its schema.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,13 @@ const TABLES: &str = "SELECT CAST(t.TABLE_SCHEMA AS CHAR), CAST(t.TABLE_NAME AS 
     WHERE t.TABLE_SCHEMA = COALESCE(?, DATABASE()) AND t.TABLE_NAME = ?";
 const NAMES: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(TABLE_SCHEMA AS CHAR) FROM information_schema.TABLES \
     WHERE TABLE_SCHEMA = COALESCE(?, DATABASE()) ORDER BY TABLE_NAME LIMIT 10000";
+/// Every table, and every view that takes changes, in any database that the user has some right on.
+const LIST: &str = "SELECT CAST(t.TABLE_SCHEMA AS CHAR), CAST(t.TABLE_NAME AS CHAR), \
+    CAST(COALESCE(t.TABLE_SCHEMA = DATABASE(), 0) AS UNSIGNED) FROM information_schema.TABLES t \
+    LEFT JOIN information_schema.VIEWS v ON v.TABLE_SCHEMA = t.TABLE_SCHEMA AND v.TABLE_NAME = t.TABLE_NAME \
+    WHERE t.TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys') \
+    AND (t.TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') OR t.TABLE_TYPE = 'VIEW' AND v.IS_UPDATABLE = 'YES') \
+    ORDER BY t.TABLE_SCHEMA, t.TABLE_NAME";
 const COLUMNS: &str = "SELECT CAST(COLUMN_NAME AS CHAR), CAST(COLUMN_TYPE AS CHAR), CAST(DATA_TYPE AS CHAR), \
     CAST(CHARACTER_MAXIMUM_LENGTH AS UNSIGNED), CAST(CHARACTER_OCTET_LENGTH AS UNSIGNED), \
     CAST(NUMERIC_PRECISION AS UNSIGNED), CAST(NUMERIC_SCALE AS UNSIGNED), CAST(IS_NULLABLE AS CHAR), \
@@ -63,6 +70,19 @@ pub(super) async fn table(
 ) -> Result<(TableSchema, Facts), Missing> {
     let (schema, table) = find(connection, name, destination).await?;
     describe(connection, &schema, &table).await.map_err(Missing::Sql)
+}
+
+/// Every table that rows can be written to, without ours.
+pub(super) async fn tables(connection: &mut MySqlConnection) -> Result<Vec<TableName>, sqlx::Error> {
+    let mut tables = Vec::new();
+    for row in sqlx::query(LIST).fetch_all(connection).await? {
+        let name: String = row.try_get(1)?;
+        if !is_ours(&name) {
+            let default_schema = row.try_get::<u64, _>(2)? != 0;
+            tables.push(TableName { schema: row.try_get(0)?, name, default_schema });
+        }
+    }
+    Ok(tables)
 }
 
 /// Finds where the table is and how its name is spelled.
@@ -135,11 +155,11 @@ pub(super) async fn describe(
             kind,
             nullable: row.try_get::<String, _>(7)? == "YES",
             // MariaDB writes a default of NULL out.
-            default: None,
-            has_default: default.is_some_and(|default| default != "NULL")
+            has_default: default.as_ref().is_some_and(|default| default != "NULL")
                 || extra.contains("auto_increment")
                 || extra.contains("default_generated")
                 || generated,
+            default: default.filter(|default| default != "NULL" && !generated),
             generated,
             name: name.clone(),
             declared,

@@ -71,7 +71,8 @@ fn by_number(number: u16, state: &str, words: &str, destination: &str) -> WriteE
         1049 => hold(number, &words, destination, "make the database, or correct the address"),
         1064 => hold(number, &words, destination, "MySQL 8.0 or MariaDB 10.5 and later understand what is sent here"),
         1267 | 1270 | 1271 => hold(number, &words, destination, "give the key's columns one collation"),
-        1136 | 1166 | 1288 | 1305 | 1347 | 1348 | 1356 | 1442 | 1449 | 1471 | 3105 | 1906 => {
+        // 1005, 1215 and 1822: a foreign key that can't be made.
+        1005 | 1136 | 1166 | 1215 | 1822 | 1288 | 1305 | 1347 | 1348 | 1356 | 1442 | 1449 | 1471 | 3105 | 1906 => {
             hold(number, &words, destination, "correct the table, its views and its triggers, or the route")
         }
         1045 | 1698 | 1251 | 1524 | 1820 | 1862 | 3118 | 4151 | 2059 | 2061 => WriteError::Retry(Fault::lost(format!(

@@ -16,7 +16,7 @@ mod write;
 use async_trait::async_trait;
 use tidegate_actors::{
     message::{Generation, StreamId},
-    ports::{Destination, WriteError},
+    ports::{Destination, TableName, WriteError},
     schema::TableSchema,
     transaction::{Committed, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
 };
@@ -27,7 +27,7 @@ use self::{
     session::{Failure, Session},
     write::Tables,
 };
-use super::{Connection, Kind};
+use super::{Connection, Kind, failed_definition};
 
 /// MySQL and MariaDB.
 pub const KIND: Kind = Kind {
@@ -201,6 +201,30 @@ impl Destination for MySql {
             .await?;
         self.tables.insert((schema.schema.clone(), schema.name.clone()), facts);
         Ok(schema)
+    }
+
+    async fn tables(&mut self) -> Result<Vec<TableName>, WriteError> {
+        self.ask(async |session| Ok(catalogue::tables(&mut session.connection).await?)).await
+    }
+
+    /// Each statement counts by itself: MySQL commits before and after every one of them.
+    async fn define(&mut self, statements: &[String]) -> Result<(), WriteError> {
+        let name = self.settings.name.clone();
+        self.tables.clear();
+        self.ask(async |session| {
+            for (place, statement) in statements.iter().enumerate() {
+                session.text(statement).await.map_err(|error| match errors::classify(&error, &name) {
+                    WriteError::Retry(fault) => Failure::Told(WriteError::Retry(fault)),
+                    other => {
+                        let words = other.to_string();
+                        let words = words.strip_prefix(&format!("`{name}`: ")).unwrap_or(&words);
+                        Failure::Told(WriteError::Hold(failed_definition(&name, place, statements.len(), true, words)))
+                    }
+                })?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError> {

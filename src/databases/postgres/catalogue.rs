@@ -2,12 +2,12 @@
 
 use sqlx::{PgConnection, Row, postgres::PgRow};
 use tidegate_actors::{
-    ports::{Fault, WriteError},
+    ports::{Fault, TableName, WriteError},
     schema::{ColumnSchema, ColumnType, TableSchema},
 };
 
 use super::{errors::of_ours, sql::quote};
-use crate::databases::nearest;
+use crate::databases::{is_ours, nearest};
 
 /// Finds the relation that a quoted name stands for in this session.
 const RELATION: &str = "SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text \
@@ -19,18 +19,31 @@ const NAMES: &str = "SELECT CASE WHEN pg_table_is_visible(c.oid) THEN c.relname:
      WHERE c.relkind IN ('r', 'p', 'v', 'f') AND NOT c.relispartition \
      AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' ORDER BY 1 LIMIT 5000";
 
+/// Every table that rows can be written to and that this user has some right on; of a partitioned one the whole. A view counts
+/// where it takes inserts or updates, by itself or through a trigger (8 and 4, *pg_relation_is_updatable*).
+const LIST: &str = "SELECT n.nspname::text, c.relname::text, pg_table_is_visible(c.oid) \
+     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+     WHERE NOT c.relispartition AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' \
+     AND (c.relkind IN ('r', 'p') OR c.relkind IN ('v', 'f') AND pg_relation_is_updatable(c.oid, true) & 12 <> 0) \
+     AND has_schema_privilege(n.oid, 'USAGE') \
+     AND (has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE') \
+          OR has_any_column_privilege(c.oid, 'SELECT, INSERT, UPDATE')) ORDER BY 1, 2";
+
 /// The columns, with domains resolved down to their base type.
 const COLUMNS: &str = "WITH RECURSIVE resolved AS ( \
        SELECT a.attnum, a.attname, a.attnotnull AS required, a.atthasdef AS defaulted, a.attidentity, a.attgenerated, \
-              a.atttypid AS type, a.atttypmod AS modifier \
-       FROM pg_attribute a WHERE a.attrelid = $1::int8::oid AND a.attnum > 0 AND NOT a.attisdropped \
+              a.atttypid AS type, a.atttypmod AS modifier, \
+              CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END AS expression \
+       FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+       WHERE a.attrelid = $1::int8::oid AND a.attnum > 0 AND NOT a.attisdropped \
      UNION ALL \
        SELECT r.attnum, r.attname, r.required OR t.typnotnull, r.defaulted OR t.typdefault IS NOT NULL, r.attidentity, \
-              r.attgenerated, t.typbasetype, CASE WHEN t.typtypmod >= 0 THEN t.typtypmod ELSE r.modifier END \
+              r.attgenerated, t.typbasetype, CASE WHEN t.typtypmod >= 0 THEN t.typtypmod ELSE r.modifier END, \
+              COALESCE(r.expression, pg_get_expr(t.typdefaultbin, 0)) \
        FROM resolved r JOIN pg_type t ON t.oid = r.type WHERE t.typtype = 'd') \
      SELECT r.attname::text AS name, format_type(r.type, r.modifier) AS declared, \
             CASE WHEN n.nspname = 'pg_catalog' OR t.typname = 'citext' THEN t.typname::text ELSE '' END AS type, \
-            r.modifier, r.required, r.defaulted, r.attidentity::text AS identity, r.attgenerated::text AS generated, \
+            r.modifier, r.required, r.defaulted, r.expression, r.attidentity::text AS identity, r.attgenerated::text AS generated, \
             CASE WHEN t.typtype = 'e' THEN \
               ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder) END AS labels \
      FROM resolved r JOIN pg_type t ON t.oid = r.type JOIN pg_namespace n ON n.oid = t.typnamespace \
@@ -71,6 +84,14 @@ pub(super) async fn table(pg: &mut PgConnection, destination: &str, name: &str) 
     Ok(TableSchema { schema, name, columns, unique_keys })
 }
 
+/// Every table that rows can be written to, without ours.
+pub(super) async fn tables(pg: &mut PgConnection, destination: &str) -> Result<Vec<TableName>, WriteError> {
+    let rows: Vec<(String, String, bool)> =
+        sqlx::query_as(LIST).fetch_all(pg).await.map_err(|error| of_ours(destination, &error))?;
+    let theirs = rows.into_iter().filter(|(_, name, _)| !is_ours(name));
+    Ok(theirs.map(|(schema, name, default_schema)| TableName { schema, name, default_schema }).collect())
+}
+
 /// The column of a constraint that has only one.
 pub(super) async fn constraint_column(pg: &mut PgConnection, table: &TableSchema, constraint: &str) -> Option<String> {
     let name = format!("{}.{}", quote(&table.schema), quote(&table.name));
@@ -101,7 +122,7 @@ fn column(row: &PgRow) -> Result<ColumnSchema, sqlx::Error> {
         declared: row.try_get("declared")?,
         kind,
         nullable: !row.try_get::<bool, _>("required")?,
-        default: None,
+        default: row.try_get("expression")?,
         has_default: row.try_get("defaulted")? || !identity.is_empty() || !generated.is_empty(),
         generated: identity == "a" || !generated.is_empty(),
     })

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use sqlx::PgConnection;
 use tidegate_actors::{
     message::{Generation, StreamId},
-    ports::{Destination, Fault, WriteError},
+    ports::{Destination, Fault, TableName, WriteError},
     schema::TableSchema,
     transaction::{Committed, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
 };
@@ -113,6 +113,14 @@ impl Destination for Postgres {
 
     async fn table(&mut self, name: &str) -> Result<TableSchema, WriteError> {
         self.on_session(async |pg, destination| catalogue::table(pg, destination, name).await).await
+    }
+
+    async fn tables(&mut self) -> Result<Vec<TableName>, WriteError> {
+        self.on_session(async |pg, destination| catalogue::tables(pg, destination).await).await
+    }
+
+    async fn define(&mut self, statements: &[String]) -> Result<(), WriteError> {
+        self.on_session(async |pg, destination| transaction::define(pg, destination, statements).await).await
     }
 
     async fn write(&mut self, statements: &[Statement]) -> Result<Committed, WriteError> {

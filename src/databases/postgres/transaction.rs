@@ -14,6 +14,7 @@ use super::{
     errors::{of_ours, of_rows},
     sql,
 };
+use crate::databases::failed_definition;
 
 /// How a transaction is to end.
 pub(super) enum Finish<T> {
@@ -48,6 +49,25 @@ pub(super) async fn in_transaction<T>(
             Err(error)
         }
     }
+}
+
+/// Carries out statements that define tables, all or none.
+pub(super) async fn define(pg: &mut PgConnection, name: &str, statements: &[String]) -> Result<(), WriteError> {
+    in_transaction(pg, name, async |pg| {
+        for (place, statement) in statements.iter().enumerate() {
+            let done = sqlx::raw_sql(AssertSqlSafe(statement.as_str())).execute(&mut *pg).await;
+            done.map_err(|error| match of_rows(name, &error, None) {
+                WriteError::Retry(fault) => WriteError::Retry(fault),
+                other => {
+                    let words = other.to_string();
+                    let words = words.strip_prefix(&format!("{name}: ")).unwrap_or(&words);
+                    WriteError::Hold(failed_definition(name, place, statements.len(), false, words))
+                }
+            })?;
+        }
+        Ok(Finish::Commit(()))
+    })
+    .await
 }
 
 /// How upserts are written.

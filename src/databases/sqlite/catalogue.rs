@@ -6,19 +6,16 @@
 
 use sqlx::{Arguments as _, Row as _, sqlite::SqliteArguments, sqlite::SqliteRow};
 use tidegate_actors::{
-    ports::{Fault, WriteError},
+    ports::{Fault, TableName, WriteError},
     schema::{ColumnSchema, ColumnType, TableSchema},
 };
 
 use super::session::Session;
-use crate::databases::nearest;
+use crate::databases::{is_ours, nearest};
 
 /// Describes a table.
 pub(super) async fn table(session: &mut Session, name: &str) -> Result<TableSchema, WriteError> {
-    let sql =
-        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
-    let rows = session.rows(sql, SqliteArguments::default()).await?;
-    let tables: Vec<String> = rows.iter().map(|row| cell(session, row, "name")).collect::<Result<_, _>>()?;
+    let tables = names(session).await?;
     let found = find(&tables, name).or_else(|| find(&tables, name.strip_prefix("main.")?));
     let Some(found) = found else {
         let theirs = tables.iter().map(String::as_str).filter(|table| !table.starts_with("tidegate_"));
@@ -30,6 +27,19 @@ pub(super) async fn table(session: &mut Session, name: &str) -> Result<TableSche
     Ok(TableSchema { schema: String::new(), name: found.to_owned(), columns, unique_keys })
 }
 
+/// Every table, without ours. A view takes no changes, unless a trigger does something else instead.
+pub(super) async fn tables(session: &mut Session) -> Result<Vec<TableName>, WriteError> {
+    let theirs = names(session).await?.into_iter().filter(|name| !is_ours(name));
+    Ok(theirs.map(|name| TableName { schema: String::new(), name, default_schema: true }).collect())
+}
+
+async fn names(session: &mut Session) -> Result<Vec<String>, WriteError> {
+    let sql =
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
+    let rows = session.rows(sql, SqliteArguments::default()).await?;
+    rows.iter().map(|row| cell(session, row, "name")).collect()
+}
+
 /// By its exact name, else without regard to case, as SQLite itself takes it.
 fn find<'a>(tables: &'a [String], name: &str) -> Option<&'a str> {
     let exact = tables.iter().find(|table| *table == name);
@@ -38,7 +48,7 @@ fn find<'a>(tables: &'a [String], name: &str) -> Option<&'a str> {
 
 async fn columns(session: &mut Session, table: &str) -> Result<Vec<ColumnSchema>, WriteError> {
     // A primary key without an index of its own is the rowid: NULL there means 'the next number'.
-    let sql = "SELECT info.name, info.type, info.\"notnull\", info.dflt_value IS NOT NULL AS has_default, info.hidden, \
+    let sql = "SELECT info.name, info.type, info.\"notnull\", info.dflt_value AS expression, info.dflt_value IS NOT NULL AS has_default, info.hidden, \
                info.pk > 0 AND NOT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk') AS is_rowid \
                FROM pragma_table_xinfo(?1) AS info WHERE info.hidden <> 1 ORDER BY info.cid";
     let rows = session.rows(sql, named(table)?).await?;
@@ -49,7 +59,7 @@ async fn columns(session: &mut Session, table: &str) -> Result<Vec<ColumnSchema>
             name: cell(session, row, "name")?,
             kind: column_type(&declared),
             nullable: cell::<i64>(session, row, "notnull")? == 0 && !is_rowid,
-            default: None,
+            default: cell::<Option<String>>(session, row, "expression")?,
             has_default: cell::<i64>(session, row, "has_default")? != 0 || is_rowid,
             generated: cell::<i64>(session, row, "hidden")? != 0,
             declared,

@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use tidegate_actors::route::{CleanStep, ColumnRule, ColumnSource, Columns, Length};
 use toml::{Spanned, de::DeValue};
 
-use super::{
-    places::Places,
-    reader::{Fields, Mistakes, Text, choice, described, hint, text_of},
-};
+use super::reader::{Fields, Mistakes, Text, choice, described, hint, text_of};
 
 /// The sources of a column, of which there may be one.
 const SOURCES: [&str; 4] = ["from", "value", "meta", "expr"];
@@ -24,7 +21,7 @@ const STEPS: [(&str, &str); 6] = [
 ];
 
 /// The columns; `"matching"` must be asked for, so that a forgotten table is not a route for everything.
-pub(super) fn read(fields: &mut Fields<'_, '_>, what: &'static str, places: &mut Places<'_>) -> Columns {
+pub(super) fn read(fields: &mut Fields<'_, '_>, what: &'static str) -> Columns {
     let Some(value) = fields.get("columns") else {
         let table = if what == "a child" { "[route.children.columns]" } else { "[route.columns]" };
         fields.mistakes.add(
@@ -35,7 +32,6 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, what: &'static str, places: &mut
         );
         return Columns::default();
     };
-    places.add("columns", value.span().start);
     if value.get_ref().as_str() == Some("matching") {
         return Columns::default();
     }
@@ -45,12 +41,9 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, what: &'static str, places: &mut
         return Columns::default();
     }
     let mut named = BTreeMap::new();
-    let mut inside = places.inside("columns");
     if let Some(inner) = Fields::of("`columns`", value, &fields.mistakes) {
         for (column, source) in inner.entries() {
-            inside.add(&column.value, column.place);
-            let source = source_of(source, &fields.mistakes, &mut inside.inside(&column.value));
-            named.insert(column.value, source);
+            named.insert(column.value, source_of(source, &fields.mistakes));
         }
     }
     if named.is_empty() {
@@ -77,9 +70,8 @@ pub(super) fn check_key(key: &[Text], columns: &Columns, mistakes: &Mistakes<'_>
     }
 }
 
-fn source_of(value: &Spanned<DeValue<'_>>, mistakes: &Mistakes<'_>, places: &mut Places<'_>) -> ColumnSource {
+fn source_of(value: &Spanned<DeValue<'_>>, mistakes: &Mistakes<'_>) -> ColumnSource {
     if let Some(field) = value.get_ref().as_str() {
-        places.add("from", value.span().start);
         return ColumnSource::Field(field.to_owned());
     }
     if value.get_ref().as_table().is_none() {
@@ -91,9 +83,6 @@ fn source_of(value: &Spanned<DeValue<'_>>, mistakes: &Mistakes<'_>, places: &mut
         return ColumnSource::Field(String::new());
     }
     let Some(mut fields) = Fields::of("a column", value, mistakes) else { return ColumnSource::Field(String::new()) };
-    for (name, value) in fields.entries() {
-        places.add(&name.value, value.span().start);
-    }
     let given: Vec<_> = fields.entries().filter(|(name, _)| SOURCES.contains(&name.value.as_str())).collect();
     if let [first, second, ..] = given.as_slice() {
         mistakes.add(
@@ -302,11 +291,9 @@ pub(super) fn parent(fields: &mut Fields<'_, '_>, key: &[Text], places: &mut Pla
         );
         return BTreeMap::new();
     };
-    let mut inside = places.inside("parent");
     let Some(inner) = Fields::of("`parent`", value, &fields.mistakes) else { return BTreeMap::new() };
     let mut parent = BTreeMap::new();
     for (column, of) in inner.entries() {
-        inside.add(&column.value, column.place);
         let Some(of) = text_of("parent", of, &fields.mistakes) else { continue };
         if !key.iter().any(|column| column.value == of.value) {
             let names: Vec<&str> = key.iter().map(|column| column.value.as_str()).collect();

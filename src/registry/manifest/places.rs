@@ -1,61 +1,82 @@
-//! Where each part of a route stands in its file, so that what turns out wrong later is told with its line.
+//! Where each part of a table stands in a file, by its names along the way: `table`, `columns.price`,
+//! `children[0].columns.sku`. What is found wrong long after reading is told with its line all the same.
 
 use std::collections::BTreeMap;
 
-use super::reader::Place;
+use toml::{Spanned, de::DeValue};
 
-/// The places of a route's parts by their names joined with dots: `table`, `columns.price.from`, `children.0.parent`.
-pub(super) type PlaceMap = BTreeMap<String, Place>;
+use super::reader::{Fields, Place};
 
-/// The places under one part of a route, to add to.
-pub(super) struct Places<'m> {
-    map: &'m mut PlaceMap,
-    prefix: String,
-}
+/// The places of a `[[route]]`; the empty name is the whole of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Places(BTreeMap<String, Place>);
 
-impl<'m> Places<'m> {
-    pub(super) fn new(map: &'m mut PlaceMap) -> Self {
-        Self { map, prefix: String::new() }
-    }
-
-    /// Notes where a part stands.
-    pub(super) fn add(&mut self, name: &str, place: Place) {
-        self.map.insert(format!("{}{name}", self.prefix), place);
-    }
-
-    /// The places under this part.
-    pub(super) fn inside(&mut self, name: &str) -> Places<'_> {
-        Places { prefix: format!("{}{name}.", self.prefix), map: self.map }
-    }
-}
-
-/// The place of this part, or of the nearest one around it that is known.
-pub(super) fn place_of(map: &PlaceMap, path: &str) -> Option<Place> {
-    let mut path = path;
-    loop {
-        if let Some(place) = map.get(path) {
-            return Some(*place);
+impl Places {
+    pub(super) fn of(fields: &Fields<'_, '_>) -> Self {
+        let mut places = Self(BTreeMap::from([(String::new(), fields.place())]));
+        for (name, value) in fields.entries() {
+            places.add(name.value, name.place, value);
         }
-        path = path.rsplit_once('.')?.0;
+        places
+    }
+
+    fn add(&mut self, name: String, key: Place, value: &Spanned<DeValue<'_>>) {
+        if let Some(table) = value.get_ref().as_table() {
+            for (inner, value) in table {
+                self.add(format!("{name}.{}", inner.get_ref()), inner.span().start, value);
+            }
+        } else if let Some(items) = value.get_ref().as_array() {
+            for (index, item) in items.iter().enumerate().filter(|(_, item)| item.get_ref().as_table().is_some()) {
+                self.add(format!("{name}[{index}]"), item.span().start, item);
+            }
+        }
+        self.0.insert(name, key);
+    }
+
+    /// The place of what is named so; of what it stands in, where the file does not speak of it itself.
+    pub(crate) fn find(&self, name: &str) -> Place {
+        let mut name = name;
+        loop {
+            let exact = self.0.get(name);
+            let alike = || self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, place)| place);
+            match exact.or_else(alike) {
+                Some(place) => return *place,
+                None if name.is_empty() => return 0,
+                None => name = name.rfind(['.', '[']).map_or("", |end| &name[..end]),
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    #![allow(clippy::unwrap_used)]
+
+    use crate::registry::manifest::Manifest;
 
     #[test]
-    fn what_has_no_place_of_its_own_has_that_of_what_it_is_in() {
-        let mut map = PlaceMap::new();
-        let mut places = Places::new(&mut map);
-        places.add("table", 10);
-        let mut columns = places.inside("columns");
-        columns.add("price", 20);
-        columns.inside("price").add("from", 30);
-        let at = |path| place_of(&map, path);
-        assert_eq!(at("columns.price.from"), Some(30));
-        assert_eq!(at("columns.price.as"), Some(20));
-        assert_eq!(at("columns.prise"), None);
-        assert_eq!(at("table"), Some(10));
+    fn every_part_of_a_route_has_its_line() {
+        let text = r#"
+[[route]]
+name = "r"
+application = "a"
+topic = "t"
+destination = "d"
+table = "cars"
+key = ["id"]
+[route.columns]
+id = "id"
+price = { from = "harga", as = "int" }
+"#;
+        let manifest = Manifest::parse(text).unwrap();
+        let at = |name: &str| {
+            let mistake = manifest.mistake(manifest.routes[0].places.find(name), "");
+            (mistake.line, mistake.column)
+        };
+        assert_eq!((at("table"), at("key")), ((7, 1), (8, 1)));
+        assert_eq!((at("columns.price"), at("columns.PRICE"), at("columns.price.as")), ((11, 1), (11, 1), (11, 27)));
+        // What the file does not name stands in what it does.
+        assert_eq!((at("columns.stock"), at("filter")), (at("columns"), at("")));
+        assert_eq!(at("").0, 2);
     }
 }

@@ -5,18 +5,13 @@ use tidegate_actors::route::{ChildSpec, DeletePolicy, RouteSpec, SoftDelete, Sta
 
 use super::{
     RouteEntry, Taken, check_name, columns, name,
-    places::{PlaceMap, Places},
+    places::Places,
     reader::{Fields, Mistakes, Text, described, hint},
 };
 
 /// Reads one route.
 pub(super) fn read(mut fields: Fields<'_, '_>, taken: &mut Taken) -> RouteEntry {
-    let place = fields.place();
-    let mut map = PlaceMap::new();
-    let mut places = Places::new(&mut map);
-    for (name, value) in fields.entries() {
-        places.add(&name.value, value.span().start);
-    }
+    let places = Places::of(&fields);
     let name = name(&mut fields, "route", taken);
     let application = fields.text("application");
     let topic = fields.text("topic");
@@ -25,8 +20,9 @@ pub(super) fn read(mut fields: Fields<'_, '_>, taken: &mut Taken) -> RouteEntry 
     let table = table(&mut fields);
     let key = fields.texts("key");
     let start = fields.optional_text("start").map_or(Start::Now, |text| start(&text, &fields.mistakes));
-    let columns = columns::read(&mut fields, "a route", &mut places);
+    let columns = columns::read(&mut fields, "a route");
     columns::check_key(&key, &columns, &fields.mistakes);
+    let (application_place, destination_place) = (application.place, destination.place);
     let spec = RouteSpec {
         id: String::new(),
         version: 0,
@@ -44,12 +40,12 @@ pub(super) fn read(mut fields: Fields<'_, '_>, taken: &mut Taken) -> RouteEntry 
         delete: delete(&mut fields),
         version_column: fields.optional_text("version_column").map(|column| column.value),
         on_dead: fields.choice("on_dead").unwrap_or_default(),
-        children: children(&mut fields, &key, &mut places),
+        children: children(&mut fields, &key),
         key: key.into_iter().map(|column| column.value).collect(),
         columns,
     };
     fields.finish();
-    RouteEntry { spec, place, places: map }
+    RouteEntry { spec, application_place, destination_place, places }
 }
 
 fn table(fields: &mut Fields<'_, '_>) -> String {
@@ -103,20 +99,13 @@ fn delete(fields: &mut Fields<'_, '_>) -> DeletePolicy {
     DeletePolicy::Soft(soft)
 }
 
-fn children(fields: &mut Fields<'_, '_>, key: &[Text], places: &mut Places<'_>) -> Vec<ChildSpec> {
-    let mut inside = places.inside("children");
-    let children = fields.tables("children", "a child").into_iter().enumerate().map(|(index, mut child)| {
-        let index = index.to_string();
-        inside.add(&index, child.place());
-        let mut places = inside.inside(&index);
-        for (name, value) in child.entries() {
-            places.add(&name.value, value.span().start);
-        }
+fn children(fields: &mut Fields<'_, '_>, key: &[Text]) -> Vec<ChildSpec> {
+    let children = fields.tables("children", "a child").into_iter().map(|mut child| {
         let spec = ChildSpec {
             from: child.text("from").value,
             table: table(&mut child),
-            parent: columns::parent(&mut child, key, &mut places),
-            columns: columns::read(&mut child, "a child", &mut places),
+            parent: columns::parent(&mut child, key),
+            columns: columns::read(&mut child, "a child"),
         };
         child.finish();
         spec

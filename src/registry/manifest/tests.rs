@@ -162,9 +162,9 @@ columns = { name = "name", no = { meta = "index" } }
     let by_serde: toml::Table = toml::from_str(&text).unwrap();
     let by_serde: RouteSpec = by_serde["route"].as_array().unwrap()[0].clone().try_into().unwrap();
     assert_eq!(manifest.routes[0].spec, by_serde);
-    let place = |part| manifest.mistake(manifest.routes[0].place(part), "").line;
+    let place = |part| manifest.mistake(manifest.routes[0].places.find(part), "").line;
     assert_eq!((place("columns.price.expr"), place("columns.nothing")), (place("columns.price"), place("columns")));
-    assert!(place("children.0.table") > place("children.0"));
+    assert!(place("children[0].table") > place("children[0]"));
 }
 
 #[test]

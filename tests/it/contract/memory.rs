@@ -45,8 +45,8 @@ impl Database for InMemory {
         Box::new(self.database.open())
     }
 
-    fn can(&self, _ability: Ability) -> bool {
-        true
+    fn can(&self, ability: Ability) -> bool {
+        ability != Ability::Define
     }
 
     async fn create(&self, table: &Table) {

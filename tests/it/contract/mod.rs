@@ -7,6 +7,7 @@
 mod bulk;
 mod catalogue;
 mod dead_letters;
+mod definition;
 mod fencing;
 pub(crate) mod mariadb;
 pub(crate) mod memory;
@@ -80,6 +81,8 @@ pub(crate) enum Ability {
     OddNames,
     /// Tables and columns can be dropped behind our back.
     Drop,
+    /// Tables are made by statements.
+    Define,
 }
 
 /// Runs one behaviour against a fresh database, on a runtime of its own (as each destination has in the product).
@@ -151,6 +154,12 @@ macro_rules! contract_suite {
                 a_missing_table_is_named_with_the_nearest_there_is,
                 a_table_dropped_behind_our_back_holds_and_goes_on_when_it_is_back,
                 a_column_dropped_behind_our_back_holds_and_is_named,
+            ],
+            definition: [
+                tables_are_listed_without_ours,
+                defaults_are_told,
+                tables_and_columns_are_made_as_asked,
+                a_definition_that_fails_says_which_and_leaves_the_connection_usable,
             ],
             dead_letters: [
                 what_is_buried_is_found_by_the_next_owner,
