@@ -7,6 +7,7 @@ pub mod check;
 pub mod mysql;
 pub mod postgres;
 pub mod sqlite;
+pub mod sqlserver;
 
 use std::time::Duration;
 
@@ -70,16 +71,13 @@ pub struct Kind {
 }
 
 /// Every kind there is.
-pub static KINDS: &[Kind] = &[postgres::KIND, mysql::KIND, sqlite::KIND];
+pub static KINDS: &[Kind] = &[postgres::KIND, mysql::KIND, sqlserver::KIND, sqlite::KIND];
 
 /// The kind of this name, or a sentence with the nearest right one.
 ///
 /// # Errors
 /// The name is none of [`KINDS`].
 pub fn kind(name: &str) -> Result<&'static Kind, String> {
-    if name == "sqlserver" {
-        return Err("SQL Server is not supported by this version yet (there are postgres, mysql, sqlite)".into());
-    }
     KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| {
         let names: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
         let nearest = nearest(name, names.iter().copied());
