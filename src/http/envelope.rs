@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     databases::nearest,
-    registry::topic_schema::{Step, TopicSchema, Violation},
+    registry::topic_schema::{TopicSchema, Violation},
 };
 
 /// Longest own id, in characters.

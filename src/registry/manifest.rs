@@ -15,7 +15,7 @@ use tidegate_actors::route::RouteSpec;
 use toml::de::DeTable;
 use url::Url;
 
-pub(crate) use self::places::Places;
+pub(crate) use self::places::{Places, place_of};
 pub use self::reader::Mistake;
 use self::reader::{Fields, Mistakes, Place, Text, described, mistake_at};
 use crate::{

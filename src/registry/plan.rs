@@ -8,12 +8,15 @@ mod schemas;
 use std::{collections::BTreeMap, fmt, path::Path};
 
 use secrecy::{ExposeSecret, SecretString};
-use tidegate_actors::route::RouteSpec;
+use tidegate_actors::{
+    mapping::{Mapping, MappingError},
+    route::RouteSpec,
+};
 
 use super::{
     describe,
     manifest::{
-        ApplicationEntry, DestinationEntry, Manifest, Mistake, Mistaken, PasswordSource, RouteEntry, reader::hint,
+        ApplicationEntry, DestinationEntry, Manifest, Mistake, Mistaken, PasswordSource, RouteEntry, place_of, reader::hint,
     },
     secrets::{MasterKey, SecretError},
 };
@@ -111,7 +114,8 @@ pub fn plan(manifest: &Manifest, current: &Document, means: &Means<'_>) -> Resul
         }
     }
     for entry in &manifest.routes {
-        let found = check_references(manifest, entry, &plan.document);
+        let mut found = check_references(manifest, entry, &plan.document);
+        found.extend(unreadable(manifest, entry));
         if found.is_empty() {
             apply_route(entry, &mut plan);
         }
@@ -309,6 +313,12 @@ fn check_references(manifest: &Manifest, entry: &RouteEntry, document: &Document
         Some(_) => {}
     }
     found
+}
+
+/// Paths, expressions, patterns and the like that can't be read, whatever the route's tables are.
+fn unreadable(manifest: &Manifest, entry: &RouteEntry) -> Vec<Mistake> {
+    let mistake = |error: &MappingError| manifest.mistake(entry.places.find(&place_of(error)), error.to_string());
+    Mapping::check(&entry.spec).iter().map(mistake).collect()
 }
 
 fn unknown(what: &str, name: &str, names: &[&str]) -> String {

@@ -5,7 +5,7 @@
 
 use jsonschema::{PatternOptions, Validator, error::ValidationErrorKind, paths::LocationSegment};
 use serde_json::Value;
-use tidegate_actors::message::Action;
+use tidegate_actors::{mapping::Step, message::Action};
 
 /// Longest schema, in bytes: it is kept in the registry, which every node reads.
 const MAX_BYTES: usize = 256 * 1024;
@@ -24,13 +24,6 @@ pub(crate) struct Violation {
     pub(crate) path: Vec<Step>,
     /// What is wrong; never the value.
     pub(crate) message: String,
-}
-
-/// One step of a path.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    Name(String),
-    Index(usize),
 }
 
 impl TopicSchema {
@@ -73,7 +66,7 @@ impl TopicSchema {
             .take(MAX_VIOLATIONS)
             .map(|error| {
                 let step = |segment| match segment {
-                    LocationSegment::Property(name) => Step::Name(name.into_owned()),
+                    LocationSegment::Property(name) => Step::Name(name.into()),
                     LocationSegment::Index(index) => Step::Index(index),
                 };
                 let path = error.instance_path().iter().map(step).collect();

@@ -33,6 +33,8 @@ pub enum Outcome {
     },
     /// Nothing: the route's filter says no.
     Skipped,
+    /// Delivered without writing anything: a delete, by the route's `delete = "ignore"`.
+    Nothing,
     /// A dead letter.
     Refused(Refusal),
 }
@@ -96,6 +98,7 @@ impl<'r> DryRun<'r> {
         }
         match self.mapping.apply(message, whence) {
             Ok(Mapped::Row(row)) => Outcome::Row(self.shown(&row, message)),
+            Ok(Mapped::Nothing) => Outcome::Nothing,
             Ok(Mapped::Skipped) => Outcome::Skipped,
             Err(Rejection { code, column, message, .. }) => Outcome::Refused(Refusal { code, column, message }),
         }

@@ -19,7 +19,7 @@ use super::{
     probe::Probe,
 };
 use crate::{
-    registry::secrets::MasterKey,
+    registry::{manifest::place_of, secrets::MasterKey},
     resources::{Destination, Document},
 };
 
@@ -57,12 +57,7 @@ impl Finding {
     }
 
     fn refused(route: &RouteSpec, error: &MappingError) -> Self {
-        let in_key = error.message.starts_with("key (") || error.message.starts_with("`key`");
-        let at = match &error.column {
-            _ if in_key => "key".to_owned(),
-            Some(column) => format!("columns.{column}"),
-            None => String::new(),
-        };
+        let at = place_of(error);
         Self { route: route.name.clone(), severity: Severity::Refused, at, message: error.to_string() }
     }
 }

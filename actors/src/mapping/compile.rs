@@ -13,6 +13,7 @@ use crate::{
     transaction::TablePlan,
 };
 
+mod alone;
 mod children;
 mod policies;
 mod table;

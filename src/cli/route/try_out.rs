@@ -106,6 +106,7 @@ fn write_outcome(out: &mut impl Write, name: &str, outcome: &Outcome) -> std::io
     match outcome {
         Outcome::Row(row) => write_row(out, name, row),
         Outcome::Skipped => writeln!(out, "{name}: skipped, the route's filter says no"),
+        Outcome::Nothing => writeln!(out, "{name}: nothing is written, the route ignores deletes"),
         Outcome::OtherTopic { topic } => writeln!(out, "{name}: not for this route, its topic is {}", plain(topic)),
         Outcome::Refused(refusal) => {
             let refused = paint("refused", &Style::new().red());
@@ -159,7 +160,7 @@ impl Tally {
                 self.children +=
                     row.children.iter().filter_map(|child| child.rows.as_ref()).map(Vec::len).sum::<usize>();
             }
-            Outcome::Skipped => self.skipped += 1,
+            Outcome::Skipped | Outcome::Nothing => self.skipped += 1,
             Outcome::OtherTopic { .. } => self.other_topics += 1,
             Outcome::Refused(_) => self.refused += 1,
         }

@@ -282,7 +282,7 @@ pub(super) fn json(value: &Spanned<DeValue<'_>>, mistakes: &Mistakes<'_>) -> Opt
 }
 
 /// What ties a child to its parent: the child's column → the parent's key column.
-pub(super) fn parent(fields: &mut Fields<'_, '_>, key: &[Text], places: &mut Places<'_>) -> BTreeMap<String, String> {
+pub(super) fn parent(fields: &mut Fields<'_, '_>, key: &[Text]) -> BTreeMap<String, String> {
     let Some(value) = fields.get("parent") else {
         let column = key.first().map_or("id", |column| column.value.as_str());
         fields.mistakes.add(

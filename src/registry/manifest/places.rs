@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use tidegate_actors::mapping::{MappingError, Step};
 use toml::{Spanned, de::DeValue};
 
 use super::reader::{Fields, Place};
@@ -46,6 +47,20 @@ impl Places {
             }
         }
     }
+}
+
+/// What of a route a mistake is about, as [`Places`] names it.
+pub(crate) fn place_of(error: &MappingError) -> String {
+    let mut place = String::new();
+    for step in error.place.steps() {
+        match step {
+            Step::Name(name) if place.is_empty() => place.push_str(name),
+            // A column's name may be any text; here it stands as it is.
+            Step::Name(name) => place.extend([".", name]),
+            Step::Index(index) => place.push_str(&format!("[{index}]")),
+        }
+    }
+    place
 }
 
 #[cfg(test)]
