@@ -187,6 +187,15 @@ mod tests {
         };
         let mut out = Vec::new();
         write_table(&mut out, &table).unwrap();
-        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"");
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r##"
+        public.cars, 4 columns
+        COLUMN   TYPE                   NULL  DEFAULT
+        id       bigint                 no    given by the database
+        name     character varying(40)  no    'none'::character varying
+        note     text                   yes   -
+        doubled  integer                yes   computed by the database
+        unique key (id)
+        unique key (branch, no)
+        "##);
     }
 }

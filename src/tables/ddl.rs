@@ -37,22 +37,28 @@ pub fn lacking(
     let own = own_columns(dialect, route, table)?;
     match table {
         None => lacking.statements.push(create(dialect, &route.table, &own, &route.key, &[])),
-        Some(there) => add(dialect, &route.table, there, &own, &mut lacking),
+        Some(there) => add(dialect, there, &own, &mut lacking),
     }
     for (place, child) in route.children.iter().enumerate() {
         let there = children.get(place).and_then(Option::as_ref);
         let columns = child_columns(dialect, child, &own, table, there)?;
         if let Some(there) = there {
-            add(dialect, &child.table, there, &columns, &mut lacking);
+            add(dialect, there, &columns, &mut lacking);
             continue;
         }
         let key = child_key(child);
-        let (from, to): (Vec<&String>, Vec<&String>) = child.parent.iter().unzip();
+        // What is there is called as it calls itself.
+        let its_name = |name: &String| {
+            let found = table.and_then(|table| table.column(name).map(|place| table.columns[place].name.clone()));
+            found.unwrap_or_else(|| name.clone())
+        };
+        let (from, to): (Vec<&String>, Vec<String>) =
+            child.parent.iter().map(|(from, to)| (from, its_name(to))).unzip();
         let foreign = format!(
             "FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE CASCADE",
             dialect.list(&from),
-            dialect.table(&route.table),
-            dialect.list(&to)
+            table.map_or_else(|| dialect.table(&route.table), |table| dialect.found(table)),
+            dialect.list(&to.iter().collect::<Vec<_>>())
         );
         lacking.statements.push(create(dialect, &child.table, &columns, &key, &[foreign]));
         if key.is_empty() && dialect != Dialect::MySql {
@@ -153,15 +159,15 @@ fn create(dialect: Dialect, table: &str, columns: &[Made], key: &[String], more:
 }
 
 /// One statement for each column that is missing. They take NULL: there may be rows already.
-fn add(dialect: Dialect, table: &str, there: &TableSchema, columns: &[Made], lacking: &mut Lacking) {
+fn add(dialect: Dialect, there: &TableSchema, columns: &[Made], lacking: &mut Lacking) {
     for made in columns.iter().filter(|made| there.column(&made.name).is_none()) {
         let word = if dialect == Dialect::SqlServer { "ADD" } else { "ADD COLUMN" };
         let definition = made.definition(dialect, false);
-        lacking.statements.push(format!("ALTER TABLE {} {word} {definition}", dialect.table(table)));
+        lacking.statements.push(format!("ALTER TABLE {} {word} {definition}", dialect.found(there)));
         if made.required {
             lacking.notes.push(format!(
-                "column `{}` of table `{table}` takes NULL, since rows may be there already; fill it, then make it NOT NULL",
-                made.name
+                "column `{}` of table `{}` takes NULL, since rows may be there already; fill it, then make it NOT NULL",
+                made.name, there.name
             ));
         }
     }

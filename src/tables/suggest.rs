@@ -91,6 +91,17 @@ pub struct Open {
     pub required: bool,
     /// Something other than a field that may be meant, as it would stand in the route.
     pub instead: Option<String>,
+    /// A field with a name like it, none of whose values fit.
+    pub near_field: Option<String>,
+    /// Why they do not.
+    pub near: Option<String>,
+}
+
+impl Open {
+    /// Whether there is more to say of it than its name.
+    fn is_told(&self) -> bool {
+        self.required || self.instead.is_some() || self.near.is_some()
+    }
 }
 
 /// A path that no column takes.
@@ -115,7 +126,8 @@ struct Pair {
 /// Suggests a route for this table and these records.
 #[must_use]
 pub fn suggest(wanted: &Wanted<'_>, table: &TableSchema, samples: &Samples) -> Suggestion {
-    let mut pairs = pairs(wanted, table, samples);
+    let (mut pairs, misfits): (Vec<_>, Vec<_>) =
+        pairs(wanted, table, samples).into_iter().partition(|pair| pair.fit.share > 0.0);
     pairs.sort_by(|a, b| {
         b.score
             .total_cmp(&a.score)
@@ -145,7 +157,9 @@ pub fn suggest(wanted: &Wanted<'_>, table: &TableSchema, samples: &Samples) -> S
         open: Vec::new(),
         unmapped: Vec::new(),
     };
-    for (column, pair) in table.columns.iter().zip(fed) {
+    for (place, (column, pair)) in table.columns.iter().zip(fed).enumerate() {
+        let misfit = misfits.iter().filter(|pair| pair.column == place && !taken[pair.path]);
+        let misfit = misfit.max_by(|a, b| a.likeness.score.total_cmp(&b.likeness.score));
         match pair {
             Some(pair) => suggestion.columns.push(guess(column, &samples.paths[pair.path], &pair, samples)),
             None if from_key.contains(&column.name) => suggestion.columns.push(Guess {
@@ -163,6 +177,11 @@ pub fn suggest(wanted: &Wanted<'_>, table: &TableSchema, samples: &Samples) -> S
                 declared: column.declared.clone(),
                 required: !column.nullable && !column.has_default,
                 instead: instead(column),
+                near_field: misfit.map(|pair| samples.paths[pair.path].path()),
+                near: misfit.map(|pair| {
+                    let (path, score) = (samples.paths[pair.path].path(), pair.likeness.score);
+                    format!("{score:.2}: `{path}` is like it, but {}", pair.fit.remarks.join("; "))
+                }),
             }),
         }
     }
@@ -180,8 +199,10 @@ fn pairs(wanted: &Wanted<'_>, table: &TableSchema, samples: &Samples) -> Vec<Pai
                 continue;
             }
             let fit = rules::fit(column, path);
-            let score = likeness.score * fit.share * shape(path.shape, &column.kind);
-            if score >= THRESHOLD * 0.8 {
+            // Some values that do not fit may be the samples' fault; when none does, it is another thing.
+            let values = if fit.share > 0.0 { 0.6 + 0.4 * fit.share } else { 0.0 };
+            let score = likeness.score * values * shape(path.shape, &column.kind);
+            if score >= THRESHOLD * 0.7 || fit.share == 0.0 {
                 pairs.push(Pair { column: column_place, path: path_place, likeness, fit, score });
             }
         }

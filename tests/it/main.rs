@@ -14,3 +14,4 @@ mod redis;
 mod registry;
 mod servers;
 mod sqlite;
+mod tables;

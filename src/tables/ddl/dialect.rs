@@ -1,6 +1,7 @@
 //! How each kind of database spells names, types and literals in the statements that make tables.
 
 use serde_json::Value;
+use tidegate_actors::schema::TableSchema;
 
 use super::wish::{KEY_CHARS, Wish};
 
@@ -44,8 +45,18 @@ impl Dialect {
     /// `table` or `schema.table`, quoted.
     pub(super) fn table(self, name: &str) -> String {
         match name.split_once('.') {
+            // Its tables have no schema but the file's own.
+            _ if self == Self::Sqlite => self.quote(name.strip_prefix("main.").unwrap_or(name)),
             Some((schema, table)) => format!("{}.{}", self.quote(schema), self.quote(table)),
             None => self.quote(name),
+        }
+    }
+
+    /// A table that is there, by its own name.
+    pub(super) fn found(self, table: &TableSchema) -> String {
+        match table.schema.as_str() {
+            "" => self.quote(&table.name),
+            schema => format!("{}.{}", self.quote(schema), self.quote(&table.name)),
         }
     }
 

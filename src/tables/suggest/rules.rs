@@ -58,7 +58,8 @@ pub(super) fn fit(column: &ColumnSchema, path: &Sampled) -> Fit {
     if taken < values {
         let first = path.values.iter().find_map(|raw| probe.try_on(raw).err());
         let why = first.map_or(String::new(), |why| format!(" (one {})", reason(&why.message)));
-        remarks.push(format!("{} of {values} sample values do not fit{why}", values - taken));
+        let many = if taken == 0 { "no".to_owned() } else { format!("only {taken} of {values}") };
+        remarks.push(format!("{many} sample values fit{why}"));
     }
     #[allow(clippy::cast_precision_loss, reason = "a few hundred samples")]
     let share = if values == 0 { 1.0 } else { taken as f64 / values as f64 };

@@ -88,7 +88,10 @@ fn a_suggestion_says_what_each_guess_rests_on() {
                "extra":{"a":1},"colour":"red","lines":[{"sku":"a"}]}"#,
             Some("1"),
         ),
-        (r#"{"id":2,"name":"A name that is too long","stock":"","owner":{"city":null},"sold":"2026-02-01T10:00:00Z","opened":"no"}"#, Some("2")),
+        (
+            r#"{"id":2,"name":"A name that is too long","stock":"","owner":{"city":null},"sold":"2026-02-01T10:00:00Z","opened":"no"}"#,
+            Some("2"),
+        ),
         (r#"{"id":3,"stock":"7"}"#, Some("3")),
     ]);
     insta::assert_snapshot!(suggested(&cars, &records), @"");
@@ -106,7 +109,10 @@ fn values_decide_between_names_that_are_alike() {
 fn a_key_that_only_the_message_has_is_used() {
     let cars = table("cars", vec![required(int("id")), text("name", 40)], &[&["id"]]);
     let suggestion = suggested(&cars, &samples(&[(r#"{"name":"a"}"#, Some("42"))]));
-    assert_eq!((suggestion.key.as_slice(), fed(&suggestion)), (&["id".to_owned()][..], vec![("id", "-"), ("name", "name")]));
+    assert_eq!(
+        (suggestion.key.as_slice(), fed(&suggestion)),
+        (&["id".to_owned()][..], vec![("id", "-"), ("name", "name")])
+    );
     let parts = table("parts", vec![required(text("branch", 8)), required(int("no"))], &[&["branch", "no"]]);
     let suggestion = suggested(&parts, &samples(&[(r#"{"no":7}"#, Some(r#"{"branch":"JKT","no":7}"#))]));
     assert_eq!(suggestion.key, ["branch", "no"]);

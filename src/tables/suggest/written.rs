@@ -48,19 +48,21 @@ impl Display for Suggestion {
 
 impl Suggestion {
     fn write_open(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for open in self.open.iter().filter(|open| open.required || open.instead.is_some()) {
-            let value = open.instead.clone().unwrap_or_else(|| "\"\"".into());
+        for open in self.open.iter().filter(|open| open.is_told()) {
+            let field = open.near.as_ref().and_then(|_| open.near_field.as_deref()).unwrap_or("");
+            let value = open.instead.clone().unwrap_or_else(|| text(field));
             let needed = if open.required { "NOT NULL without a default: " } else { "" };
             let what = match (&open.instead, open.required) {
                 (Some(_), true) => "perhaps this; else name a field or give { value = … }",
                 (Some(_), false) => "perhaps this",
                 (None, _) => "no field is like it; name one, or give { value = … }",
             };
+            let what = open.near.as_deref().unwrap_or(what);
             let column = format!("# {} = {value}", key(&open.column));
             line(f, &column, &format!("{}, {needed}{what}", open.declared))?;
         }
-        let others = self.open.iter().filter(|open| !open.required && open.instead.is_none());
-        listed(f, "Columns left to the database", others.map(|open| open.column.clone()))
+        let others = self.open.iter().filter(|open| !open.is_told());
+        listed(f, "Columns that no field is like", others.map(|open| open.column.clone()))
     }
 
     fn write_unmapped(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -92,7 +94,8 @@ fn why(guess: &Guess) -> String {
 }
 
 fn line(f: &mut Formatter<'_>, code: &str, remark: &str) -> fmt::Result {
-    writeln!(f, "{code:<COMMENT_AT$}# {}", comment(remark))
+    let gap = COMMENT_AT.saturating_sub(code.chars().count()).max(2);
+    writeln!(f, "{code}{:gap$}# {}", "", comment(remark))
 }
 
 fn source(source: &ColumnSource) -> String {
@@ -109,8 +112,10 @@ fn source(source: &ColumnSource) -> String {
 fn inline(value: &toml::Value) -> String {
     match value {
         toml::Value::Table(fields) => {
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_by_key(|(name, _)| ["from", "clean", "as"].iter().position(|first| first == name).unwrap_or(9));
             let fields: Vec<_> =
-                fields.iter().map(|(name, value)| format!("{} = {}", key(name), inline(value))).collect();
+                fields.into_iter().map(|(name, value)| format!("{} = {}", key(name), inline(value))).collect();
             format!("{{ {} }}", fields.join(", "))
         }
         toml::Value::Array(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
