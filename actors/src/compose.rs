@@ -3,8 +3,10 @@
 //! Each message goes through the mapping of every route of its topic; the changes are folded, grouped into statements
 //! and, together with the dead letters the piece passes, made into what a driver writes.
 
+pub(crate) mod block;
+
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Instant,
 };
@@ -15,7 +17,7 @@ use crate::{
     message::{Generation, Message, Position, StreamId},
     ports::Rejection,
     route::RouteSpec,
-    transaction::{Cell, DeadId, DeadRow, Op, Statement, Supersede},
+    transaction::{Cell, DeadId, DeadRow, Op, Statement, Supersede, Trial},
 };
 
 /// A statement is only looked for among so many of the last ones: beyond it a new one is begun, so that a batch whose
@@ -173,6 +175,8 @@ pub struct Refused {
     pub reason: Rejection,
     /// Whether mapping found it (the catalogue may have changed since it was read) or the database did.
     pub by_mapping: bool,
+    /// The dead letter of its key that it waits behind, where there is nothing else against it.
+    pub blocked_by: Option<DeadId>,
 }
 
 /// A piece, composed.
@@ -190,6 +194,12 @@ pub struct Composed {
     pub supersede: Vec<Supersede>,
     /// Plans that had something to do here.
     pub plans: Vec<usize>,
+    /// What is written on trial.
+    pub trials: Vec<Trial>,
+    /// Why each of these is on trial: what it is given up for, unless the database says otherwise.
+    pub tried: Vec<Refused>,
+    /// Only the messages before this place are composed: the fate of a trial decides what becomes of it.
+    pub cut: Option<usize>,
 }
 
 impl Composed {
@@ -203,10 +213,17 @@ impl Composed {
 /// Composes a piece.
 #[must_use]
 pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
+    compose_with(piece, &BTreeMap::new(), plans)
+}
+
+/// The same with some changes, (message, plan), on trial: each stands alone, after all that comes before it in the log.
+#[must_use]
+pub fn compose_with(piece: &Piece<'_>, on_trial: &BTreeMap<(usize, usize), Rejection>, plans: &Plans) -> Composed {
     let mut composed = Composed::default();
     let whence = Whence { application: piece.application, generation: piece.generation };
     let mut changes = Vec::with_capacity(piece.messages.len());
     let mut later: Vec<(Box<str>, Box<str>, StreamId)> = Vec::new();
+    let mut tried_keys: HashSet<(Box<str>, Box<str>)> = HashSet::new();
     let mut topic_plans: HashMap<&str, &[usize]> = HashMap::new();
     for (place, message) in piece.messages.iter().enumerate() {
         let of_topic = *topic_plans.entry(&message.topic).or_insert_with(|| {
@@ -218,20 +235,44 @@ pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
             if !piece.starts.wants(&plan.route.id, message.id) {
                 continue;
             }
+            let mapped = match piece.refused.get(&(place, at)) {
+                Some(reason) => Err(Refused::by_database(place, at, reason.clone())),
+                None => match plan.mapping.apply(message, whence) {
+                    Ok(Mapped::Row(row)) => block::checked(piece, &composed.bury, plan, row, place, at),
+                    Ok(Mapped::Skipped | Mapped::Nothing) => Ok(None),
+                    Err(reason) => {
+                        Err(Refused { message: place, plan: at, reason, by_mapping: true, blocked_by: None })
+                    }
+                },
+            };
+            let trial = on_trial.get(&(place, at)).filter(|_| matches!(mapped, Ok(Some(_))));
+            let key = match &mapped {
+                _ if tried_keys.is_empty() && trial.is_none() => None,
+                Ok(row) => row.as_ref().and_then(|row| row.key.clone()),
+                Err(refused) if refused.blocked_by.is_some() => plan.mapping.key(message, whence),
+                Err(_) => None,
+            };
+            if let Some(key) = key {
+                let named = (plan.route.table.as_str().into(), key);
+                let given_up =
+                    || composed.bury.iter().any(|dead| dead.table == named.0 && dead.key.as_ref() == Some(&named.1));
+                // What it makes obsolete, or waits for, is known only once the trial is over.
+                if place > 0 && (tried_keys.contains(&named) || (trial.is_some() && given_up())) {
+                    let shorter = Piece { messages: &piece.messages[..place], ..*piece };
+                    return Composed { cut: Some(place), ..compose_with(&shorter, on_trial, plans) };
+                }
+                if trial.is_some() {
+                    tried_keys.insert(named);
+                }
+            }
             if !composed.plans.contains(&at) {
                 composed.plans.push(at);
             }
-            let mapped = match piece.refused.get(&(place, at)) {
-                Some(reason) => Err((reason.clone(), false)),
-                None => plan.mapping.apply(message, whence).map_err(|reason| (reason, true)),
-            };
             match mapped {
-                Ok(Mapped::Skipped | Mapped::Nothing) => {}
-                Ok(Mapped::Row(row)) => {
-                    if let Some(key) = &row.key {
-                        note_later(piece, &composed.bury, &mut later, &plan.route.table, key, message.id);
-                    }
-                    changes.push(Change {
+                Ok(None) => {}
+                Ok(Some(row)) => {
+                    let key = row.key.clone();
+                    let change = Change {
                         plan: at,
                         op: row.op,
                         must_touch: row.must_touch,
@@ -241,20 +282,31 @@ pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
                         children: row.children,
                         messages: vec![place],
                         wave: 0,
+                    };
+                    let Some(reason) = trial else {
+                        if let Some(key) = &key {
+                            note_later(piece, &composed.bury, &mut later, &plan.route.table, key, message.id);
+                        }
+                        changes.push(change);
+                        continue;
+                    };
+                    composed.add(std::mem::take(&mut changes), piece.fold, plans);
+                    let first = composed.statements.len();
+                    composed.add(vec![change], false, plans);
+                    let table: Box<str> = plan.route.table.as_str().into();
+                    let named = key.clone().map(|key| (table.clone(), key));
+                    let stands = named.filter(|named| piece.dead.contains_key(named));
+                    composed.trials.push(Trial {
+                        statements: first..composed.statements.len(),
+                        bury: dead_row(piece, message, plan, key),
+                        supersede: stands.map(|(table, key)| Supersede { table, key, by: message.id }),
                     });
+                    composed.tried.push(Refused::by_database(place, at, reason.clone()));
                 }
-                Err((reason, by_mapping)) => {
-                    composed.bury.push(DeadRow {
-                        dead: DeadId {
-                            generation: piece.generation.clone(),
-                            id: message.id,
-                            route: plan.route.id.as_str().into(),
-                        },
-                        table: plan.route.table.as_str().into(),
-                        key: plan.mapping.key(message, whence),
-                        superseded_by: None,
-                    });
-                    composed.refused.push(Refused { message: place, plan: at, reason, by_mapping });
+                Err(refused) => {
+                    let key = plan.mapping.key(message, whence);
+                    composed.bury.push(dead_row(piece, message, plan, key));
+                    composed.refused.push(refused);
                 }
             }
         }
@@ -272,10 +324,35 @@ pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
             composed.supersede.push(Supersede { table, key, by });
         }
     }
-    let mut changes = if piece.fold { fold(changes, plans) } else { changes };
-    changes.sort_by_key(|change| change.wave);
-    group(changes, plans, &mut composed);
+    composed.add(changes, piece.fold, plans);
     composed
+}
+
+impl Refused {
+    fn by_database(message: usize, plan: usize, reason: Rejection) -> Self {
+        Self { message, plan, reason, by_mapping: false, blocked_by: None }
+    }
+}
+
+impl Composed {
+    /// Adds these changes behind all that is there.
+    fn add(&mut self, changes: Vec<Change>, folding: bool, plans: &Plans) {
+        let mut changes = if folding { fold(changes, plans) } else { changes };
+        changes.sort_by_key(|change| change.wave);
+        let mut part = Self::default();
+        group(changes, plans, &mut part);
+        self.statements.append(&mut part.statements);
+        self.sources.append(&mut part.sources);
+    }
+}
+
+fn dead_row(piece: &Piece<'_>, message: &Message, plan: &Plan, key: Option<Box<str>>) -> DeadRow {
+    DeadRow {
+        dead: DeadId { generation: piece.generation.clone(), id: message.id, route: plan.route.id.as_str().into() },
+        table: plan.route.table.as_str().into(),
+        key,
+        superseded_by: None,
+    }
 }
 
 /// Remembers that a key is written again, where a dead letter of that key may stand.

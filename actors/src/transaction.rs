@@ -233,6 +233,45 @@ impl Transaction {
     }
 }
 
+/// A part of a transaction that is written on trial, in a savepoint: a change that the database refused among others, and that
+/// is given up only if it refuses it alone, after all that stands before it (delivery rule 11).
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// Places in [`Transaction::statements`]. Those before it are written before it, those after it after it.
+    pub statements: std::ops::Range<usize>,
+    /// Its dead row, where the database refuses it.
+    pub bury: DeadRow,
+    /// What it makes obsolete, where the database takes it.
+    pub supersede: Option<Supersede>,
+}
+
+/// What a transaction with trials came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tried {
+    /// As without trials.
+    pub committed: Committed,
+    /// Places of the trials that the database refused, and why; all others are written.
+    pub refused: Vec<(usize, crate::ports::Rejection)>,
+}
+
+/// The bookkeeping of a transaction whose trials came to this.
+#[must_use]
+pub fn settled(
+    transaction: &Transaction,
+    trials: &[Trial],
+    refused: &[(usize, crate::ports::Rejection)],
+) -> (Vec<Supersede>, Vec<DeadRow>) {
+    let (mut supersede, mut bury) = (transaction.supersede.clone(), transaction.bury.clone());
+    for (place, trial) in trials.iter().enumerate() {
+        if refused.iter().any(|(other, _)| *other == place) {
+            bury.push(trial.bury.clone());
+        } else {
+            supersede.extend(trial.supersede.clone());
+        }
+    }
+    (supersede, bury)
+}
+
 /// What a commit came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Committed {

@@ -9,6 +9,7 @@ mod catalogue;
 mod errors;
 mod session;
 mod statements;
+mod trials;
 
 use std::path::PathBuf;
 
@@ -17,9 +18,9 @@ use futures_util::future::LocalBoxFuture;
 use tidegate_actors::{
     failpoint,
     message::{Generation, StreamId},
-    ports::{Destination, Fault, TableName, WriteError},
+    ports::{Destination, Fault, Rejection, TableName, WriteError},
     schema::TableSchema,
-    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
+    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, Trial, Tried, WatermarkRow, settled},
 };
 
 use self::session::{End, Session};
@@ -150,18 +151,32 @@ impl Destination for Sqlite {
     }
 
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError> {
+        self.commit_trials(transaction, &[]).await.map(|tried| tried.committed)
+    }
+
+    async fn commit_trials(&mut self, transaction: &Transaction, trials: &[Trial]) -> Result<Tried, WriteError> {
         self.transact(async |session| {
             bookkeeping::fence(session, &transaction.fence).await?;
             if let Some(dead) = &transaction.exhume
                 && !bookkeeping::exhume(session, &transaction.fence.lane, dead).await?
             {
-                return Ok(End::Undo(Committed::default()));
+                return Ok(End::Undo(Tried::default()));
             }
-            let untouched = rows(session, &transaction.statements).await?;
-            bookkeeping::supersede(session, &transaction.fence.lane, &transaction.supersede).await?;
-            bookkeeping::bury(session, &transaction.fence.lane, &transaction.bury).await?;
+            let mut tried = trials::rows(session, &transaction.statements, trials).await?;
+            tried.committed.exhumed = true;
+            let (supersede, bury) = settled(transaction, trials, &tried.refused);
+            bookkeeping::supersede(session, &transaction.fence.lane, &supersede).await?;
+            bookkeeping::bury(session, &transaction.fence.lane, &bury).await?;
             failpoint::reach(failpoint::INSIDE_SQLITE);
-            Ok(End::Commit(Committed { untouched, exhumed: true }))
+            Ok(End::Commit(tried))
+        })
+        .await
+    }
+
+    async fn sift(&mut self, transaction: &Transaction) -> Result<Vec<Rejection>, WriteError> {
+        self.transact(async |session| {
+            bookkeeping::fence(session, &transaction.fence).await?;
+            trials::sift(session, &transaction.statements).await.map(End::Undo)
         })
         .await
     }

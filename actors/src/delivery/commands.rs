@@ -1,42 +1,103 @@
 //! Dead letters taken back between batches: redrive and discard (delivery rule 10).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use super::{Delivery, LaneState, Trouble, database, decisions::LOST, log};
 use crate::{
-    compose::{Piece, Plans, Starts, compose},
+    compose::{Piece, Plans, Starts, block, compose},
     message::{Action, Message, Position, StreamId},
     ports::{Advance, Command, DeadLetter, LogError, Rejection, WriteError},
+    route::OnDead,
     transaction::{DeadId, Fence, Transaction},
 };
 
 impl Delivery {
-    /// Carries out what operators have asked for since the last time.
+    /// Carries out what operators have asked for since the last time, for as long as half the time until it is looked for
+    /// again: a long list is not to keep the log waiting. [`Delivery::commands_wait`] says whether some are left.
     ///
     /// # Errors
     /// What has to happen first; the command in hand stays on the list.
     pub async fn carry_out_commands(&mut self) -> Result<(), Trouble> {
         self.settle().await?;
+        let began = Instant::now();
+        // The tables may have been mended since records were refused: one look at them for all that is asked now.
+        let mut tables_read = false;
+        self.commands_wait = false;
         for lane in 0..self.lanes.len() {
             let name = self.lanes[lane].lane.clone();
-            let waiting = log(self.limits.log, &self.progress, self.log.commands(&name)).await?;
-            for command in waiting {
-                match &command {
-                    Command::Redrive { dead, force, .. } => self.redrive(lane, dead, *force).await?,
-                    Command::Discard { dead, .. } => self.exhume(lane, dead, Vec::new()).await.map(|_| ())?,
-                    // Applied already (the last step's answer was lost), or nothing waits for it.
-                    Command::Resume { .. } | Command::Replay { .. } => {}
+            loop {
+                let waiting = log(self.limits.log, &self.progress, self.log.commands(&name)).await?;
+                if waiting.is_empty() {
+                    break;
                 }
-                log(self.limits.log, &self.progress, self.log.finish(&name, &command)).await?;
+                for command in waiting {
+                    if began.elapsed() > self.limits.commands / 2 {
+                        self.commands_wait = true;
+                        return Ok(());
+                    }
+                    match &command {
+                        Command::Redrive { dead, force, data } => {
+                            if !std::mem::replace(&mut tables_read, true) {
+                                self.read_tables().await?;
+                            }
+                            self.redrive(lane, dead, *force, data.as_deref()).await?;
+                        }
+                        Command::Discard { dead, reason } => self.discard(lane, dead, reason.as_deref()).await?,
+                        // Applied already (the last step's answer was lost), or nothing waits for it.
+                        Command::Resume { .. } | Command::Replay { .. } => {}
+                    }
+                    log(self.limits.log, &self.progress, self.log.finish(&name, &command)).await?;
+                }
             }
         }
         Ok(())
     }
 
-    async fn redrive(&mut self, lane: usize, dead: &DeadId, force: bool) -> Result<(), Trouble> {
+    /// Whether commands were left for the next time.
+    #[must_use]
+    pub fn commands_wait(&self) -> bool {
+        self.commands_wait
+    }
+
+    /// Gives a dead letter up for good. Those that wait behind it stay, and the next of them is the first of its key now:
+    /// whether it may be written without the one that is given up is for an operator to say.
+    async fn discard(&mut self, lane: usize, dead: &DeadId, reason: Option<&str>) -> Result<(), Trouble> {
+        self.exhume(lane, dead, Vec::new()).await?;
+        tracing::warn!(
+            destination = %self.spec.name, route = %dead.route, id = %dead.id, generation = %dead.generation,
+            reason = reason.unwrap_or("none given"), "dead letter discarded"
+        );
+        Ok(())
+    }
+
+    /// Writes a dead letter, and then, where its route is `on_dead = "block"`, those of its key that wait behind it, in their
+    /// order, up to the first that fails.
+    async fn redrive(&mut self, lane: usize, dead: &DeadId, force: bool, data: Option<&str>) -> Result<(), Trouble> {
+        let blocks = self.spec.routes.iter().any(|route| *route.id == *dead.route && route.on_dead == OnDead::Block);
+        let (first, behind) = if blocks { self.lanes[lane].around(dead) } else { (None, Vec::new()) };
+        if !self.redrive_one(lane, dead, force, data, first).await? {
+            return Ok(());
+        }
+        for next in behind {
+            if !self.redrive_one(lane, &next, false, None, None).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes one dead letter; false where that was refused. `first`: the one of its key that it waits behind.
+    async fn redrive_one(
+        &mut self,
+        lane: usize,
+        dead: &DeadId,
+        force: bool,
+        data: Option<&str>,
+        first: Option<DeadId>,
+    ) -> Result<bool, Trouble> {
         let name = self.lanes[lane].lane.clone();
         let found = log(self.limits.log, &self.progress, self.log.dead(&name, dead)).await?;
-        let Some(letter) = found else { return Ok(()) };
+        let Some(mut letter) = found else { return Ok(false) };
         // The row is the truth: the payload may not have heard of it.
         let by = letter.superseded_by.or_else(|| self.lanes[lane].superseded.get(dead).copied());
         if let (Some(by), false) = (by, force) {
@@ -44,27 +105,32 @@ impl Delivery {
             let why = format!("a later record of this key ({by}) was written; use --force to write this one over it");
             return self.redrive_failed(lane, letter, None, why).await;
         }
-        if letter.reason.code == LOST {
+        if let (Some(first), false) = (first, force) {
+            let reason = block::reason(&first);
+            let why = reason.message.clone();
+            let waits = letter.blocked_by.is_some();
+            letter.blocked_by = waits.then_some(first);
+            return self.redrive_failed(lane, letter, waits.then_some(reason), why).await;
+        }
+        if letter.reason.code == LOST && data.is_none() {
             let why = letter.reason.message.clone();
             return self.redrive_failed(lane, letter, None, why).await;
         }
-        // The table may have been mended since the record was refused.
-        self.read_tables().await?;
-        let composed = match compose_one(&self.lanes[lane].lane.stream, self.plans.as_ref(), &letter) {
-            Ok(statements) => statements,
-            Err(reason) => {
-                let why = reason.message.clone();
-                return self.redrive_failed(lane, letter, Some(reason), why).await;
-            }
+        let original = data.map(|edited| std::mem::replace(&mut letter.data, edited.to_owned()));
+        let composed = compose_one(&self.lanes[lane].lane.stream, self.plans.as_ref(), &letter);
+        let outcome = match composed {
+            Ok(statements) => self.exhume(lane, dead, statements).await?,
+            Err(reason) => Some(reason),
         };
-        match self.exhume(lane, dead, composed).await {
-            Ok(None) => Ok(()),
-            Ok(Some(reason)) => {
-                let why = reason.message.clone();
-                self.redrive_failed(lane, letter, Some(reason), why).await
-            }
-            Err(trouble) => Err(trouble),
+        let Some(reason) = outcome else { return Ok(true) };
+        let mut why = reason.message.clone();
+        letter.blocked_by = None;
+        if let Some(original) = original {
+            // The letter stays what was sent; what became of the edit is beside it.
+            letter.edited = Some(std::mem::replace(&mut letter.data, original));
+            why = format!("as edited: {why}");
         }
+        self.redrive_failed(lane, letter, data.is_none().then_some(reason), why).await
     }
 
     /// Takes a dead row back and writes these statements, all or nothing. `Some`: the database refused them.
@@ -121,18 +187,28 @@ impl Delivery {
         mut letter: DeadLetter,
         reason: Option<Rejection>,
         why: String,
-    ) -> Result<(), Trouble> {
+    ) -> Result<bool, Trouble> {
         letter.attempts += 1;
         letter.redrive_error = Some(why);
         if let Some(reason) = reason {
             letter.reason = reason;
         }
         let name = self.lanes[lane].lane.clone();
-        Ok(log(self.limits.log, &self.progress, self.log.keep_dead(&name, &[letter])).await?)
+        log(self.limits.log, &self.progress, self.log.keep_dead(&name, &[letter])).await?;
+        Ok(false)
     }
 }
 
 impl LaneState {
+    /// Of the dead letters of this one's key that stand: the first, where it comes before this one, and all that come after it.
+    fn around(&self, dead: &DeadId) -> (Option<DeadId>, Vec<DeadId>) {
+        let mut of_key = self.dead.values().filter_map(|standing| {
+            let place = standing.iter().position(|other| other == dead)?;
+            Some((standing[..place].first().cloned(), standing[place + 1..].to_vec()))
+        });
+        of_key.next().unwrap_or_default()
+    }
+
     /// A dead letter was taken back. Where it was written, those of its key that are older than it are obsolete now: they are
     /// the answer.
     fn exhumed(&mut self, dead: &DeadId, written: bool) -> Vec<(DeadId, StreamId)> {

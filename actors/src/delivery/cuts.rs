@@ -1,7 +1,8 @@
 //! Where a batch is cut when the database refuses a part of it: pure, shared by ordered and parallel delivery.
 //!
-//! A refused piece is halved, or cut around the row that is at fault where that is known, until a message stands alone. Only
-//! then is it given up.
+//! Changes that the database names as those at fault are written again within their piece, each on trial. Where it names none, or
+//! a trial is of no use, a refused piece is halved, or cut around the row that is at fault where that is known, until a message
+//! stands alone. Only then is it given up.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -17,6 +18,8 @@ pub(super) enum Written {
     /// The database refused it; `at` are the messages of the change at fault, and its plan, where that is known. `plans`
     /// are all that had something to do with the piece.
     Refused { at: Option<(Vec<usize>, usize)>, reason: Rejection, plans: Vec<usize> },
+    /// The database refused it, and these changes of it are at fault.
+    Sifted(Vec<(Vec<usize>, usize, Rejection)>),
 }
 
 impl Written {
@@ -24,6 +27,12 @@ impl Written {
     pub(super) fn refused(composed: &Composed, reason: Rejection) -> Self {
         Self::Refused { at: source_of(composed, &reason), reason, plans: composed.plans.clone() }
     }
+}
+
+/// The changes that these rejections are about; none where one of them does not say.
+pub(super) fn at_fault(composed: &Composed, found: Vec<Rejection>) -> Vec<(Vec<usize>, usize, Rejection)> {
+    let place = |reason: Rejection| source_of(composed, &reason).map(|(messages, plan)| (messages, plan, reason));
+    found.into_iter().map(place).collect::<Option<Vec<_>>>().unwrap_or_default()
 }
 
 fn source_of(composed: &Composed, reason: &Rejection) -> Option<(Vec<usize>, usize)> {
@@ -35,6 +44,9 @@ fn source_of(composed: &Composed, reason: &Rejection) -> Option<(Vec<usize>, usi
     }
 }
 
+/// A piece is sifted so often before it is halved: a row may be found at fault only once others are on trial.
+const SIFTS: u32 = 3;
+
 /// Goes through a batch piece by piece.
 pub(super) struct Cuts {
     /// Where pieces end; the nearest end is the last.
@@ -43,6 +55,21 @@ pub(super) struct Cuts {
     /// What the database refused of the piece in hand.
     pub(super) refused: Refusals,
     suspects: Suspects,
+    /// Changes to be written on trial, and what the database said of them: places in the batch.
+    on_trial: Refusals,
+    /// How often the piece in hand was sifted.
+    sifts: u32,
+}
+
+/// How a piece is to be written this time.
+#[derive(Default)]
+pub(super) struct Attempt {
+    /// What is given up.
+    pub(super) refused: Refusals,
+    /// What is written on trial; places in the piece.
+    pub(super) trials: Refusals,
+    /// Whether the database is to be asked for the rows at fault, should it refuse the piece.
+    pub(super) may_sift: bool,
 }
 
 impl Cuts {
@@ -50,7 +77,14 @@ impl Cuts {
     pub(super) fn new(length: usize, also_at: Option<usize>) -> Self {
         let mut ends = vec![length];
         ends.extend(also_at);
-        Self { ends, next: 0, refused: Refusals::new(), suspects: Suspects::default() }
+        Self {
+            ends,
+            next: 0,
+            refused: Refusals::new(),
+            suspects: Suspects::default(),
+            on_trial: Refusals::new(),
+            sifts: 0,
+        }
     }
 
     /// The next piece, where everything below this place is done.
@@ -60,11 +94,43 @@ impl Cuts {
         self.ends.last().map(|&end| done..end)
     }
 
+    /// How this piece is to be written.
+    pub(super) fn attempt(&self, piece: &Range<usize>) -> Attempt {
+        // A message alone is its own trial.
+        let places = self.on_trial.range((piece.start, 0)..(piece.end, 0)).filter(|_| piece.len() > 1);
+        let trials = places.map(|((place, plan), reason)| ((place - piece.start, *plan), reason.clone()));
+        Attempt {
+            refused: self.refused.clone(),
+            trials: trials.collect(),
+            may_sift: self.sifts < SIFTS && piece.len() > 1,
+        }
+    }
+
     /// What became of the piece that was asked for last.
     pub(super) fn learn(&mut self, written: Written) {
         let (next, Some(&end)) = (self.next, self.ends.last()) else { return };
         match written {
-            Written::All => (self.refused, self.suspects) = Default::default(),
+            Written::All => {
+                (self.refused, self.suspects) = Default::default();
+                self.sifts = 0;
+            }
+            Written::Sifted(found) => {
+                let known = (self.on_trial.len(), self.ends.len());
+                for (messages, plan, reason) in found {
+                    match messages[..] {
+                        [only] => drop(self.on_trial.insert((next + only, plan), reason)),
+                        // A folded change is unfolded by halves, as below.
+                        _ => self.ends.push(next + messages[messages.len() / 2]),
+                    }
+                }
+                self.ends.sort_unstable_by(|one, other| other.cmp(one));
+                self.ends.dedup();
+                self.sifts += 1;
+                if (self.on_trial.len(), self.ends.len()) == known {
+                    // Nothing that was not on trial before.
+                    self.sifts = SIFTS;
+                }
+            }
             Written::Refused { at: Some((_, plan)), reason, .. } if end - next == 1 => {
                 self.refused.insert((0, plan), reason);
             }
@@ -72,12 +138,16 @@ impl Cuts {
                 self.suspects.accuse(&mut self.refused, plans, reason);
             }
             Written::Refused { at: Some((folded, _)), .. } => {
+                self.on_trial.clear();
                 // A folded change is unfolded by halves: any of its messages may be the one at fault.
                 let cut = next + folded[folded.len() / 2];
                 self.ends.extend((folded.len() == 1).then_some(cut + 1));
                 self.ends.extend((cut > next).then_some(cut));
             }
-            Written::Refused { at: None, .. } => self.ends.push(next + (end - next) / 2),
+            Written::Refused { at: None, .. } => {
+                self.on_trial.clear();
+                self.ends.push(next + (end - next) / 2);
+            }
         }
     }
 }

@@ -126,6 +126,8 @@ impl Delivery {
             at_ms: if row.dead.id.ms > 0 { row.dead.id.ms } else { now_ms() },
             redrive_error: None,
             superseded_by: row.superseded_by,
+            blocked_by: None,
+            edited: None,
         };
         let letters: Vec<DeadLetter> = lost.map(letter).collect();
         if letters.is_empty() {

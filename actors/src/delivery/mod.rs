@@ -190,6 +190,7 @@ pub struct Delivery {
     /// The gap that was counted last.
     gap: Option<(LaneId, Gap)>,
     attempts: u32,
+    commands_wait: bool,
     counts: Counts,
 }
 
@@ -224,6 +225,7 @@ impl Delivery {
             unsent: None,
             gap: None,
             attempts: 0,
+            commands_wait: false,
             counts: Counts::default(),
         }
     }

@@ -19,6 +19,8 @@ pub(super) struct Passed {
     pub(super) bury: Vec<DeadRow>,
     pub(super) letters: Vec<DeadLetter>,
     pub(super) supersede: Vec<Supersede>,
+    /// Which of its trials the database took is not known: only its rows tell.
+    pub(super) unsettled: bool,
 }
 
 impl Delivery {
@@ -32,6 +34,9 @@ impl Delivery {
             let call = self.database.watermark(&state.lane, &state.generation);
             let row = database(self.limits.setup, &self.progress, "the watermark", call).await?;
             match row.filter(|row| row.owner == *self.owner).map(|row| row.last_id) {
+                Some(last) if last == doubt.advance.to.id && doubt.unsettled => {
+                    return Err(Trouble::TakeOver("which rows were refused is for the database to say".into()));
+                }
                 Some(last) if last == doubt.advance.to.id => {
                     if let Some(passed) = self.in_doubt.take() {
                         return self.passed(passed).await;

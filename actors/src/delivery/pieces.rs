@@ -8,16 +8,16 @@ use std::{
 
 use super::{
     Delivery, Trouble,
-    cuts::{Cuts, Refusals, Written},
+    cuts::{Attempt, Cuts, Refusals, Written, at_fault},
     database, log, now_ms,
     passed::Passed,
 };
 use crate::{
-    compose::{Composed, Piece, Plans, compose},
+    compose::{Composed, Piece, Plans, compose_with},
     failpoint,
     message::{Message, Position, StreamId},
     ports::{Advance, Batch, BatchRecord, DeadLetter, Entry, WriteError},
-    transaction::{DeadId, Fence, Transaction},
+    transaction::{DeadId, DeadRow, Fence, Statement, Transaction, Tried, settled},
 };
 
 impl Delivery {
@@ -42,9 +42,9 @@ impl Delivery {
             let done = self.lanes[lane].last_id;
             next += batch.entries[next..].iter().take_while(|entry| entry.id() <= done).count();
             let Some(piece) = cuts.piece(next) else { return Ok(()) };
-            let last = batch.entries[piece.end - 1].id();
+            let (last, attempt) = (batch.entries[piece.end - 1].id(), cuts.attempt(&piece));
             let messages = messages(&batch.entries[piece])?;
-            let written = self.write_piece(lane, &messages, last, &cuts.refused).await?;
+            let written = self.write_piece(lane, &messages, last, &attempt).await?;
             cuts.learn(written);
         }
     }
@@ -56,7 +56,7 @@ impl Delivery {
     pub async fn finish_generation(&mut self, lane: usize) -> Result<(), Trouble> {
         self.settle().await?;
         if let Some(until) = self.lanes[lane].until.filter(|until| *until > self.lanes[lane].last_id) {
-            self.write_piece(lane, &[], until, &Refusals::new()).await?;
+            self.write_piece(lane, &[], until, &Attempt::default()).await?;
         }
         Err(Trouble::TakeOver("the next generation of the stream begins".into()))
     }
@@ -66,18 +66,23 @@ impl Delivery {
         lane: usize,
         messages: &[&Message],
         last: StreamId,
-        refused: &Refusals,
+        attempt: &Attempt,
     ) -> Result<Written, Trouble> {
+        let Attempt { refused, trials, .. } = attempt;
         if self.plans.is_none() {
             self.read_tables().await?;
         }
-        let mut composed = self.compose(lane, messages, refused);
+        let mut composed = self.compose(lane, messages, refused, trials);
         if may_be_stale(self.plans.as_ref(), &composed, self.limits.catalogue_age) {
             self.read_tables().await?;
-            composed = self.compose(lane, messages, refused);
+            composed = self.compose(lane, messages, refused, trials);
         }
+        let (messages, last) = match composed.cut {
+            Some(cut) => (&messages[..cut], messages[cut - 1].id),
+            None => (messages, last),
+        };
         let application = &self.lanes[lane].lane.stream;
-        let letters = letters(self.plans.as_ref(), &composed, messages, application, self.attempts + 1);
+        let mut letters = letters(self.plans.as_ref(), &composed, messages, application, self.attempts + 1);
         if !letters.is_empty() {
             let state = &mut self.lanes[lane];
             state.kept.extend(letters.iter().map(|letter| letter.dead.clone()));
@@ -102,22 +107,40 @@ impl Delivery {
         failpoint::reach(failpoint::BEFORE_TRANSACTION);
         self.attempts += 1;
         let (started_ms, started) = (now_ms(), Instant::now());
-        let call = self.database.commit(&transaction);
+        let call = self.database.commit_trials(&transaction, &composed.trials);
         let outcome = database(self.limits.write, &self.progress, "a transaction", call).await;
         let took = started.elapsed();
         self.counts.last_write = took;
-        let untouched = outcome.as_ref().map_or(&[][..], |committed| &committed.untouched);
-        let advance = self.advance_for(lane, messages, &transaction, &composed, untouched, started_ms, took);
-        let Transaction { fence, bury, supersede, .. } = transaction;
-        let passed = Passed { lane, previous: fence.previous, advance, bury, letters, supersede };
+        let nothing = Tried::default();
+        let tried = outcome.as_ref().unwrap_or(&nothing);
+        let changed = tried_letters(&transaction, &composed, tried, &mut letters);
+        let (supersede, bury) = settled(&transaction, &composed.trials, &tried.refused);
+        let advance = self.advance_for(lane, messages, &transaction, &composed, tried, &bury, started_ms, took);
+        let (previous, unsettled) = (transaction.fence.previous, outcome.is_err() && !composed.trials.is_empty());
+        let passed = Passed { lane, previous, advance, bury, letters, supersede, unsettled };
         match outcome {
             Ok(_) => {
                 failpoint::reach(failpoint::AFTER_COMMIT);
+                if !changed.is_empty() {
+                    let call = self.log.keep_dead(&self.lanes[lane].lane, &changed);
+                    if let Err(error) = log(self.limits.log, &self.progress, call).await {
+                        self.in_doubt = Some(passed);
+                        return Err(error.into());
+                    }
+                }
                 self.passed(passed).await?;
                 Ok(Written::All)
             }
             Err(WriteError::Reject(reason)) => {
                 self.attempts = 0;
+                if attempt.may_sift {
+                    let call = self.database.sift(&transaction);
+                    let found = database(self.limits.write, &self.progress, "a transaction", call).await?;
+                    let found = at_fault(&composed, found);
+                    if !found.is_empty() {
+                        return Ok(Written::Sifted(found));
+                    }
+                }
                 Ok(Written::refused(&composed, reason))
             }
             Err(WriteError::Retry(fault)) => {
@@ -153,7 +176,7 @@ impl Delivery {
         Ok(())
     }
 
-    fn compose(&self, lane: usize, messages: &[&Message], refused: &Refusals) -> Composed {
+    fn compose(&self, lane: usize, messages: &[&Message], refused: &Refusals, trials: &Refusals) -> Composed {
         let state = &self.lanes[lane];
         let piece = Piece {
             application: &state.lane.stream,
@@ -164,7 +187,7 @@ impl Delivery {
             dead: &state.dead,
             fold: messages.len() > 1,
         };
-        self.plans.as_ref().map_or_else(Composed::default, |plans| compose(&piece, plans))
+        self.plans.as_ref().map_or_else(Composed::default, |plans| compose_with(&piece, trials, plans))
     }
 
     #[allow(clippy::too_many_arguments, reason = "one place that ties a commit to its record")]
@@ -174,7 +197,8 @@ impl Delivery {
         messages: &[&Message],
         transaction: &Transaction,
         composed: &Composed,
-        untouched: &[(usize, usize)],
+        tried: &Tried,
+        bury: &[DeadRow],
         started_ms: u64,
         took: Duration,
     ) -> Advance {
@@ -183,13 +207,19 @@ impl Delivery {
             let plan = self.plans.as_ref()?.get(at);
             Some((plan.route.id.clone(), plan.route.version, plan.digest.clone()))
         };
-        let untouched: Vec<_> = untouched
+        let untouched: Vec<_> = tried
+            .committed
+            .untouched
             .iter()
             .filter_map(|&(statement, row)| composed.sources.get(statement)?.get(row))
             .flat_map(|(sources, _)| sources.iter().filter_map(|&at| messages.get(at)).map(|message| message.id))
             .collect();
-        let buried = |dead: &DeadId| transaction.bury.iter().any(|row| row.dead == *dead);
-        let rows: usize = transaction.statements.iter().map(|statement| statement.rows.len()).sum();
+        let buried = |dead: &DeadId| bury.iter().any(|row| row.dead == *dead);
+        let rows_of =
+            |statements: &[Statement]| -> usize { statements.iter().map(|statement| statement.rows.len()).sum() };
+        let given_up = tried.refused.iter().filter_map(|(place, _)| composed.trials.get(*place));
+        let given_up: usize = given_up.map(|trial| rows_of(&transaction.statements[trial.statements.clone()])).sum();
+        let rows = rows_of(&transaction.statements).saturating_sub(given_up);
         let record = BatchRecord {
             first: messages.first().map_or(transaction.fence.new, |message| message.id),
             last: transaction.fence.new,
@@ -248,9 +278,32 @@ pub(super) fn letters(
             at_ms: now_ms(),
             redrive_error: None,
             superseded_by: row.superseded_by,
+            blocked_by: refused.blocked_by.clone(),
+            edited: None,
         }
     };
-    composed.refused.iter().zip(&composed.bury).map(letter).collect()
+    let on_trial = composed.tried.iter().zip(composed.trials.iter().map(|trial| &trial.bury));
+    composed.refused.iter().zip(&composed.bury).chain(on_trial).map(letter).collect()
+}
+
+/// Leaves of these letters those whose records are given up, now that their trials are over; and those of them for which the
+/// database has other words than before.
+fn tried_letters(
+    transaction: &Transaction,
+    composed: &Composed,
+    tried: &Tried,
+    letters: &mut Vec<DeadLetter>,
+) -> Vec<DeadLetter> {
+    let on_trial = letters.split_off(transaction.bury.len().min(letters.len()));
+    let mut changed = Vec::new();
+    for (place, letter) in on_trial.into_iter().enumerate().take(composed.trials.len()) {
+        let Some((_, reason)) = tried.refused.iter().find(|(other, _)| *other == place) else { continue };
+        let same = letter.reason.code == reason.code && letter.reason.message == reason.message;
+        let letter = DeadLetter { reason: reason.clone(), ..letter };
+        changed.extend((!same).then(|| letter.clone()));
+        letters.push(letter);
+    }
+    changed
 }
 
 /// The messages of these entries, up to the first that is not one.

@@ -16,7 +16,7 @@ use crate::{
     ports::{Advance, BatchRecord, Destination, EventLog, LaneView, LogError, PlanRecord, WriteError},
     progress::Progress,
     route::DestinationSpec,
-    transaction::{DeadId, LaneId, TakenOver},
+    transaction::{DeadId, DeadRow, LaneId, TakenOver},
 };
 
 impl Delivery {
@@ -116,8 +116,11 @@ impl Delivery {
             superseded: HashMap::new(),
             kept: Vec::new(),
         };
-        let mine = taken.dead.iter().filter(|(of, _)| *of == lane_text);
-        mine.for_each(|(_, row)| state.stands(row.clone()));
+        let mut mine: Vec<_> = taken.dead.iter().filter(|(of, _)| *of == lane_text).map(|(_, row)| row).collect();
+        // In the order of the log: the first one of a key is the one that others may wait behind.
+        let rank = |row: &DeadRow| order.iter().position(|known| *known == row.dead.generation);
+        mine.sort_by_cached_key(|row| (rank(row), row.dead.id));
+        mine.into_iter().for_each(|row| state.stands(row.clone()));
         Ok(state)
     }
 

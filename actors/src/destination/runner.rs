@@ -92,6 +92,9 @@ impl Runner {
         }
         if self.pace.commands_due(now) {
             self.delivery.carry_out_commands().await?;
+            if self.delivery.commands_wait() {
+                self.pace.commands_first(now);
+            }
         }
         if self.batch.is_none() {
             self.batch = self.next_batch().await?;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     message::{Generation, StreamId},
     schema::TableSchema,
-    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
+    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, Trial, Tried, WatermarkRow},
 };
 
 /// Why a database did not do what it was asked.
@@ -132,6 +132,22 @@ pub trait Destination {
 
     /// Writes one transaction.
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError>;
+
+    /// Writes the transaction's rows as far as the database takes them, each row that it refuses left out, and then takes all
+    /// of it back: one rejection, with its statement and row, for each of those. It is how several bad rows are found at the
+    /// price of one. Empty where this kind of database has no way to tell.
+    async fn sift(&mut self, _transaction: &Transaction) -> Result<Vec<Rejection>, WriteError> {
+        Ok(Vec::new())
+    }
+
+    /// Writes one transaction as [`Destination::commit`] does, with these parts of it on trial: each in a savepoint of its own,
+    /// its dead row in its place where the database refuses it. Asked only of a kind that can [`Destination::sift`].
+    async fn commit_trials(&mut self, transaction: &Transaction, trials: &[Trial]) -> Result<Tried, WriteError> {
+        if trials.is_empty() {
+            return Ok(Tried { committed: self.commit(transaction).await?, refused: Vec::new() });
+        }
+        Err(WriteError::Hold(Fault::new("this kind of database writes nothing on trial")))
+    }
 
     /// Writes these statements in one transaction of their own, without a fence and without any table of ours: for a
     /// parallel destination. All or nothing, as with [`Destination::commit`]; whether a write took place whose answer was

@@ -167,6 +167,12 @@ pub struct DeadLetter {
     /// The later record that makes it obsolete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<StreamId>,
+    /// The first dead letter of its key, where it was given up only because that one stands (`on_dead = "block"`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<DeadId>,
+    /// The record as an operator edited it for the last redrive, where the database refused that too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited: Option<String>,
 }
 
 /// What an operator asks of a destination, taken up between batches.

@@ -16,9 +16,12 @@ use super::{
 };
 use crate::{
     message::{Generation, StreamId},
-    ports::{Destination, Fault, TableName, WriteError},
+    ports::{Destination, Fault, Rejection, TableName, WriteError},
     schema::TableSchema,
-    transaction::{Cell, Committed, DeadId, DeadRow, Fence, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
+    transaction::{
+        Cell, Committed, DeadId, DeadRow, Fence, LaneId, Statement, TakenOver, Transaction, Trial, Tried, WatermarkRow,
+        settled,
+    },
 };
 
 /// The calls of a destination, to order faults for and to count.
@@ -38,6 +41,8 @@ pub enum DatabaseCall {
     Tables,
     /// [`Destination::commit`].
     Commit,
+    /// [`Destination::sift`].
+    Sift,
     /// [`Destination::write`].
     Write,
 }
@@ -254,15 +259,25 @@ impl Destination for MemoryDestination {
     }
 
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError> {
+        self.commit_trials(transaction, &[]).await.map(|tried| tried.committed)
+    }
+
+    async fn commit_trials(&mut self, transaction: &Transaction, trials: &[Trial]) -> Result<Tried, WriteError> {
         let work = |state: &mut State| {
-            let (committed, written) = state.data.commit(transaction)?;
+            let (tried, written) = state.data.commit(transaction, trials)?;
             if written {
-                let entry = JournalEntry { transaction: transaction.clone(), committed: committed.clone() };
-                state.journal.push(entry);
+                let (supersede, bury) = settled(transaction, trials, &tried.refused);
+                let transaction = Transaction { supersede, bury, ..transaction.clone() };
+                state.journal.push(JournalEntry { transaction, committed: tried.committed.clone() });
             }
-            Ok(committed)
+            Ok(tried)
         };
         self.database.service.call(DatabaseCall::Commit, work).await
+    }
+
+    async fn sift(&mut self, transaction: &Transaction) -> Result<Vec<Rejection>, WriteError> {
+        let work = |state: &mut State| state.data.clone().sift(&transaction.statements);
+        self.database.service.call(DatabaseCall::Sift, work).await
     }
 }
 
@@ -328,8 +343,56 @@ impl Data {
         Ok(untouched)
     }
 
+    /// Row by row, those that are refused left out; which these are.
+    fn sift(&mut self, statements: &[Statement]) -> Result<Vec<Rejection>, WriteError> {
+        let mut found = Vec::new();
+        for (index, whole) in statements.iter().enumerate() {
+            for (place, row) in whole.rows.iter().enumerate() {
+                let alone = Statement { rows: vec![row.clone()], ..whole.clone() };
+                match self.write(&[alone]) {
+                    Ok(_) => {}
+                    Err(WriteError::Reject(reason)) => {
+                        found.push(Rejection { statement: Some(index), row: Some(place), ..reason });
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// All statements' rows, those on trial only where nothing speaks against them; all or none of the others.
+    fn write_trials(&mut self, statements: &[Statement], trials: &[Trial]) -> Result<Tried, WriteError> {
+        let mut tried = Tried::default();
+        let mut changes = Vec::new();
+        for (index, written) in statements.iter().enumerate() {
+            let on_trial = trials.iter().position(|trial| trial.statements.contains(&index));
+            if on_trial.is_some_and(|place| tried.refused.iter().any(|(other, _)| *other == place)) {
+                continue;
+            }
+            // A trial is one change: its own statements alone have to be taken back, and the first is the one that counts.
+            let mut own = Vec::new();
+            match (statement::write(&mut self.tables, index, written, &mut own), on_trial) {
+                (Ok(rows), _) => {
+                    changes.append(&mut own);
+                    tried.committed.untouched.extend(rows.into_iter().map(|row| (index, row)));
+                }
+                (Err(WriteError::Reject(reason)), Some(place)) => {
+                    statement::undo(&mut self.tables, own);
+                    tried.refused.push((place, reason));
+                }
+                (Err(error), _) => {
+                    changes.append(&mut own);
+                    statement::undo(&mut self.tables, changes);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(tried)
+    }
+
     /// All of it, or nothing. Answers also whether anything was written.
-    fn commit(&mut self, transaction: &Transaction) -> Result<(Committed, bool), WriteError> {
+    fn commit(&mut self, transaction: &Transaction, trials: &[Trial]) -> Result<(Tried, bool), WriteError> {
         let Fence { lane, generation, owner, previous, new } = &transaction.fence;
         let lane = lane.to_string();
         let key = (lane.clone(), generation.clone());
@@ -337,19 +400,19 @@ impl Data {
         if self.watermarks.get(&key).filter(mine).is_none() {
             return Err(WriteError::Fenced);
         }
-        let mut committed = Committed { exhumed: true, ..Committed::default() };
-        if let Some(dead) = &transaction.exhume {
-            committed.exhumed = self.dead.contains_key(&(lane.clone(), dead.clone()));
-            if !committed.exhumed {
-                return Ok((committed, false));
-            }
+        if let Some(dead) = &transaction.exhume
+            && !self.dead.contains_key(&(lane.clone(), dead.clone()))
+        {
+            return Ok((Tried::default(), false));
         }
-        committed.untouched = self.write(&transaction.statements)?;
+        let mut tried = self.write_trials(&transaction.statements, trials)?;
+        tried.committed.exhumed = true;
+        let (supersede, bury) = settled(transaction, trials, &tried.refused);
         // From here on nothing can fail.
         if let Some(dead) = &transaction.exhume {
             self.dead.remove(&(lane.clone(), dead.clone()));
         }
-        for later in &transaction.supersede {
+        for later in &supersede {
             let of_lane = self.dead.iter_mut().filter(|((dead_lane, _), _)| *dead_lane == lane);
             for (_, row) in of_lane {
                 let same = row.table == later.table && row.key.as_ref() == Some(&later.key);
@@ -358,13 +421,13 @@ impl Data {
                 }
             }
         }
-        for row in &transaction.bury {
+        for row in &bury {
             self.dead.insert((lane.clone(), row.dead.clone()), row.clone());
         }
         if let Some(row) = self.watermarks.get_mut(&key) {
             row.last_id = *new;
         }
-        Ok((committed, true))
+        Ok((tried, true))
     }
 }
 

@@ -16,9 +16,9 @@ mod write;
 use async_trait::async_trait;
 use tidegate_actors::{
     message::{Generation, StreamId},
-    ports::{Destination, TableName, WriteError},
+    ports::{Destination, Rejection, TableName, WriteError},
     schema::TableSchema,
-    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
+    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, Trial, Tried, WatermarkRow},
 };
 
 use self::{
@@ -141,7 +141,7 @@ impl MySql {
     }
 
     /// Puts back what is known of the tables. What is held may be a table that has changed: it is looked at anew.
-    fn keep_tables(&mut self, tables: Tables, outcome: &Result<Committed, WriteError>) {
+    fn keep_tables<T>(&mut self, tables: Tables, outcome: &Result<T, WriteError>) {
         if !matches!(outcome, Err(WriteError::Hold(_))) {
             self.tables = tables;
         }
@@ -228,15 +228,28 @@ impl Destination for MySql {
     }
 
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError> {
+        self.commit_trials(transaction, &[]).await.map(|tried| tried.committed)
+    }
+
+    async fn commit_trials(&mut self, transaction: &Transaction, trials: &[Trial]) -> Result<Tried, WriteError> {
         self.learn_tables(&transaction.statements).await?;
         let (tables, name) = (std::mem::take(&mut self.tables), self.settings.name.clone());
         let outcome = self
             .transact(async |session| {
-                let committed = write::transaction(session, &tables, transaction, &name).await?;
-                let keep = committed.exhumed;
-                Ok((committed, keep))
+                let tried = write::transaction(session, &tables, transaction, trials, &name).await?;
+                let keep = tried.committed.exhumed;
+                Ok((tried, keep))
             })
             .await;
+        self.keep_tables(tables, &outcome);
+        outcome
+    }
+
+    async fn sift(&mut self, transaction: &Transaction) -> Result<Vec<Rejection>, WriteError> {
+        self.learn_tables(&transaction.statements).await?;
+        let (tables, name) = (std::mem::take(&mut self.tables), self.settings.name.clone());
+        let outcome =
+            self.transact(async |session| Ok((write::sift(session, &tables, transaction, &name).await?, false))).await;
         self.keep_tables(tables, &outcome);
         outcome
     }

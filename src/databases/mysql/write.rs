@@ -12,9 +12,9 @@ use std::{
 use sqlx::{AssertSqlSafe, MySql, Row, mysql::MySqlArguments, query::Query};
 use tidegate_actors::{
     failpoint,
-    ports::WriteError,
+    ports::{Rejection, WriteError},
     schema::{ColumnSchema, ColumnType},
-    transaction::{Cell, Committed, Op, Statement, Transaction},
+    transaction::{Cell, Op, Statement, Transaction, Trial, Tried, settled},
 };
 
 use super::{
@@ -49,20 +49,84 @@ pub(super) async fn transaction(
     session: &mut Session,
     tables: &Tables,
     transaction: &Transaction,
+    trials: &[Trial],
     name: &str,
-) -> Result<Committed, Failure> {
+) -> Result<Tried, Failure> {
     let lane = transaction.fence.lane.to_string();
     bookkeeping::fence(session, &transaction.fence).await?;
     if let Some(dead) = &transaction.exhume
         && !bookkeeping::exhume(session, &lane, dead).await?
     {
-        return Ok(Committed::default());
+        return Ok(Tried::default());
     }
-    let untouched = rows(session, tables, &transaction.statements, name).await?;
-    bookkeeping::supersede(session, &lane, &transaction.supersede).await?;
-    bookkeeping::bury(session, &lane, &transaction.bury).await?;
+    let mut tried = tried_rows(session, tables, &transaction.statements, trials, name).await?;
+    tried.committed.exhumed = true;
+    let (supersede, bury) = settled(transaction, trials, &tried.refused);
+    bookkeeping::supersede(session, &lane, &supersede).await?;
+    bookkeeping::bury(session, &lane, &bury).await?;
     failpoint::reach(failpoint::INSIDE_MYSQL);
-    Ok(Committed { untouched, exhumed: true })
+    Ok(tried)
+}
+
+/// Writes all statements' rows, in order, those on trial only where nothing speaks against them.
+async fn tried_rows(
+    session: &mut Session,
+    tables: &Tables,
+    statements: &[Statement],
+    trials: &[Trial],
+    name: &str,
+) -> Result<Tried, Failure> {
+    let mut tried = Tried::default();
+    let mut start = 0;
+    while start < statements.len() {
+        let on_trial = trials.iter().position(|trial| trial.statements.start == start);
+        let next_trial = trials.iter().map(|trial| trial.statements.start).find(|at| *at > start);
+        let end = match on_trial {
+            Some(place) => trials[place].statements.end.max(start + 1),
+            None => next_trial.unwrap_or(statements.len()),
+        };
+        if on_trial.is_some() {
+            session.text("SAVEPOINT tidegate_trial").await?;
+        }
+        // Places are told from the beginning of what is written here.
+        match rows(session, tables, &statements[start..end], name).await {
+            Ok(untouched) => {
+                let whole = untouched.into_iter().map(|(statement, row)| (start + statement, row));
+                tried.committed.untouched.extend(whole);
+            }
+            Err(failure) => match (failure.verdict(name), on_trial) {
+                (WriteError::Reject(reason), Some(place)) => {
+                    session.text("ROLLBACK TO SAVEPOINT tidegate_trial").await?;
+                    tried.refused.push((place, reason));
+                }
+                (WriteError::Reject(mut reason), None) => {
+                    reason.statement = reason.statement.map(|statement| start + statement);
+                    return Err(Failure::Told(WriteError::Reject(reason)));
+                }
+                (other, _) => return Err(Failure::Told(other)),
+            },
+        }
+        start = end;
+    }
+    Ok(tried)
+}
+
+/// Writes what can be written of a transaction that has begun, and is to be rolled back; which rows can not.
+pub(super) async fn sift(
+    session: &mut Session,
+    tables: &Tables,
+    transaction: &Transaction,
+    name: &str,
+) -> Result<Vec<Rejection>, Failure> {
+    bookkeeping::fence(session, &transaction.fence).await?;
+    let (mut found, nothing) = (Vec::new(), Facts::default());
+    for (index, statement) in transaction.statements.iter().enumerate() {
+        let table = &statement.plan.table;
+        let facts = tables.get(&(table.schema.clone(), table.name.clone())).unwrap_or(&nothing);
+        let mut writer = Writer { session, statement, shape: Shape::new(statement, facts), untouched: Vec::new() };
+        writer.write(index, name, Some(&mut found)).await?;
+    }
+    Ok(found)
 }
 
 /// Writes all statements' rows, in order; which of them touched nothing.
@@ -77,7 +141,7 @@ pub(super) async fn rows(
         let table = &statement.plan.table;
         let facts = tables.get(&(table.schema.clone(), table.name.clone())).unwrap_or(&nothing);
         let mut writer = Writer { session, statement, shape: Shape::new(statement, facts), untouched: Vec::new() };
-        writer.write(index, name).await?;
+        writer.write(index, name, None).await?;
         untouched.extend(writer.untouched.into_iter().map(|row| (index, row)));
     }
     Ok(untouched)
@@ -92,22 +156,46 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    async fn write(&mut self, index: usize, name: &str) -> Result<(), Failure> {
-        let bad = |row: usize, verdict: WriteError| match verdict {
-            WriteError::Reject(mut rejection) => {
-                (rejection.statement, rejection.row) = (Some(index), Some(row));
-                Failure::Told(WriteError::Reject(rejection))
+    /// Writes all rows. The first bad one ends it; where bad ones are sifted out, they are noted, and the others written.
+    async fn write(
+        &mut self,
+        index: usize,
+        name: &str,
+        mut sifted: Option<&mut Vec<Rejection>>,
+    ) -> Result<(), Failure> {
+        let mut bad = |row: usize, verdict: WriteError| match (verdict, &mut sifted) {
+            (WriteError::Reject(rejection), sifted) => {
+                let rejection = Rejection { statement: Some(index), row: Some(row), ..rejection };
+                match sifted {
+                    Some(found) => {
+                        found.push(rejection);
+                        Ok(())
+                    }
+                    None => Err(Failure::Told(WriteError::Reject(rejection))),
+                }
             }
-            other => Failure::Told(other),
+            (other, _) => Err(Failure::Told(other)),
         };
         let mut at = 0;
         while at < self.statement.rows.len() {
-            let end = self.next_chunk(at).map_err(|verdict| bad(at, verdict))?;
+            let end = match self.next_chunk(at) {
+                Ok(end) => end,
+                Err(verdict) => {
+                    bad(at, verdict)?;
+                    at += 1;
+                    continue;
+                }
+            };
             let mut pending: Vec<Range<usize>> = std::iter::once(at..end).collect();
             while let Some(rows) = pending.pop() {
                 let failure = match self.bulk(rows.clone()).await {
                     Ok(()) => continue,
-                    Err(Bulk::Bad(row, verdict)) => return Err(bad(row, verdict)),
+                    Err(Bulk::Bad(row, verdict)) => {
+                        bad(row, verdict)?;
+                        pending
+                            .extend([row + 1..rows.end, rows.start..row].into_iter().filter(|part| !part.is_empty()));
+                        continue;
+                    }
                     Err(Bulk::Apart) => None,
                     Err(Bulk::Failed(failure)) => match failure.verdict(name) {
                         rejected @ WriteError::Reject(_) => Some(rejected),
@@ -116,7 +204,7 @@ impl Writer<'_> {
                 };
                 let middle = rows.start + rows.len() / 2;
                 match failure {
-                    Some(rejected) if rows.len() == 1 => return Err(bad(rows.start, rejected)),
+                    Some(rejected) if rows.len() == 1 => bad(rows.start, rejected)?,
                     _ => pending.extend([middle..rows.end, rows.start..middle]),
                 }
             }

@@ -9,6 +9,8 @@ use tidegate_actors::{
     transaction::Statement,
 };
 
+use super::row;
+
 /// Longest piece of the database's own words that is passed on, in characters.
 const WORDS_CHARS: usize = 300;
 
@@ -109,7 +111,10 @@ fn rejection(kind: &str, error: &PgDatabaseError, place: Option<(usize, &Stateme
     let words = words(error);
     Rejection {
         statement: place.map(|(index, _)| index),
-        row: place.and_then(|(_, statement)| (statement.rows.len() == 1).then_some(0)),
+        row: place.and_then(|(_, statement)| match statement.rows.len() {
+            1 => Some(0),
+            _ => row::at_fault(error.code(), error.detail()?, statement),
+        }),
         code: kind.to_owned(),
         column: column(error, &words, place),
         message: match place {
@@ -172,7 +177,7 @@ fn ends_with_type(words: &str, name: &str) -> bool {
 }
 
 /// The columns in `Key (id, no)=(42, 7) already exists.`; nothing of the values.
-fn key_columns(detail: &str) -> Option<Vec<String>> {
+pub(super) fn key_columns(detail: &str) -> Option<Vec<String>> {
     let (before, _) = detail.split_once(")=(")?;
     let (_, names) = before.split_once('(')?;
     let unquoted = |name: &str| match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {

@@ -7,16 +7,18 @@ mod bookkeeping;
 mod catalogue;
 mod connect;
 mod errors;
+mod row;
 mod sql;
 mod transaction;
+mod trials;
 
 use async_trait::async_trait;
 use sqlx::PgConnection;
 use tidegate_actors::{
     message::{Generation, StreamId},
-    ports::{Destination, Fault, TableName, WriteError},
+    ports::{Destination, Fault, Rejection, TableName, WriteError},
     schema::TableSchema,
-    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
+    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, Trial, Tried, WatermarkRow},
 };
 
 use super::{Connection, Kind};
@@ -128,7 +130,15 @@ impl Destination for Postgres {
     }
 
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError> {
-        self.on_session(async |pg, name| transaction::commit(pg, name, transaction).await).await
+        self.commit_trials(transaction, &[]).await.map(|tried| tried.committed)
+    }
+
+    async fn commit_trials(&mut self, transaction: &Transaction, trials: &[Trial]) -> Result<Tried, WriteError> {
+        self.on_session(async |pg, name| transaction::commit(pg, name, transaction, trials).await).await
+    }
+
+    async fn sift(&mut self, transaction: &Transaction) -> Result<Vec<Rejection>, WriteError> {
+        self.on_session(async |pg, name| trials::sift(pg, name, transaction).await).await
     }
 }
 

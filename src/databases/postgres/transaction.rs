@@ -6,13 +6,13 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 use tidegate_actors::{
     failpoint,
     ports::{Rejection, WriteError},
-    transaction::{Committed, Op, Statement, Transaction},
+    transaction::{Committed, Op, Statement, Transaction, Trial, Tried, settled},
 };
 
 use super::{
     bookkeeping, catalogue,
     errors::{of_ours, of_rows},
-    sql,
+    sql, trials,
 };
 use crate::databases::failed_definition;
 
@@ -72,7 +72,7 @@ pub(super) async fn define(pg: &mut PgConnection, name: &str, statements: &[Stri
 
 /// How upserts are written.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Upserts {
+pub(super) enum Upserts {
     /// INSERT … ON CONFLICT wherever the present columns could make a whole row.
     InOne,
     /// UPDATE what is there, then INSERT … ON CONFLICT the rest: an INSERT checks NOT NULL and CHECK on the new row even
@@ -85,8 +85,10 @@ pub(super) async fn commit(
     pg: &mut PgConnection,
     name: &str,
     transaction: &Transaction,
-) -> Result<Committed, WriteError> {
-    either_way(pg, &transaction.statements, async |pg, upserts| attempt(pg, name, transaction, upserts).await).await
+    trials: &[Trial],
+) -> Result<Tried, WriteError> {
+    let statements = &transaction.statements;
+    either_way(pg, statements, async |pg, upserts| attempt(pg, name, transaction, trials, upserts).await).await
 }
 
 /// Writes rows alone, without fence or any table of ours.
@@ -106,11 +108,11 @@ pub(super) async fn write(
 }
 
 /// Tries one way of writing upserts, and the other where that could turn a rejection into a success.
-async fn either_way(
+async fn either_way<T>(
     pg: &mut PgConnection,
     statements: &[Statement],
-    attempt: impl AsyncFn(&mut PgConnection, Upserts) -> Result<Committed, WriteError>,
-) -> Result<Committed, WriteError> {
+    attempt: impl AsyncFn(&mut PgConnection, Upserts) -> Result<T, WriteError>,
+) -> Result<T, WriteError> {
     let outcome = match attempt(pg, Upserts::InOne).await {
         Err(WriteError::Reject(rejection)) if is_of_partial_upsert(statements, &rejection) => {
             attempt(pg, Upserts::UpdateFirst).await
@@ -135,19 +137,31 @@ async fn rows(
 ) -> Result<Vec<(usize, usize)>, WriteError> {
     let mut untouched = Vec::new();
     for (index, statement) in statements.iter().enumerate() {
-        let mut writer = Writer { pg, name, index, statement };
-        let rows = writer.write(upserts).await?;
-        untouched.extend(rows.into_iter().map(|row| (index, row)));
+        untouched.extend(statement_rows(pg, name, index, statement, upserts).await?);
     }
     Ok(untouched)
+}
+
+/// One statement's rows; which of them touched nothing.
+pub(super) async fn statement_rows(
+    pg: &mut PgConnection,
+    name: &str,
+    index: usize,
+    statement: &Statement,
+    upserts: Upserts,
+) -> Result<Vec<(usize, usize)>, WriteError> {
+    let mut writer = Writer { pg, name, index, statement };
+    let rows = writer.write(upserts).await?;
+    Ok(rows.into_iter().map(|row| (index, row)).collect())
 }
 
 async fn attempt(
     pg: &mut PgConnection,
     name: &str,
     transaction: &Transaction,
+    trials: &[Trial],
     upserts: Upserts,
-) -> Result<Committed, WriteError> {
+) -> Result<Tried, WriteError> {
     let ours = |error: sqlx::Error| of_ours(name, &error);
     in_transaction(pg, name, async |pg| {
         if !bookkeeping::fence(pg, &transaction.fence).await.map_err(ours)? {
@@ -157,19 +171,21 @@ async fn attempt(
         if let Some(dead) = &transaction.exhume
             && !bookkeeping::exhume(pg, lane, dead).await.map_err(ours)?
         {
-            return Ok(Finish::Rollback(Committed { untouched: Vec::new(), exhumed: false }));
+            return Ok(Finish::Rollback(Tried::default()));
         }
-        let untouched = rows(pg, name, &transaction.statements, upserts).await?;
-        bookkeeping::supersede(pg, lane, &transaction.supersede).await.map_err(ours)?;
-        bookkeeping::bury(pg, lane, &transaction.bury).await.map_err(ours)?;
+        let mut tried = trials::rows(pg, name, &transaction.statements, trials, upserts).await?;
+        tried.committed.exhumed = true;
+        let (supersede, bury) = settled(transaction, trials, &tried.refused);
+        bookkeeping::supersede(pg, lane, &supersede).await.map_err(ours)?;
+        bookkeeping::bury(pg, lane, &bury).await.map_err(ours)?;
         failpoint::reach(failpoint::INSIDE_POSTGRES);
-        Ok(Finish::Commit(Committed { untouched, exhumed: true }))
+        Ok(Finish::Commit(tried))
     })
     .await
 }
 
 /// Whether writing upserts the other way could turn this rejection into a success.
-fn is_of_partial_upsert(statements: &[Statement], rejection: &Rejection) -> bool {
+pub(super) fn is_of_partial_upsert(statements: &[Statement], rejection: &Rejection) -> bool {
     let statement = rejection.statement.and_then(|index| statements.get(index));
     statement.is_some_and(|statement| {
         statement.op == Op::Upsert
@@ -179,7 +195,7 @@ fn is_of_partial_upsert(statements: &[Statement], rejection: &Rejection) -> bool
 }
 
 /// Adds what the error alone did not tell, where there is only one row it can be about.
-async fn locate(pg: &mut PgConnection, statements: &[Statement], rejection: &mut Rejection) {
+pub(super) async fn locate(pg: &mut PgConnection, statements: &[Statement], rejection: &mut Rejection) {
     if rejection.statement.is_none()
         && let [statement] = statements
         && statement.rows.len() == 1

@@ -38,13 +38,9 @@ pub(super) async fn write(
         };
         match outcome {
             Ok(places) => untouched.extend(places),
-            Err(WriteError::Reject(mut rejection)) => {
-                rejection.statement = Some(index);
-                if rejection.column.is_none() {
-                    let columns = statement.plan.table.columns.iter().map(|column| column.name.as_str());
-                    rejection.column = errors::checked_column(&rejection.message, columns);
-                }
-                return Err(WriteError::Reject(rejection));
+            Err(WriteError::Reject(rejection)) => {
+                let row = rejection.row;
+                return Err(WriteError::Reject(Rejection { row, ..form.told(index, 0, rejection) }));
             }
             Err(error) => return Err(error),
         }
@@ -52,16 +48,43 @@ pub(super) async fn write(
     }
     match untouched.first() {
         Some(&row) if statement.must_touch && matches!(statement.op, Op::Update | Op::Delete) => {
-            Err(WriteError::Reject(Rejection {
-                statement: Some(index),
-                row: Some(row),
-                code: "missing_row".to_owned(),
-                column: None,
-                message: format!("{} has no row of this key", statement.plan.table.name),
-            }))
+            Err(WriteError::Reject(form.missing_row(index, row)))
         }
         _ => Ok(untouched),
     }
+}
+
+/// Writes the rows that can be written, and notes those that can not: by halves, until they stand alone.
+pub(super) async fn sift(
+    session: &mut Session,
+    index: usize,
+    statement: &Statement,
+    found: &mut Vec<Rejection>,
+) -> Result<(), WriteError> {
+    let form = Form::of(statement);
+    let mut done = 0;
+    while done < statement.rows.len() {
+        let size = form.rows_at_once(statement.rows.len() - done);
+        let mut waiting = vec![done..done + size];
+        while let Some(rows) = waiting.pop() {
+            let rejection = match form.write(session, rows.clone()).await {
+                Ok(missing) if statement.must_touch && matches!(statement.op, Op::Update | Op::Delete) => {
+                    found.extend(missing.into_iter().map(|row| form.missing_row(index, row)));
+                    continue;
+                }
+                Ok(_) => continue,
+                Err(WriteError::Reject(rejection)) => rejection,
+                Err(error) => return Err(error),
+            };
+            let middle = rows.start + rows.len() / 2;
+            match rows.len() {
+                1 => found.push(form.told(index, rows.start, rejection)),
+                _ => waiting.extend([middle..rows.end, rows.start..middle]),
+            }
+        }
+        done += size;
+    }
+    Ok(())
 }
 
 /// One statement's SQL, for any number of rows.
@@ -85,6 +108,23 @@ impl<'a> Form<'a> {
         };
         let update_first = statement.op == Op::Upsert && table.columns.iter().any(lacks);
         Self { statement, key: statement.key_cells(), columns, update_first }
+    }
+
+    /// A rejection of this row, with all that is known.
+    fn told(&self, index: usize, row: usize, rejection: Rejection) -> Rejection {
+        let columns = self.statement.plan.table.columns.iter().map(|column| column.name.as_str());
+        let column = rejection.column.or_else(|| errors::checked_column(&rejection.message, columns));
+        Rejection { statement: Some(index), row: Some(row), column, ..rejection }
+    }
+
+    fn missing_row(&self, index: usize, row: usize) -> Rejection {
+        Rejection {
+            statement: Some(index),
+            row: Some(row),
+            code: "missing_row".to_owned(),
+            column: None,
+            message: format!("{} has no row of this key", self.statement.plan.table.name),
+        }
     }
 
     /// The largest power of two of rows that fits.

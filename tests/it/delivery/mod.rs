@@ -6,6 +6,7 @@
 
 mod answers;
 mod bad_rows;
+mod blocked;
 mod dead_letters;
 mod decisions;
 mod folding;
@@ -14,6 +15,7 @@ mod holds;
 mod order;
 mod routes;
 mod scene;
+mod trials;
 
 /// Every behaviour for one kind: `delivery_suite!(on_postgres, crate::contract::postgres::Postgres);`.
 macro_rules! delivery_suite {
@@ -52,6 +54,26 @@ macro_rules! delivery_suite {
                 a_payload_whose_record_was_written_after_all_goes,
                 a_lost_answer_to_a_redrive_writes_once,
                 a_route_that_takes_another_topic_now_loses_no_dead_letter,
+            ],
+            blocked: [
+                later_records_wait_behind_a_dead_letter_of_their_key,
+                a_redrive_of_the_first_writes_those_behind_it_in_their_order,
+                a_chain_stops_at_the_first_that_fails,
+                what_waits_is_not_redriven_before_the_first,
+                a_forced_redrive_goes_over_the_gap,
+                a_discard_of_the_first_makes_the_next_one_the_first,
+                what_waits_still_waits_after_a_restart,
+                a_row_that_the_database_refuses_blocks_within_its_batch,
+                a_mapping_failure_in_between_keeps_its_own_reason,
+                an_edited_redrive_writes_the_edit,
+                an_edit_that_is_refused_leaves_the_original,
+            ],
+            trials: [
+                many_bad_rows_take_few_transactions,
+                a_row_is_dead_only_after_all_before_it,
+                later_records_of_a_tried_key_are_told_apart,
+                a_lost_answer_to_a_trial_is_read_from_the_database,
+                a_bad_parent_takes_its_children_with_it,
             ],
             holds: [
                 a_missing_table_holds_by_the_routes_name_and_goes_on,

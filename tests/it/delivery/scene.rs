@@ -7,12 +7,15 @@ use serde_json::{Value, json};
 use tidegate_actors::{
     delivery::{Delivery, LeaseClock, Limits, Trouble},
     message::{Action, Generation, StreamId},
-    ports::{Batch, DeadLetter, Destination, EntryReader as _, Fault, NewRecord, ReadFrom, ReadOutcome, WriteError},
+    ports::{
+        Batch, DeadLetter, Destination, EntryReader as _, Fault, NewRecord, ReadFrom, ReadOutcome, Rejection,
+        WriteError,
+    },
     progress::Progress,
     route::{DestinationSpec, RouteSpec},
     schema::TableSchema,
     testing::{MemoryReader, MemoryStreams},
-    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
+    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, Trial, Tried, WatermarkRow},
 };
 
 use crate::contract::{Database, writer::INSTALLATION};
@@ -102,17 +105,25 @@ impl Destination for Fated {
     }
 
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError> {
+        self.commit_trials(transaction, &[]).await.map(|tried| tried.committed)
+    }
+
+    async fn commit_trials(&mut self, transaction: &Transaction, trials: &[Trial]) -> Result<Tried, WriteError> {
         *self.fates.commits.borrow_mut() += 1;
         let fate = self.fates.next.borrow_mut().pop_front().flatten();
         match fate {
-            None => self.inner.commit(transaction).await,
+            None => self.inner.commit_trials(transaction, trials).await,
             Some(Fate::Refused) => Err(WriteError::Retry(Fault::new("busy, says the test"))),
             Some(Fate::AnswerLost) => {
-                self.inner.commit(transaction).await?;
+                self.inner.commit_trials(transaction, trials).await?;
                 Err(WriteError::Retry(Fault::lost("cut off, says the test")))
             }
             Some(Fate::Hangs) => std::future::pending().await,
         }
+    }
+
+    async fn sift(&mut self, transaction: &Transaction) -> Result<Vec<Rejection>, WriteError> {
+        self.inner.sift(transaction).await
     }
 }
 

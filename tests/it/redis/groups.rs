@@ -87,6 +87,8 @@ fn letter(dead: DeadId) -> DeadLetter {
         at_ms: 1,
         redrive_error: None,
         superseded_by: None,
+        blocked_by: None,
+        edited: None,
     }
 }
 

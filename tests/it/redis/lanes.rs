@@ -247,6 +247,8 @@ pub(super) fn letter(message: &MessageId, data: &str) -> DeadLetter {
         at_ms: 5,
         redrive_error: None,
         superseded_by: None,
+        blocked_by: None,
+        edited: None,
     }
 }
 

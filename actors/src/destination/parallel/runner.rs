@@ -50,6 +50,9 @@ impl ParallelRunner {
         }
         if self.pace.commands_due(now) {
             self.delivery.carry_out_commands().await?;
+            if self.delivery.commands_wait() {
+                self.pace.commands_first(now);
+            }
         }
         if !self.delivery.has_work() {
             let longest = self.pace.limits.block;

@@ -62,6 +62,8 @@ fn letter(seq: u64) -> DeadLetter {
         at_ms: 1,
         redrive_error: None,
         superseded_by: None,
+        blocked_by: None,
+        edited: None,
     }
 }
 
