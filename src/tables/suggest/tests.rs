@@ -94,7 +94,31 @@ fn a_suggestion_says_what_each_guess_rests_on() {
         ),
         (r#"{"id":3,"stock":"7"}"#, Some("3")),
     ]);
-    insta::assert_snapshot!(suggested(&cars, &records), @"");
+    insta::assert_snapshot!(suggested(&cars, &records), @r##"
+    # Suggested from 3 records of topic `car` and table `cars` of `rooms`, by the likeness of names (1 is the same)
+    # and by values. Read it, then try it: tidegate route try FILE.toml --records FILE
+    [[route]]
+    name = "rooms-cars"
+    application = "car-app"
+    topic = "car"
+    destination = "rooms"
+    table = "cars"
+    key = ["id"]                                # a unique key of the table
+
+    [route.columns]
+    id = "id"                                   # bigint; 1.00: the same name
+    car_name = { from = "name", clean = ["trim"] }  # varchar(12); 0.88: the same but for the table's name; only 1 of 2 sample values fit (one is too long: 23 characters, at most 12); missing in 1 of 3: those inserts fail without a `default`
+    Stock = { from = "stock", clean = ["null_if_empty"] }  # bigint; 0.99: the same name in another case
+    ownerCity = "owner.city"                    # varchar(40); 0.95: the path's words
+    sold = { from = "sold", as = "date" }       # date; 1.00: the same name
+    open = { from = "opened", as = "bool" }     # boolean; 0.82: similar words
+    extra = "extra"                             # jsonb; 1.00: the same name
+    # branch = ""                               # varchar(8), NOT NULL without a default: no field is like it; name one, or give { value = … }
+    # created_at = { meta = "received" }        # timestamptz, NOT NULL without a default: perhaps this; else name a field or give { value = … }
+    # Columns that no field is like: note
+    # Fields that no column takes: owner.phones, colour
+    # `lines` is a list of objects: [[route.children]] with from = "lines" writes it into a table of its own
+    "##);
 }
 
 #[test]
