@@ -2,6 +2,10 @@
 //!
 //! A list, so that `12 kg` is refused and not taken for money.
 
+use std::{collections::HashSet, hash::BuildHasherDefault, sync::LazyLock};
+
+use crate::fnv::Fnv;
+
 /// Letters and the like by which a currency is known, in lower case, without a full stop at their end.
 const WORDS: &[&str] = &[
     // What people write.
@@ -249,6 +253,11 @@ fn is_symbol(character: char) -> bool {
     matches!(character, '$' | '\u{a2}'..='\u{a5}' | '\u{58f}' | '\u{60b}' | '\u{9f2}' | '\u{9f3}' | '\u{e3f}' | '\u{17db}' | '\u{20a0}'..='\u{20c0}' | '\u{fdfc}' | '\u{ff04}' | '\u{ffe0}' | '\u{ffe1}' | '\u{ffe5}' | '\u{ffe6}')
 }
 
+/// The longest of [`WORDS`] in bytes.
+const LONGEST_WORD: usize = 24;
+
+static KNOWN: LazyLock<HashSet<&str, BuildHasherDefault<Fnv>>> = LazyLock::new(|| WORDS.iter().copied().collect());
+
 fn is_known(word: &str) -> bool {
     let mut characters = word.chars();
     if let (Some(one), None) = (characters.next(), characters.next())
@@ -256,8 +265,17 @@ fn is_known(word: &str) -> bool {
     {
         return true;
     }
-    // The longest word has 8 letters.
-    word.len() <= 24 && WORDS.contains(&&*word.to_lowercase())
+    if word.len() > LONGEST_WORD {
+        return false;
+    }
+    if !word.is_ascii() {
+        return KNOWN.contains(&*word.to_lowercase());
+    }
+    let mut lower = [0; LONGEST_WORD];
+    let lower = &mut lower[..word.len()];
+    lower.copy_from_slice(word.as_bytes());
+    lower.make_ascii_lowercase();
+    std::str::from_utf8(lower).is_ok_and(|lower| KNOWN.contains(lower))
 }
 
 /// What can be part of a currency's word; digits and signs end it.

@@ -83,7 +83,12 @@ fn push_capitalized(out: &mut String, word: &str) {
     for character in capital {
         out.extend(character.to_lowercase());
     }
-    out.push_str(&characters.as_str().to_lowercase());
+    let rest = characters.as_str();
+    if rest.is_ascii() {
+        out.extend(rest.chars().map(|character| character.to_ascii_lowercase()));
+    } else {
+        out.push_str(&rest.to_lowercase());
+    }
 }
 
 fn ends_word(character: char) -> bool {

@@ -44,6 +44,7 @@ impl<'m> Scope<'m> {
 
     /// Of an element of one of the message's arrays: raw JSON, and its place from 1. What has been read of the message is
     /// shared, so that a thousand elements read it once.
+    #[allow(dead_code, reason = "for a table of children")]
     pub(crate) fn of_element(&self, raw: &'m str, index: usize) -> Self {
         let data = OnceLock::from(Arc::clone(self.data()));
         Self { message: self.message, whence: self.whence, data, element: Some((Record::new(raw), index)) }
@@ -176,7 +177,7 @@ impl VariableResolver for Variables<'_, '_> {
                 "item" if !self.uses.item.whole => &self.scope.element.as_ref()?.0,
                 _ => return None,
             };
-            return record.field(field)?.value().map(|value| CowVal::Borrowed(value));
+            return record.field(field)?.value().map(CowVal::Borrowed);
         }
         match variable {
             "data" => Some(self.record(self.scope.data(), self.uses.data.whole)),

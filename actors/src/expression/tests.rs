@@ -185,6 +185,33 @@ fn loops_and_functions() {
 }
 
 #[test]
+fn every_function_that_is_known_is_there() {
+    use cel::{ExecutionError, Program};
+
+    for name in functions::KNOWN.iter().filter(|name| !name.contains('@')) {
+        let calls = [
+            format!("'x'.{name}()"),
+            format!("{name}('x')"),
+            format!("math.{name}(1)"),
+            format!("optional.{name}(1)"),
+            format!("strings.{name}('x')"),
+        ];
+        let is_there = |call: &String| {
+            let outcome =
+                Program::compile(call).unwrap().execute(&Context::with_env(std::sync::Arc::clone(&functions::ENV)));
+            !matches!(outcome, Err(ExecutionError::UndeclaredReference(_)))
+        };
+        assert!(calls.iter().any(is_there), "{name}");
+    }
+}
+
+#[test]
+fn it_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Expression>();
+}
+
+#[test]
 fn what_is_known_of_the_message() {
     for (expression, expected) in [
         ("topic", "'orders'"),

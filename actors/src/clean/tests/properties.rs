@@ -42,7 +42,7 @@ fn written(locale: &str, negative: bool, integer: u64, fraction: &str) -> String
     let mut out = String::new();
     for (place, digit) in digits.chars().enumerate() {
         let left = digits.len() - place;
-        let breaks = if indian { left == 3 || (left > 3 && left % 2 == 1) } else { left % 3 == 0 };
+        let breaks = if indian { left == 3 || (left > 3 && !left.is_multiple_of(2)) } else { left.is_multiple_of(3) };
         if place > 0 && breaks {
             out.push(group);
         }
