@@ -2,6 +2,7 @@
 //! check.
 
 mod cluster;
+mod dead;
 mod emptied;
 mod failover;
 mod faults;
