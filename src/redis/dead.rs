@@ -1,12 +1,12 @@
 //! Dead letters' payloads, and the commands about them. The row in the destination's `tidegate_dead` is the truth; a payload
 //! above the lane's position is not (yet) a dead letter. The owner keeps them; operators list them and ask for a redrive.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use redis::{Value, cmd};
 use tidegate_actors::{
     message::{Generation, Position},
-    ports::{Command, DeadLetter, LogError},
+    ports::{Command, DeadLetter, LogError, PlanRecord},
     transaction::DeadId,
 };
 
@@ -129,6 +129,96 @@ pub async fn letters(
     Ok(letters)
 }
 
+/// How many letters a script looks at in one go: Redis does nothing else meanwhile, and each may be a megabyte.
+const SUMMARIES_PER_CALL: usize = 50;
+
+/// What a list says of a dead letter: all but its record, which may be long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The code of the reason.
+    pub code: String,
+    /// The column, where it is known.
+    pub column: Option<String>,
+    /// The reason's sentence.
+    pub message: String,
+    /// When it was given up, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// The key as compact JSON.
+    pub key: Option<String>,
+    /// Whether a later record of its key was written.
+    pub superseded: bool,
+    /// Whether it only waits behind another one of its key.
+    pub blocked: bool,
+    /// What became of the last redrive.
+    pub redrive_error: Option<String>,
+    /// The route's name at that time.
+    pub route_name: String,
+    /// How often it was tried.
+    pub attempts: u32,
+}
+
+/// What a list says of these, in their order; `None` for one that is gone meanwhile.
+///
+/// # Errors
+/// Redis is away.
+pub async fn summaries(
+    redis: &Redis,
+    application: &str,
+    destination: &str,
+    ids: &[DeadId],
+) -> Result<Vec<Option<Summary>>, LogError> {
+    let key = redis.keys().of(application).dead(destination);
+    let mut summaries = Vec::with_capacity(ids.len());
+    for some in ids.chunks(SUMMARIES_PER_CALL) {
+        let names: Vec<String> = some.iter().map(field).collect();
+        let told: Vec<Option<Vec<Option<String>>>> = redis
+            .link()
+            .run(async |mut connection| {
+                let mut call = scripts::SUMMARIES.key(&key);
+                for name in &names {
+                    call.arg(name);
+                }
+                call.invoke_async(&mut connection).await
+            })
+            .await
+            .map_err(|error| unavailable(&error))?;
+        summaries.extend(told.into_iter().map(|told| told.map(summary)));
+    }
+    Ok(summaries)
+}
+
+fn summary(told: Vec<Option<String>>) -> Summary {
+    let mut told = told.into_iter();
+    let mut next = || told.next().flatten();
+    Summary {
+        code: next().unwrap_or_default(),
+        column: next(),
+        message: next().unwrap_or_default(),
+        at_ms: next().and_then(|ms| ms.parse().ok()).unwrap_or_default(),
+        key: next(),
+        superseded: next().as_deref() == Some("1"),
+        blocked: next().as_deref() == Some("1"),
+        redrive_error: next(),
+        route_name: next().unwrap_or_default(),
+        attempts: next().and_then(|attempts| attempts.parse().ok()).unwrap_or_default(),
+    }
+}
+
+/// The latest version of a route that a destination was written by, with its tables; `None` where none is kept any more.
+///
+/// # Errors
+/// Redis is away.
+pub async fn plan(redis: &Redis, application: &str, route: &str) -> Result<Option<PlanRecord>, LogError> {
+    let key = redis.keys().of(application).plans();
+    let kept: Vec<Vec<u8>> = redis
+        .link()
+        .run(async |mut connection| cmd("HVALS").arg(&key).query_async(&mut connection).await)
+        .await
+        .map_err(|error| unavailable(&error))?;
+    let plans = kept.iter().filter_map(|json| serde_json::from_slice::<PlanRecord>(json).ok());
+    Ok(plans.filter(|plan| plan.route.id == route).max_by_key(|plan| plan.route.version))
+}
+
 /// One dead letter.
 ///
 /// # Errors
@@ -192,6 +282,21 @@ pub async fn push_all(
             .map_err(|error| unavailable(&error))?;
     }
     Ok(())
+}
+
+/// The dead letters that commands wait for which the owner has not carried out yet.
+///
+/// # Errors
+/// Redis is away.
+pub async fn waited_for(redis: &Redis, application: &str, destination: &str) -> Result<HashSet<DeadId>, LogError> {
+    let waiting = waiting(redis, application, destination).await?;
+    Ok(waiting
+        .into_iter()
+        .filter_map(|command| match command {
+            Command::Redrive { dead, .. } | Command::Discard { dead, .. } => Some(dead),
+            Command::Resume { .. } | Command::Replay { .. } => None,
+        })
+        .collect())
 }
 
 /// The commands that the owner has not carried out yet, oldest first.

@@ -37,6 +37,7 @@ draining!(CLEAR, "clear.lua");
 draining!(REBIND, "rebind.lua");
 draining!(RESOLVE, "resolve.lua");
 draining!(CALL, "call.lua");
+draining!(SUMMARIES, "summaries.lua");
 draining!(GROUP, "group.lua");
 draining!(ACKNOWLEDGE, "acknowledge.lua");
 draining!(DEPARTED, "departed.lua");

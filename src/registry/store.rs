@@ -37,6 +37,12 @@ redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[8], '*', 'version', ARGV[3], 'wh
 return 1
 ";
 
+/// Adds to the list of changes alone. KEYS: document, changes. ARGV: who, what, how many changes are kept.
+const NOTE: &str = r"#!lua flags=allow-oom
+local version = redis.call('HGET', KEYS[1], 'version') or '0'
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', 'version', version, 'who', ARGV[1], 'what', ARGV[2])
+";
+
 /// Why the document could not be read or written.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum StoreError {
@@ -162,6 +168,20 @@ impl Store {
             let mut call = script.key(&document);
             call.key(&changes).arg(old.version).arg(&old.installation).arg(new.version).arg(&new.installation);
             call.arg(&body).arg(who).arg(&what).arg(MAX_CHANGES).arg(&supersedes).invoke_async(connection).await
+        })
+        .await
+    }
+
+    /// Notes something that was done to what the registry speaks of, without a change of the document itself.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn note(&mut self, who: &str, what: &[String]) -> Result<(), StoreError> {
+        let (document, changes, what) = (self.document_key(), self.changes_key(), shortened(what));
+        let script = Script::new(NOTE);
+        self.run(async |connection| {
+            let mut call = script.key(&document);
+            call.key(&changes).arg(who).arg(&what).arg(MAX_CHANGES).invoke_async(connection).await
         })
         .await
     }

@@ -2,9 +2,11 @@
 //! delivery against a batched reference, memory against a plain XADD. Product and limit are measured in turn in the same
 //! run, because absolute figures follow the machine and its neighbours; only ratios are results.
 //!
+//! `dead` compares delivery with one record in a hundred bad, in ten ways, with delivery of good records alone.
+//!
 //! `thesis` repeats the measurements of the published system instead.
 //!
-//! usage: `cargo bench --bench limits -- ingest|delivery|memory|thesis [--rounds N] [--seconds S] [--records N] [--appendfsync MODE]`
+//! usage: `cargo bench --bench limits -- ingest|delivery|dead|memory|thesis [--rounds N] [--seconds S] [--records N] [--appendfsync MODE]`
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,6 +21,7 @@
 mod servers;
 
 mod ab;
+mod dead;
 mod delivery;
 mod ingest;
 mod machine;
@@ -54,16 +57,16 @@ fn main() {
             "--seconds" => options.seconds = value().parse().unwrap(),
             "--records" => options.records = Some(value().parse().unwrap()),
             "--appendfsync" => options.appendfsync = Some(value()),
-            stage @ ("ingest" | "delivery" | "memory" | "thesis") => stages.push(stage),
+            stage @ ("ingest" | "delivery" | "dead" | "memory" | "thesis") => stages.push(stage),
             other => {
                 panic!(
-                    "`{other}` is unknown: ingest, delivery, memory, thesis, --rounds, --seconds, --records, --appendfsync"
+                    "`{other}` is unknown: ingest, delivery, dead, memory, thesis, --rounds, --seconds, --records, --appendfsync"
                 )
             }
         }
     }
     if stages.is_empty() {
-        println!("name what to measure: cargo bench --bench limits -- ingest|delivery|memory|thesis");
+        println!("name what to measure: cargo bench --bench limits -- ingest|delivery|dead|memory|thesis");
         return;
     }
     actix_web::rt::System::new().block_on(async {
@@ -71,6 +74,7 @@ fn main() {
             match stage {
                 "ingest" => ingest::run(&options).await,
                 "delivery" => delivery::run(&options).await,
+                "dead" => dead::run(&options).await,
                 "thesis" => thesis::run(&options).await,
                 _ => memory::run(&options).await,
             }

@@ -69,7 +69,9 @@ impl Delivery {
             obsolete.extend(gone.into_iter().map(|dead| (dead, by)));
         }
         state.superseded.extend(obsolete.iter().cloned());
-        for (row, letter) in bury.into_iter().zip(letters) {
+        let mut given_up: Vec<_> = bury.into_iter().zip(letters).collect();
+        given_up.sort_by_key(|(row, _)| row.dead.id);
+        for (row, letter) in given_up {
             tracing::warn!(
                 destination = %self.spec.name, route = %letter.route_name, id = %row.dead.id,
                 column = letter.reason.column.as_deref(), code = %letter.reason.code, "dead letter"

@@ -1,21 +1,21 @@
-//! `dead list` and `dead show`.
+//! `dead list`: a line for each dead letter, and the line of `--json` that `show` has too.
 
 use std::{io::Write, process::ExitCode};
 
 use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tidegate_actors::ports::DeadLetter;
+use tidegate_actors::{ports::DeadLetter, transaction::DeadId};
 
 use super::{Filter, Letters, Lot, name};
 use crate::cli::{
     now_ms,
-    table::{Table, age_s, count, left, of, plain, plain_lines, right, span, width},
+    table::{Table, age_s, count, left, plain, right, span, width},
 };
 
 /// A line of `--json`. `show` has the record too.
 #[derive(Serialize)]
-struct Line<'a> {
+pub(super) struct Line<'a> {
     id: String,
     application: &'a str,
     topic: &'a str,
@@ -30,18 +30,25 @@ struct Line<'a> {
     attempts: u32,
     at: String,
     superseded_by: Option<String>,
+    blocked_by: Option<String>,
     redrive_error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) row: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) row_error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edited: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a RawValue>,
 }
 
 impl<'a> Line<'a> {
-    fn of(letters: &'a Letters, lot: &'a Lot, letter: &'a DeadLetter, with_data: bool) -> Self {
+    pub(super) fn of(letters: &'a Letters, lot: &'a Lot, letter: &'a DeadLetter, with_data: bool) -> Self {
         Self {
             id: name(&letter.dead),
             application: &lot.application,
             topic: &letter.topic,
-            route: route(letters, letter),
+            route: route(letters, &letter.dead, &letter.route_name),
             destination: &lot.destination.1,
             table: &letter.table,
             action: &letter.action,
@@ -52,28 +59,38 @@ impl<'a> Line<'a> {
             attempts: letter.attempts,
             at: instant(letter.at_ms),
             superseded_by: letter.superseded_by.map(|id| format!("{}-{id}", letter.dead.generation)),
+            blocked_by: letter.blocked_by.as_ref().map(name),
             redrive_error: letter.redrive_error.as_deref(),
+            row: None,
+            row_error: None,
+            edited: letter.edited.as_deref().filter(|_| with_data).and_then(|data| serde_json::from_str(data).ok()),
             data: with_data.then(|| serde_json::from_str(&letter.data).ok()).flatten(),
         }
     }
 }
 
 /// The route's present name; the one of its time where it is gone.
-fn route<'a>(letters: &'a Letters, letter: &'a DeadLetter) -> &'a str {
-    let now = letters.document.routes.iter().find(|route| route.id == *letter.dead.route);
-    now.map_or(&letter.route_name, |route| &route.name)
+pub(super) fn route<'a>(letters: &'a Letters, dead: &DeadId, of_its_time: &'a str) -> &'a str {
+    let now = letters.document.routes.iter().find(|route| route.id == *dead.route);
+    now.map_or(of_its_time, |route| &route.name)
 }
 
-fn instant(ms: u64) -> String {
+pub(super) fn instant(ms: u64) -> String {
     let moment = i64::try_from(ms).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default();
     moment.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-pub(super) async fn list(letters: &Letters, filter: &Filter, limit: usize, json: bool) -> anyhow::Result<ExitCode> {
+pub(super) async fn list(
+    letters: &Letters,
+    filter: &Filter,
+    skip: usize,
+    limit: usize,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let lots = letters.find(filter).await?;
     let all: usize = lots.iter().map(|lot| lot.ids.len()).sum();
     let now = now_ms()?;
-    let mut shown = 0;
+    let (mut passed, mut shown) = (0, 0);
     let mut table = Table::new([
         left("ID"),
         left("DESTINATION"),
@@ -85,23 +102,31 @@ pub(super) async fn list(letters: &Letters, filter: &Filter, limit: usize, json:
         left("REASON"),
     ]);
     for lot in &lots {
-        let read = letters.read(lot, limit - shown).await?;
-        shown += read.len();
-        for letter in &read {
-            if json {
-                writeln!(std::io::stdout(), "{}", serde_json::to_string(&Line::of(letters, lot, letter, false))?)?;
-                continue;
+        let from = skip.saturating_sub(passed).min(lot.ids.len());
+        let to = lot.ids.len().min(from + (limit - shown));
+        passed += lot.ids.len();
+        let mut part = lot.part(from..to);
+        shown += part.ids.len();
+        if json {
+            for letter in letters.read(&part).await? {
+                writeln!(std::io::stdout(), "{}", serde_json::to_string(&Line::of(letters, lot, &letter, false))?)?;
             }
-            let superseded = if letter.superseded_by.is_some() { "superseded; " } else { "" };
+            continue;
+        }
+        if part.summaries.len() < part.ids.len() {
+            letters.look_inside(&mut part, |_| true).await?;
+        }
+        for (id, letter) in part.ids.iter().zip(&part.summaries) {
+            let superseded = if letter.superseded { "superseded; " } else { "" };
             table.row([
-                name(&letter.dead),
+                name(id),
                 lot.destination.1.clone(),
-                plain(route(letters, letter)),
+                plain(route(letters, id, &letter.route_name)),
                 short(letter.key.as_deref().unwrap_or("-")),
-                plain(&letter.reason.code),
-                plain(letter.reason.column.as_deref().unwrap_or("-")),
+                plain(&letter.code),
+                plain(letter.column.as_deref().unwrap_or("-")),
                 span(age_s(letter.at_ms, now)),
-                format!("{superseded}{}", plain(letter.redrive_error.as_ref().unwrap_or(&letter.reason.message))),
+                format!("{superseded}{}", plain(letter.redrive_error.as_ref().unwrap_or(&letter.message))),
             ]);
         }
     }
@@ -116,8 +141,14 @@ pub(super) async fn list(letters: &Letters, filter: &Filter, limit: usize, json:
     for line in table.lines(width()) {
         writeln!(out, "{line}")?;
     }
-    if shown < all {
-        writeln!(out, "… and {} more (--limit {all} shows them)", count((all - shown) as u64))?;
+    let left = all.saturating_sub(skip + shown);
+    if left > 0 {
+        writeln!(
+            out,
+            "… and {} more (--skip {} shows the next, --group a line for each cause)",
+            count(left as u64),
+            skip + shown
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -125,81 +156,4 @@ pub(super) async fn list(letters: &Letters, filter: &Filter, limit: usize, json:
 /// A key may be long.
 fn short(key: &str) -> String {
     console::truncate_str(&plain(key), 24, "…").into_owned()
-}
-
-pub(super) async fn show(letters: &Letters, id: &str, filter: &Filter, json: bool) -> anyhow::Result<ExitCode> {
-    let lots = letters.find_ids(std::slice::from_ref(&id.to_owned()), filter).await?;
-    let mut out = std::io::stdout().lock();
-    let mut first = true;
-    for lot in &lots {
-        for letter in letters.read(lot, usize::MAX).await? {
-            if json {
-                writeln!(out, "{}", serde_json::to_string(&Line::of(letters, lot, &letter, true))?)?;
-                continue;
-            }
-            if !std::mem::take(&mut first) {
-                writeln!(out)?;
-            }
-            write_letter(&mut out, letters, lot, &letter)?;
-        }
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn write_letter(out: &mut impl Write, letters: &Letters, lot: &Lot, letter: &DeadLetter) -> anyhow::Result<()> {
-    let Lot { application, destination, .. } = lot;
-    let age = span(age_s(letter.at_ms, now_ms()?));
-    let mut field = |name: &str, value: &str| writeln!(out, "{name:<12} {}", plain(value));
-    field("id", &name(&letter.dead))?;
-    field("record of", &format!("application {application}, topic {}, {}", letter.topic, letter.action))?;
-    field("key", letter.key.as_deref().unwrap_or("none"))?;
-    field("route", &format!("{} into {}, table {}", route(letters, letter), destination.1, letter.table))?;
-    field(
-        "given up",
-        &format!("{} ({age} ago), after {}", instant(letter.at_ms), of(letter.attempts as usize, "attempt")),
-    )?;
-    let column = letter.reason.column.as_ref().map_or(String::new(), |column| format!(", column {column}"));
-    field("reason", &format!("{}{column}: {}", letter.reason.code, letter.reason.message))?;
-    if let Some(by) = &letter.superseded_by {
-        let later = format!("by {}-{by}, a later record of this key that was written", letter.dead.generation);
-        field("superseded", &later)?;
-    }
-    if let Some(why) = &letter.redrive_error {
-        field("last redrive", &format!("refused: {why}"))?;
-    }
-    writeln!(out, "data")?;
-    for line in plain_lines(&pretty(&letter.data)).lines() {
-        writeln!(out, "  {line}")?;
-    }
-    Ok(())
-}
-
-/// One field a line, each value with the digits it came with.
-fn pretty(data: &str) -> String {
-    let Ok(fields) = serde_json::from_str::<Fields<'_>>(data) else { return data.to_owned() };
-    let lines: Vec<String> = fields.0.iter().map(|(name, value)| format!("  {name}: {value}")).collect();
-    format!("{{\n{}\n}}", lines.join(",\n"))
-}
-
-/// The fields of an object in their order.
-struct Fields<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> serde::Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> serde::de::Visitor<'de> for InOrder {
-            type Value = Vec<(String, &'de RawValue)>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
-                    fields.push((serde_json::to_string(&name).unwrap_or_default(), value));
-                }
-                Ok(fields)
-            }
-        }
-        deserializer.deserialize_map(InOrder).map(Self)
-    }
 }

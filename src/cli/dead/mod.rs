@@ -2,7 +2,11 @@
 //! asked of the node that writes the destination, which does it between two batches.
 
 mod ask;
+mod edit;
+mod filter;
+mod group;
 mod list;
+mod show;
 
 use std::process::ExitCode;
 
@@ -10,16 +14,20 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use tidegate_actors::{message::MessageId, ports::DeadLetter, transaction::DeadId};
 
-use super::settings;
+use self::filter::Filter;
+use super::{person, settings};
 use crate::{
     config::{Flags, Settings},
     databases::nearest,
-    redis::{Redis, dead},
+    redis::{
+        Redis,
+        dead::{self, Summary},
+    },
     registry::Store,
     resources::Document,
 };
 
-/// List, show, redrive and discard dead letters: records that a database refused
+/// List, show, edit, redrive and discard dead letters: records that a database refused
 ///
 /// A record that a database will not take (a missing value, a duplicate, text too long) becomes a dead letter with the
 /// reason; the records around it are written. Mend the table, the route or the data, then redrive.
@@ -35,14 +43,20 @@ enum Action {
     List {
         #[command(flatten)]
         filter: Filter,
+        /// A line for each cause (destination, route, code, column) instead of each dead letter
+        #[arg(long)]
+        group: bool,
         /// At most this many
         #[arg(long, default_value_t = 100, value_name = "NUMBER")]
         limit: usize,
+        /// Pass over this many first
+        #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+        skip: usize,
         /// One JSON object a line
         #[arg(long)]
         json: bool,
     },
-    /// Show one dead letter with its record and its reason
+    /// Show one dead letter: its record, the row it would be, and the database's words
     Show {
         /// Its id, as `dead list` shows it
         id: String,
@@ -52,45 +66,69 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Edit the record of one dead letter and write that
+    ///
+    /// Opens $VISUAL or $EDITOR on the record, or takes it from --data. What was sent stays as it was: where the edited record is
+    /// refused too, the dead letter keeps the original, and the edit beside it.
+    Edit {
+        /// Its id, as `dead list` shows it
+        id: String,
+        #[command(flatten)]
+        filter: Filter,
+        /// The record: a file, or - for standard input
+        #[arg(long, value_name = "FILE")]
+        data: Option<std::path::PathBuf>,
+        /// Also where a later record of the key was written, or an earlier one waits
+        #[arg(long)]
+        force: bool,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
     /// Write dead letters after all
     ///
     /// The record is mapped anew, by the route and the table as they are now, and written in one transaction. One whose key
-    /// got a later record meanwhile is refused, unless --force writes the old one over it. Exit status: 0 when all were
-    /// written or are queued, 1 when one was refused.
+    /// got a later record meanwhile is refused, unless --force writes the old one over it. Where the route is `on_dead =
+    /// "block"`, those that wait behind it are written too, in their order, up to the first that fails. Exit status: 0 when all
+    /// were written or are queued, 1 when one was not.
     Redrive {
         #[command(flatten)]
         which: Which,
-        /// Also where a later record of the key was written
+        /// Also where a later record of the key was written, or an earlier one waits
         #[arg(long)]
         force: bool,
-    },
-    /// Give dead letters up for good
-    Discard {
-        #[command(flatten)]
-        which: Which,
         /// Do not ask
         #[arg(long)]
         yes: bool,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
     },
-}
-
-#[derive(Args)]
-struct Filter {
-    /// Only this destination's
-    #[arg(long, value_name = "NAME")]
-    destination: Option<String>,
-    /// Only this route's
-    #[arg(long, value_name = "NAME")]
-    route: Option<String>,
+    /// Give dead letters up for good
+    ///
+    /// Those that wait behind one (`on_dead = "block"`) stay: the next of them is the first of its key then, and is redriven
+    /// or discarded like any other. Who discarded what, and why, is in the list of changes.
+    Discard {
+        #[command(flatten)]
+        which: Which,
+        /// Why; needed for more than one
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Args)]
 struct Which {
     /// Their ids, as `dead list` shows them
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
     id: Vec<String>,
-    /// Every dead letter (of --destination, of --route)
-    #[arg(long)]
+    /// Every dead letter that the options let through; not needed beside any of them but --destination
+    #[arg(long, conflicts_with = "id")]
     all: bool,
     #[command(flatten)]
     filter: Filter,
@@ -98,12 +136,19 @@ struct Which {
 
 impl Dead {
     pub(super) async fn run(self, flags: &Flags) -> anyhow::Result<ExitCode> {
-        let letters = Letters::open(&settings(flags)?).await?;
+        let settings = settings(flags)?;
+        let letters = Letters::open(&settings).await?;
         match self.action {
-            Action::List { filter, limit, json } => list::list(&letters, &filter, limit, json).await,
-            Action::Show { id, filter, json } => list::show(&letters, &id, &filter, json).await,
-            Action::Redrive { which, force } => ask::redrive(&letters, &which, force).await,
-            Action::Discard { which, yes } => ask::discard(&letters, &which, yes).await,
+            Action::List { filter, group: true, json, .. } => group::list(&letters, &filter, json).await,
+            Action::List { filter, limit, skip, json, .. } => list::list(&letters, &filter, skip, limit, json).await,
+            Action::Show { id, filter, json } => show::show(&letters, &id, &filter, json).await,
+            Action::Edit { id, filter, data, force, json } => {
+                edit::edit(&letters, &id, &filter, data.as_deref(), force, json).await
+            }
+            Action::Redrive { which, force, yes, json } => ask::redrive(&letters, &which, force, yes, json).await,
+            Action::Discard { which, reason, yes, json } => {
+                ask::discard(&letters, &which, reason, yes, json, &settings).await
+            }
         }
     }
 }
@@ -120,6 +165,8 @@ struct Lot {
     /// The destination's id and name.
     destination: (String, String),
     ids: Vec<DeadId>,
+    /// What a list says of each; empty where nobody has looked yet.
+    summaries: Vec<Summary>,
 }
 
 impl Letters {
@@ -149,12 +196,17 @@ impl Letters {
                 ids.retain(|id| filter.route.as_deref().is_none_or(|name| name == self.route_name(id)));
                 // Stable: within a route they stay in the order of the log.
                 ids.sort_by_cached_key(|id| self.route_name(id).to_owned());
-                if !ids.is_empty() {
-                    lots.push(Lot {
-                        application: application.name.clone(),
-                        destination: (destination.id.clone(), destination.name.clone()),
-                        ids,
-                    });
+                let mut lot = Lot {
+                    application: application.name.clone(),
+                    destination: (destination.id.clone(), destination.name.clone()),
+                    ids,
+                    summaries: Vec::new(),
+                };
+                if filter.looks_inside() {
+                    self.look_inside(&mut lot, |summary| filter.passes(summary)).await?;
+                }
+                if !lot.ids.is_empty() {
+                    lots.push(lot);
                 }
             }
         }
@@ -162,6 +214,15 @@ impl Letters {
         known("route", filter.route.as_deref(), routes.chain(gone_routes.iter().map(String::as_str)))?;
         lots.sort_by(|a, b| (&a.destination.1, &a.application).cmp(&(&b.destination.1, &b.application)));
         Ok(lots)
+    }
+
+    /// Learns what a list says of each of a lot, and leaves those that pass.
+    async fn look_inside(&self, lot: &mut Lot, passes: impl Fn(&Summary) -> bool) -> anyhow::Result<()> {
+        let found = dead::summaries(&self.redis, &lot.application, &lot.destination.0, &lot.ids).await?;
+        let both = std::mem::take(&mut lot.ids).into_iter().zip(found);
+        let passing = both.filter_map(|(id, summary)| summary.filter(&passes).map(|summary| (id, summary)));
+        (lot.ids, lot.summaries) = passing.unzip();
+        Ok(())
     }
 
     /// Those of these ids; every id must be one.
@@ -182,15 +243,27 @@ impl Letters {
         }
         for lot in &mut lots {
             lot.ids.retain(|dead| wanted.iter().any(|id| is(dead, id)));
+            lot.summaries.clear();
         }
         lots.retain(|lot| !lot.ids.is_empty());
         Ok(lots)
     }
 
-    /// The payloads of the first `limit` of a lot.
-    async fn read(&self, lot: &Lot, limit: usize) -> anyhow::Result<Vec<DeadLetter>> {
-        let ids = &lot.ids[..lot.ids.len().min(limit)];
-        Ok(dead::letters(&self.redis, &lot.application, &lot.destination.0, ids).await?)
+    /// The payloads of a lot.
+    async fn read(&self, lot: &Lot) -> anyhow::Result<Vec<DeadLetter>> {
+        Ok(dead::letters(&self.redis, &lot.application, &lot.destination.0, &lot.ids).await?)
+    }
+}
+
+impl Lot {
+    /// Those from one place to another.
+    fn part(&self, range: std::ops::Range<usize>) -> Self {
+        Self {
+            application: self.application.clone(),
+            destination: self.destination.clone(),
+            summaries: self.summaries.get(range.clone()).unwrap_or_default().to_vec(),
+            ids: self.ids[range].to_vec(),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod choosing;
 mod cluster;
+mod dead;
 mod emptied;
 mod failover;
 mod faults;

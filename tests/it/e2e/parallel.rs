@@ -200,7 +200,7 @@ async fn a_bad_row_is_a_dead_letter_and_a_lost_group_is_made_again() {
     .await;
 
     target.execute("alter table seen drop constraint seen_stock_check").await;
-    installation.run(&["dead", "redrive", "--all", "--destination", "pg"]);
+    installation.run(&["dead", "redrive", "--all", "--destination", "pg", "--yes"]);
     wait_for("it is written after all", Duration::from_secs(20), async || {
         (target.pairs("select id, version from seen").await?.len() == 5).then_some(())
     })
