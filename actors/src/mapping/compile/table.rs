@@ -194,7 +194,7 @@ impl Compiler<'_> {
             let origin =
                 if is_own { Origin::Policy } else { self.origin(target, column, rule, &compiled, &mut built.fields) };
             let required = rule.rule.required;
-            built.sources.push(Source { origin, rule: compiled, required, is_key: is_key || is_own });
+            built.sources.push(Source { origin, rule: compiled, required, is_key });
         }
         built
     }
