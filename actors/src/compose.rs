@@ -341,6 +341,7 @@ fn group(changes: Vec<Change>, plans: &Plans, composed: &mut Composed) {
                 op: change.op,
                 must_touch: change.must_touch,
                 insert_only: only.collect(),
+                parents: Vec::new(),
                 columns,
                 rows: Vec::new(),
             });

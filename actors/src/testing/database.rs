@@ -18,7 +18,9 @@ use crate::{
     message::{Generation, StreamId},
     ports::{Destination, Fault, WriteError},
     schema::TableSchema,
-    transaction::{Cell, Committed, DeadId, DeadRow, Fence, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
+    transaction::{
+        Cell, Committed, DeadId, DeadRow, Fence, LaneId, LeftOut, Statement, TakenOver, Transaction, WatermarkRow,
+    },
 };
 
 /// The calls of a destination, to order faults for and to count.
@@ -305,12 +307,19 @@ impl Data {
     /// The rows, all or none; which of them touched nothing.
     fn write(&mut self, statements: &[Statement]) -> Result<Vec<(usize, usize)>, WriteError> {
         let (mut changes, mut untouched) = (Vec::new(), Vec::new());
+        let mut left_out = LeftOut::new(statements);
         for (index, written) in statements.iter().enumerate() {
-            match statement::write(&mut self.tables, index, written, &mut changes) {
-                Ok(rows) => untouched.extend(rows.into_iter().map(|row| (index, row))),
+            let rest = left_out.rest(written);
+            match statement::write(&mut self.tables, index, &rest.statement, &mut changes) {
+                Ok((rows, newer)) => {
+                    let rows = rows.into_iter().map(|row| rest.place(row)).chain(rest.out.iter().copied());
+                    let rows: Vec<_> = rows.collect();
+                    left_out.add(index, newer.into_iter().map(|row| rest.place(row)).chain(rows.iter().copied()));
+                    untouched.extend(rows.into_iter().map(|row| (index, row)));
+                }
                 Err(error) => {
                     statement::undo(&mut self.tables, changes);
-                    return Err(error);
+                    return Err(rest.located(error));
                 }
             }
         }

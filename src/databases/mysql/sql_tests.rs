@@ -54,6 +54,7 @@ fn statement(op: Op, key: &[usize], columns: &[usize]) -> Statement {
         must_touch: false,
         columns: columns.to_vec(),
         insert_only: Vec::new(),
+        parents: Vec::new(),
         rows: Vec::new(),
     }
 }

@@ -14,7 +14,7 @@ use tidegate_actors::{
     failpoint,
     ports::WriteError,
     schema::{ColumnSchema, ColumnType},
-    transaction::{Cell, Committed, Op, Statement, Transaction},
+    transaction::{Cell, Committed, LeftOut, Op, Statement, Transaction},
 };
 
 use super::{
@@ -73,12 +73,27 @@ pub(super) async fn rows(
     name: &str,
 ) -> Result<Vec<(usize, usize)>, Failure> {
     let (mut untouched, nothing) = (Vec::new(), Facts::default());
+    let mut left_out = LeftOut::new(statements);
     for (index, statement) in statements.iter().enumerate() {
         let table = &statement.plan.table;
         let facts = tables.get(&(table.schema.clone(), table.name.clone())).unwrap_or(&nothing);
-        let mut writer = Writer { session, statement, shape: Shape::new(statement, facts), untouched: Vec::new() };
-        writer.write(index, name).await?;
-        untouched.extend(writer.untouched.into_iter().map(|row| (index, row)));
+        let rest = left_out.rest(statement);
+        let mut writer = Writer {
+            session,
+            statement: &rest.statement,
+            shape: Shape::new(&rest.statement, facts),
+            asked: left_out.asks(index),
+            untouched: Vec::new(),
+            newer: Vec::new(),
+        };
+        writer.write(index, name).await.map_err(|failure| match failure {
+            Failure::Told(verdict) => Failure::Told(rest.located(verdict)),
+            other => other,
+        })?;
+        let Writer { untouched: rows, newer, .. } = writer;
+        let rows: Vec<_> = rows.into_iter().map(|row| rest.place(row)).chain(rest.out.iter().copied()).collect();
+        left_out.add(index, newer.into_iter().map(|row| rest.place(row)).chain(rows.iter().copied()));
+        untouched.extend(rows.into_iter().map(|row| (index, row)));
     }
     Ok(untouched)
 }
@@ -88,7 +103,11 @@ struct Writer<'a> {
     session: &'a mut Session,
     statement: &'a Statement,
     shape: Shape<'a>,
+    /// Whether it matters which rows the guard leaves alone.
+    asked: bool,
     untouched: Vec<usize>,
+    /// The rows that the guard left alone.
+    newer: Vec<usize>,
 }
 
 impl Writer<'_> {
@@ -105,7 +124,11 @@ impl Writer<'_> {
             let end = self.next_chunk(at).map_err(|verdict| bad(at, verdict))?;
             let mut pending: Vec<Range<usize>> = std::iter::once(at..end).collect();
             while let Some(rows) = pending.pop() {
-                let failure = match self.bulk(rows.clone()).await {
+                let written = match self.bulk(rows.clone()).await {
+                    Ok(()) => self.see_newer(rows.clone()).await,
+                    refused => refused,
+                };
+                let failure = match written {
                     Ok(()) => continue,
                     Err(Bulk::Bad(row, verdict)) => return Err(bad(row, verdict)),
                     Err(Bulk::Apart) => None,
@@ -131,7 +154,8 @@ impl Writer<'_> {
         let derived = match self.statement.op {
             Op::Insert => false,
             Op::Upsert => !self.shape.on_duplicate_key(self.statement.plan.only_unique_key),
-            Op::Update | Op::Delete | Op::Replace | Op::Clear => true,
+            Op::Update | Op::Delete | Op::Replace => true,
+            Op::Clear => !self.shape.clears_by_list(),
         };
         let mut many = chunk(rows.len(), self.shape.columns.len(), derived);
         let bytes = |rows: &[Vec<Cell>]| rows.iter().flatten().map(size).sum::<usize>();
@@ -184,7 +208,7 @@ impl Writer<'_> {
                 self.untouched.extend(missing);
                 Ok(())
             }
-            Op::Clear => Ok(self.delete(&all).await?),
+            Op::Clear => Ok(self.run(self.shape.clear(all.len()), &all, &self.shape.key.clone()).await?),
             Op::Replace => {
                 self.delete(&all).await?;
                 Ok(self.insert(&all).await?)
@@ -219,7 +243,25 @@ impl Writer<'_> {
     }
 
     async fn delete(&mut self, rows: &[usize]) -> Result<(), sqlx::Error> {
-        self.run(self.shape.delete(rows.len()), rows, &self.shape.key.clone()).await
+        self.run(self.shape.delete(rows.len()), rows, &self.shape.found_by()).await
+    }
+
+    /// Finds the rows that the guard left alone, where that matters.
+    async fn see_newer(&mut self, rows: Range<usize>) -> Result<(), Bulk> {
+        if !self.asked {
+            return Ok(());
+        }
+        let (mut from, places) = (rows.start, self.shape.found_by());
+        while from < rows.end {
+            let now: Vec<usize> = (from..from + chunk(rows.end - from, places.len(), true)).collect();
+            let Some(sql) = self.shape.newer(now.len()) else { return Ok(()) };
+            let query = bind_rows(sqlx::query(AssertSqlSafe(sql)), &self.shape, self.statement, &now, &places);
+            for found in query.fetch_all(&mut self.session.connection).await? {
+                self.newer.push(from + usize::try_from(found.try_get::<i64, _>(0)?).unwrap_or(usize::MAX));
+            }
+            from += now.len();
+        }
+        Ok(())
     }
 
     /// Which of these rows are there. Locks them.

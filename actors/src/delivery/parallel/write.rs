@@ -202,6 +202,7 @@ mod tests {
             must_touch: false,
             columns: vec![0, 1],
             insert_only: vec![],
+            parents: vec![],
             rows: rows.iter().map(|(value, key)| vec![text(value), text(key)]).collect(),
         };
         let sources = vec![(0..4).map(|at| (vec![at], 0)).collect()];
