@@ -105,12 +105,13 @@ pub struct Statement {
     /// Whether a row that touches nothing makes the whole transaction a rejection (`Update`, and `Delete` that stands
     /// for an update too). Where it is false, untouched rows are reported in [`Committed::untouched`].
     pub must_touch: bool,
-    /// Places in `plan.columns` that are present in every row; for `Delete` the key alone.
+    /// Places in `plan.columns` that are present in every row; for `Delete` the key, and the version that guards it.
     pub columns: Vec<usize>,
     /// Places in `columns` that an `Upsert` writes only where it inserts (defaults of the route); empty for other ops.
     pub insert_only: Vec<usize>,
-    /// For each row the (statement, row) of the same transaction that it goes with: where that row was untouched, or is left
-    /// alone by its guard, this one is passed over and told as untouched. Empty, as it is mostly: every row is written.
+    /// For each row the (statement, row) of the same transaction that it goes with. Where that row was untouched, or what
+    /// is there stays as it is (its guard says so, or it [only inserts](Self::only_inserts)), this one is passed over and told
+    /// as untouched. Empty, as it mostly is: every row is written.
     pub parents: Vec<(usize, usize)>,
     /// A row is as long as `columns`, cell by cell in their order, and has no `Cell::Absent`.
     pub rows: Vec<Vec<Cell>>,
@@ -133,6 +134,13 @@ impl Statement {
         let guarded = matches!(self.op, Op::Upsert | Op::Update | Op::Delete);
         let place = self.columns.iter().position(|at| *at == version)?;
         (guarded && !self.insert_only.contains(&place)).then_some(place)
+    }
+
+    /// Whether it is an `Upsert` that changes nothing where the row is there (insert if absent).
+    #[must_use]
+    pub fn only_inserts(&self) -> bool {
+        let kept = |(at, place): (usize, &usize)| self.plan.key.contains(place) || self.insert_only.contains(&at);
+        self.op == Op::Upsert && self.columns.iter().enumerate().all(kept)
     }
 
     /// The table's columns that the rows' cells are for, in order.

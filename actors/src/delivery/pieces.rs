@@ -183,18 +183,15 @@ impl Delivery {
             let plan = self.plans.as_ref()?.get(at);
             Some((plan.route.id.clone(), plan.route.version, plan.digest.clone()))
         };
-        let untouched: Vec<_> = untouched
-            .iter()
-            .filter_map(|&(statement, row)| composed.sources.get(statement)?.get(row))
-            .flat_map(|(sources, _)| sources.iter().filter_map(|&at| messages.get(at)).map(|message| message.id))
-            .collect();
+        let rows = composed.rows_written(untouched);
+        let messages_of = composed.untouched_messages(untouched);
+        let untouched: Vec<_> = messages_of.filter_map(|at| messages.get(at)).map(|message| message.id).collect();
         let buried = |dead: &DeadId| transaction.bury.iter().any(|row| row.dead == *dead);
-        let rows: usize = transaction.statements.iter().map(|statement| statement.rows.len()).sum();
         let record = BatchRecord {
             first: messages.first().map_or(transaction.fence.new, |message| message.id),
             last: transaction.fence.new,
             entries: u32::try_from(messages.len()).unwrap_or(u32::MAX),
-            rows: u32::try_from(rows.saturating_sub(untouched.len())).unwrap_or(u32::MAX),
+            rows: u32::try_from(rows).unwrap_or(u32::MAX),
             started_ms,
             took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             attempts: self.attempts,

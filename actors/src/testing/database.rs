@@ -311,10 +311,10 @@ impl Data {
         for (index, written) in statements.iter().enumerate() {
             let rest = left_out.rest(written);
             match statement::write(&mut self.tables, index, &rest.statement, &mut changes) {
-                Ok((rows, newer)) => {
+                Ok((rows, kept)) => {
                     let rows = rows.into_iter().map(|row| rest.place(row)).chain(rest.out.iter().copied());
                     let rows: Vec<_> = rows.collect();
-                    left_out.add(index, newer.into_iter().map(|row| rest.place(row)).chain(rows.iter().copied()));
+                    left_out.add(index, kept.into_iter().map(|row| rest.place(row)).chain(rows.iter().copied()));
                     untouched.extend(rows.into_iter().map(|row| (index, row)));
                 }
                 Err(error) => {

@@ -36,7 +36,7 @@ pub(super) fn qualified(schema: &TableSchema) -> String {
 }
 
 /// Writes one statement, the `index`th of its transaction. Answers with the places of the rows that touched nothing and
-/// need not have, and of those that are newer.
+/// need not have, and of those that stay as they are.
 pub(super) fn write(
     tables: &mut Tables,
     index: usize,
@@ -56,7 +56,7 @@ pub(super) fn write(
         columns.push(place);
     }
     let mut writer = Writer { tables, name, statement, columns, changes };
-    let (mut untouched, mut newer) = (Vec::new(), Vec::new());
+    let (mut untouched, mut kept) = (Vec::new(), Vec::new());
     for (place, cells) in statement.rows.iter().enumerate() {
         let touched = writer.row(cells).map_err(|refusal| {
             WriteError::Reject(Rejection {
@@ -69,11 +69,11 @@ pub(super) fn write(
         })?;
         match touched {
             Touched::Nothing => untouched.push(place),
-            Touched::Newer => newer.push(place),
+            Touched::Kept => kept.push(place),
             Touched::Written => {}
         }
     }
-    Ok((untouched, newer))
+    Ok((untouched, kept))
 }
 
 fn hold(message: String) -> WriteError {
@@ -84,8 +84,8 @@ fn hold(message: String) -> WriteError {
 enum Touched {
     /// It is written.
     Written,
-    /// What is there is newer.
-    Newer,
+    /// What is there stays as it is.
+    Kept,
     /// There is nothing.
     Nothing,
 }
@@ -106,8 +106,8 @@ impl Writer<'_> {
         let mut found = if op == Op::Insert { Vec::new() } else { self.find(cells) };
         let there = found.len();
         found.retain(|id| !self.is_newer(*id, cells));
-        if found.len() < there {
-            return Ok(Touched::Newer);
+        if found.len() < there || (there > 0 && self.statement.only_inserts()) {
+            return Ok(Touched::Kept);
         }
         match op {
             Op::Insert => self.insert(cells)?,

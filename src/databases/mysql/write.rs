@@ -84,15 +84,15 @@ pub(super) async fn rows(
             shape: Shape::new(&rest.statement, facts),
             asked: left_out.asks(index),
             untouched: Vec::new(),
-            newer: Vec::new(),
+            kept: Vec::new(),
         };
         writer.write(index, name).await.map_err(|failure| match failure {
             Failure::Told(verdict) => Failure::Told(rest.located(verdict)),
             other => other,
         })?;
-        let Writer { untouched: rows, newer, .. } = writer;
+        let Writer { untouched: rows, kept, .. } = writer;
         let rows: Vec<_> = rows.into_iter().map(|row| rest.place(row)).chain(rest.out.iter().copied()).collect();
-        left_out.add(index, newer.into_iter().map(|row| rest.place(row)).chain(rows.iter().copied()));
+        left_out.add(index, kept.into_iter().map(|row| rest.place(row)).chain(rows.iter().copied()));
         untouched.extend(rows.into_iter().map(|row| (index, row)));
     }
     Ok(untouched)
@@ -103,11 +103,11 @@ struct Writer<'a> {
     session: &'a mut Session,
     statement: &'a Statement,
     shape: Shape<'a>,
-    /// Whether it matters which rows the guard leaves alone.
+    /// Whether it matters which rows are left as they are.
     asked: bool,
     untouched: Vec<usize>,
-    /// The rows that the guard left alone.
-    newer: Vec<usize>,
+    /// The rows that were left as they were.
+    kept: Vec<usize>,
 }
 
 impl Writer<'_> {
@@ -153,7 +153,7 @@ impl Writer<'_> {
         let rows = &self.statement.rows[start..];
         let derived = match self.statement.op {
             Op::Insert => false,
-            Op::Upsert => !self.shape.on_duplicate_key(self.statement.plan.only_unique_key),
+            Op::Upsert => !self.on_duplicate_key(),
             Op::Update | Op::Delete | Op::Replace => true,
             Op::Clear => !self.shape.clears_by_list(),
         };
@@ -180,12 +180,15 @@ impl Writer<'_> {
         let all: Vec<usize> = rows.clone().collect();
         match self.statement.op {
             Op::Insert => Ok(self.insert(&all).await?),
-            Op::Upsert if self.shape.on_duplicate_key(self.statement.plan.only_unique_key) => {
+            Op::Upsert if self.on_duplicate_key() => {
                 Ok(self.run(self.shape.upsert(all.len()), &all, &self.every_place()).await?)
             }
             Op::Upsert => {
                 let there = self.lookup(&rows).await?;
                 let (old, new): (Vec<_>, Vec<_>) = all.into_iter().partition(|row| there.contains(row));
+                if self.asked && self.statement.only_inserts() {
+                    self.kept.extend(&old);
+                }
                 self.update(&old).await?;
                 Ok(self.insert(&new).await?)
             }
@@ -214,6 +217,12 @@ impl Writer<'_> {
                 Ok(self.insert(&all).await?)
             }
         }
+    }
+
+    /// Whether an upsert needs no look at what is there.
+    fn on_duplicate_key(&self) -> bool {
+        let looks = self.asked && self.statement.only_inserts();
+        !looks && self.shape.on_duplicate_key(self.statement.plan.only_unique_key)
     }
 
     fn every_place(&self) -> Vec<usize> {
@@ -257,7 +266,7 @@ impl Writer<'_> {
             let Some(sql) = self.shape.newer(now.len()) else { return Ok(()) };
             let query = bind_rows(sqlx::query(AssertSqlSafe(sql)), &self.shape, self.statement, &now, &places);
             for found in query.fetch_all(&mut self.session.connection).await? {
-                self.newer.push(from + usize::try_from(found.try_get::<i64, _>(0)?).unwrap_or(usize::MAX));
+                self.kept.push(from + usize::try_from(found.try_get::<i64, _>(0)?).unwrap_or(usize::MAX));
             }
             from += now.len();
         }

@@ -138,8 +138,9 @@ pub(super) fn update(statement: &Statement) -> String {
     if set.is_empty() {
         return present(statement);
     }
-    let guard = statement.guard().map(|place| &columns[place]);
-    let guard = guard.map_or(String::new(), |(name, value, _)| format!(" AND (t.{name} > {value}) IS NOT TRUE"));
+    let newer = |place: usize| statement.written().nth(place).map(|column| is_newer(place + 1, column));
+    let guard = statement.guard().and_then(newer);
+    let guard = guard.map_or(String::new(), |newer| format!(" AND ({newer}) IS NOT TRUE"));
     format!(
         "UPDATE {} AS t SET {} FROM {} WHERE {}{guard} RETURNING u.ord",
         table(&statement.plan.table),
@@ -193,11 +194,16 @@ pub(super) fn newer(statement: &Statement) -> Option<String> {
 /// How a row is found by the parameters of [`found_by`], and when it is newer.
 fn found(statement: &Statement) -> (String, Option<String>) {
     let columns: Vec<_> = statement.written().collect();
-    let pair = |(nth, place): (usize, &usize)| (quote(&columns[*place].name), value(nth + 1, columns[*place]));
-    let pairs: Vec<_> = found_by(statement).iter().enumerate().map(pair).collect();
-    let (key, version) = pairs.split_at(statement.key_cells().len());
-    let key: Vec<_> = key.iter().map(|(name, value)| format!("t.{name} = {value}")).collect();
-    (key.join(" AND "), version.first().map(|(name, value)| format!("t.{name} > {value}")))
+    let key: Vec<_> = statement.key_cells().iter().map(|&place| columns[place]).collect();
+    let same =
+        |(nth, column): (usize, &&ColumnSchema)| format!("t.{} = {}", quote(&column.name), value(nth + 1, column));
+    let same: Vec<_> = key.iter().enumerate().map(same).collect();
+    (same.join(" AND "), statement.guard().map(|place| is_newer(key.len() + 1, columns[place])))
+}
+
+/// The table's version is greater than the `number`th parameter's, rounded as the column has it: its type with its length.
+fn is_newer(number: usize, column: &ColumnSchema) -> String {
+    format!("t.{} > u.c{number}::{}", quote(&column.name), column.declared)
 }
 
 /// The parameters: for each of these places in the statement's columns, the values of these rows.
@@ -297,6 +303,35 @@ mod tests {
     fn delete_goes_by_key() {
         assert_snapshot!(delete(&statement(Op::Delete, &CARS, 2)), @r#"DELETE FROM "sales"."Room ""7""" AS t USING UNNEST($1::text[], $2::text[]) WITH ORDINALITY AS u(c1, c2, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer RETURNING u.ord"#);
         assert_snapshot!(delete(&statement(Op::Replace, &CARS, 2)), @r#"DELETE FROM "sales"."Room ""7""" AS t USING UNNEST($1::text[], $2::text[]) WITH ORDINALITY AS u(c1, c2, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer RETURNING u.ord"#);
+    }
+
+    /// The cars, guarded by their price.
+    fn guarded(op: Op) -> Statement {
+        let mut statement = statement(op, &CARS[..3], 2);
+        statement.plan = Arc::new(TablePlan {
+            version: Some(2),
+            route: "r".into(),
+            table: Arc::clone(&statement.plan.table),
+            columns: statement.plan.columns.clone(),
+            key: statement.plan.key.clone(),
+            only_unique_key: true,
+        });
+        statement.columns = vec![0, 1, 2];
+        statement
+    }
+
+    #[test]
+    fn a_guard_compares_versions_as_their_column_does() {
+        assert_snapshot!(insert(&guarded(Op::Upsert), true), @r#"INSERT INTO "sales"."Room ""7""" AS t ("branch", "no", "price") SELECT u.c1::bpchar, u.c2::integer, u.c3::numeric FROM UNNEST($1::text[], $2::text[], $3::text[]) AS u(c1, c2, c3) ON CONFLICT ("branch", "no") DO UPDATE SET "price" = excluded."price" WHERE (t."price" > excluded."price") IS NOT TRUE"#);
+        assert_snapshot!(update(&guarded(Op::Update)), @r#"UPDATE "sales"."Room ""7""" AS t SET "price" = u.c3::numeric FROM UNNEST($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS u(c1, c2, c3, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer AND (t."price" > u.c3::numeric(14,2)) IS NOT TRUE RETURNING u.ord"#);
+        assert_snapshot!(delete(&guarded(Op::Delete)), @r#"DELETE FROM "sales"."Room ""7""" AS t USING UNNEST($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS u(c1, c2, c3, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer AND (t."price" > u.c3::numeric(14,2)) IS NOT TRUE RETURNING u.ord"#);
+        assert_snapshot!(newer(&guarded(Op::Delete)).unwrap(), @r#"SELECT u.ord FROM UNNEST($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS u(c1, c2, c3, ord) JOIN "sales"."Room ""7""" AS t ON t."branch" = u.c1::bpchar AND t."no" = u.c2::integer AND t."price" > u.c3::numeric(14,2)"#);
+        assert!(newer(&statement(Op::Upsert, &CARS, 2)).is_none());
+    }
+
+    #[test]
+    fn a_clearing_is_one_statement_for_many_parents() {
+        assert_snapshot!(clear(&statement(Op::Clear, &CARS, 2)), @r#"DELETE FROM "sales"."Room ""7""" AS t USING UNNEST($1::text[], $2::text[]) AS u(c1, c2) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer"#);
     }
 
     #[test]

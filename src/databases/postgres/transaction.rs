@@ -119,13 +119,15 @@ async fn rows(
         let rest = left_out.rest(statement);
         let mut writer = Writer { pg, name, index, statement: &rest.statement };
         let written = async {
+            let asked = left_out.asks(index);
+            let kept = if asked && writer.statement.only_inserts() { writer.present().await? } else { Vec::new() };
             let rows = writer.write(upserts).await?;
-            let newer = if left_out.asks(index) { writer.newer().await? } else { Vec::new() };
-            Ok((rows, newer))
+            let newer = if asked { writer.newer().await? } else { Vec::new() };
+            Ok((rows, [kept, newer].concat()))
         };
-        let (rows, newer) = written.await.map_err(|error| rest.located(error))?;
+        let (rows, kept) = written.await.map_err(|error| rest.located(error))?;
         let rows: Vec<_> = rows.into_iter().map(|row| rest.place(row)).chain(rest.out.iter().copied()).collect();
-        left_out.add(index, newer.into_iter().map(|row| rest.place(row)).chain(rows.iter().copied()));
+        left_out.add(index, kept.into_iter().map(|row| rest.place(row)).chain(rows.iter().copied()));
         untouched.extend(rows.into_iter().map(|row| (index, row)));
     }
     Ok(untouched)
@@ -270,6 +272,14 @@ impl Writer<'_> {
         }
         let outcome = query.execute(&mut *self.pg).await;
         outcome.map(drop).map_err(|error| of_rows(self.name, &error, Some((self.index, self.statement))))
+    }
+
+    /// The rows that are there.
+    async fn present(&mut self) -> Result<Vec<usize>, WriteError> {
+        if self.statement.rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.numbers(&sql::present(self.statement), &self.every_place()).await.map(|rows| rows.into_iter().collect())
     }
 
     /// The rows that the guard left alone, asked after the statement itself.

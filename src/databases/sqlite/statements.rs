@@ -25,13 +25,15 @@ pub(super) async fn rows(session: &mut Session, statements: &[Statement]) -> Res
     for (index, statement) in statements.iter().enumerate() {
         let rest = left_out.rest(statement);
         let written = async {
+            let (form, asked) = (Form::of(&rest.statement), left_out.asks(index));
+            let kept = if asked && rest.statement.only_inserts() { form.present(session).await? } else { Vec::new() };
             let rows = write(session, index, &rest.statement).await?;
-            let newer = if left_out.asks(index) { Form::of(&rest.statement).newer(session).await? } else { Vec::new() };
-            Ok((rows, newer))
+            let newer = if asked { form.newer(session).await? } else { Vec::new() };
+            Ok((rows, [kept, newer].concat()))
         };
-        let (rows, newer) = written.await.map_err(|error| rest.located(error))?;
+        let (rows, kept) = written.await.map_err(|error| rest.located(error))?;
         let rows: Vec<_> = rows.into_iter().map(|row| rest.place(row)).chain(rest.out.iter().copied()).collect();
-        left_out.add(index, newer.into_iter().map(|row| rest.place(row)).chain(rows.iter().copied()));
+        left_out.add(index, kept.into_iter().map(|row| rest.place(row)).chain(rows.iter().copied()));
         untouched.extend(rows.into_iter().map(|row| (index, row)));
     }
     Ok(untouched)
@@ -190,6 +192,17 @@ impl<'a> Form<'a> {
         }
         places.sort_unstable();
         Ok(places)
+    }
+
+    /// The rows that are there.
+    async fn present(&self, session: &mut Session) -> Result<Vec<usize>, WriteError> {
+        let (mut missing, mut done) = (Vec::new(), 0);
+        while done < self.statement.rows.len() {
+            let rows = done..done + self.rows_at_once(self.statement.rows.len() - done);
+            missing.extend(self.missing(session, &rows).await?);
+            done = rows.end;
+        }
+        Ok((0..self.statement.rows.len()).filter(|row| missing.binary_search(row).is_err()).collect())
     }
 
     /// The rows that the guard left alone, asked after the statement itself: the others have the version that was written.

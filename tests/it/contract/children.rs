@@ -179,3 +179,17 @@ pub(crate) async fn a_bad_row_behind_one_that_is_passed_over_is_named_by_its_pla
     assert_eq!(contents(database, &self::lines()).await.len(), 2);
     drop(lines);
 }
+
+/// Insert if absent: where the row is there, what goes with it stays as it is too.
+pub(crate) async fn rows_go_with_a_row_that_is_only_inserted(database: &dyn Database) {
+    let (mut writer, orders, lines) = with_orders(database).await;
+    let rows: &[&[&str]] = &[&["1", "c", "9"], &["2", "c", "9"], &["3", "c", "9"]];
+    let mut parents = orders.texts(Op::Upsert, &["no", "note", "seen"], rows);
+    parents.insert_only = vec![1, 2];
+    let [clear, insert] = replaced(&lines);
+    let mut committed = writer.write(vec![parents, clear, insert]).await.unwrap();
+    committed.untouched.sort_unstable();
+    assert_eq!(committed.untouched, [(1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]);
+    assert_eq!(contents(database, &self::orders()).await, ["1|5|a", "2|5|b", "3|9|c"]);
+    assert_eq!(contents(database, &self::lines()).await, ["J|1|1|old", "J|2|1|old", "J|3|1|new"]);
+}

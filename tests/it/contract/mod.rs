@@ -153,6 +153,7 @@ macro_rules! contract_suite {
                 a_clearing_that_is_refused_undoes_the_rest,
                 rows_go_with_a_row_that_is_missing,
                 rows_go_with_a_row_that_is_newer,
+                rows_go_with_a_row_that_is_only_inserted,
                 a_bad_row_behind_one_that_is_passed_over_is_named_by_its_place,
             ],
             rejections: [
