@@ -12,7 +12,7 @@ use std::{
 use crate::{
     fold::{Change, Tables, fold},
     mapping::{Mapped, Mapping, Whence},
-    message::{Action, Generation, Message, Position, StreamId},
+    message::{Generation, Message, Position, StreamId},
     ports::Rejection,
     route::{OnExisting, RouteSpec},
     transaction::{DeadId, DeadRow, Statement, Supersede},
@@ -288,7 +288,7 @@ pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
                 None => plan.mapping.apply(message, whence).map_err(|reason| (reason, true)),
             };
             match mapped {
-                Ok(Mapped::Skipped) => {}
+                Ok(Mapped::Skipped | Mapped::Nothing) => {}
                 Ok(Mapped::Row(row)) => {
                     if let Some(key) = &row.key {
                         note_later(piece, &composed.bury, &mut later, &plan.route.table, key, message.id);
@@ -313,7 +313,7 @@ pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
                             route: plan.route.id.as_str().into(),
                         },
                         table: plan.route.table.as_str().into(),
-                        key: key_of(&plan.mapping, message, whence),
+                        key: plan.mapping.key(message, whence),
                         superseded_by: None,
                     });
                     composed.refused.push(Refused { message: place, plan: at, reason, by_mapping });
@@ -340,15 +340,6 @@ pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
     composed
 }
 
-/// The key of a record that can't be written: what a delete of it would look for.
-fn key_of(mapping: &Mapping, message: &Message, whence: Whence<'_>) -> Option<Box<str>> {
-    let delete = Message { action: Action::Delete, ..message.clone() };
-    match mapping.apply(&delete, whence) {
-        Ok(Mapped::Row(row)) => row.key,
-        _ => None,
-    }
-}
-
 /// Remembers that a key is written again, where a dead letter of that key may stand.
 fn note_later(
     piece: &Piece<'_>,
@@ -366,3 +357,6 @@ fn note_later(
         later.push((table.into(), key.into(), id));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 //! Mapping: how a record becomes a row of one table: which fields feed which columns, cleaned, cast and checked.
 //!
-//! A [`Mapping`] is one route compiled once against its table; it is pure, so the same record always gives the same row,
+//! A [`Mapping`] is one route compiled once against its tables; it is pure, so the same record always gives the same row,
 //! and a record that can't be written is refused with a sentence that names its field and column and never its contents.
-//! The delivery actors call [`Mapping::map`]; the status of a message comes from [`Mapping::sent`].
+//! The delivery actors call [`Mapping::apply`]; the status of a message comes from [`Mapping::sent`].
 
 use std::sync::Arc;
 
@@ -11,49 +11,66 @@ use crate::{
     expression::Expression,
     message::{Action, Generation, Message},
     ports::Rejection,
-    route::OnMissing,
-    schema::{ColumnSchema, ColumnType},
+    route::{OnExisting, OnMissing},
+    schema::ColumnType,
     transaction::{Cell, Op, TablePlan},
 };
 
+mod child_keys;
 mod children;
 mod compile;
 mod fields;
 mod key;
+mod path;
+mod rows;
 mod rule;
 mod sent;
 
 pub use compile::MappingError;
-pub use key::key_conflict;
+pub use key::{KeyPart, KeySource, key_conflict, key_parts};
+pub use path::{Path, PathError, Step};
 
-use fields::FieldTable;
+use children::Child;
+use rows::{Rows, Subject};
 use rule::ValueRule;
 
-/// A route compiled against its table.
+/// A route compiled against its tables.
 #[derive(Debug)]
 pub struct Mapping {
     /// What the rows are rows of.
     pub plan: Arc<TablePlan>,
     /// The same for each of the route's child tables; their key is what ties a child to its parent.
     pub children: Vec<Arc<TablePlan>>,
-    filter: Option<Expression>,
-    route: Box<str>,
-    table: Box<str>,
+    warnings: Vec<MappingError>,
+    filter: Option<Filter>,
     on_missing: OnMissing,
-    /// One for each of `plan.columns`.
-    sources: Vec<Source>,
-    fields: FieldTable,
-    defaults: Vec<(usize, Cell)>,
-    /// Places in `plan.columns` that every insert must fill.
-    required: Vec<usize>,
+    on_existing: OnExisting,
+    deletes: Deletes,
+    rows: Rows,
+    /// What the message's `key` can say of each column of `plan.key`.
+    key: Vec<KeyPart>,
+    kids: Vec<Child>,
 }
 
-/// Where a column's value comes from.
 #[derive(Debug)]
-struct Source {
-    /// Place in the table of fields.
-    field: usize,
-    rule: ValueRule,
+struct Filter {
+    expression: Expression,
+    /// Whether it is asked about deletes too.
+    deletes: bool,
+}
+
+/// What a delete does.
+#[derive(Debug)]
+enum Deletes {
+    Row,
+    Ignore,
+    Soft {
+        /// Place in the plan's columns.
+        column: usize,
+        /// What a delete sets; the time the message was received where it is `None`.
+        value: Option<Cell>,
+        restore: Cell,
+    },
 }
 
 /// Where a message comes from, as far as the message does not say it itself.
@@ -70,7 +87,9 @@ pub struct Whence<'a> {
 pub enum Mapped {
     /// A row.
     Row(MappedRow),
-    /// Nothing: the route's filter says no.
+    /// The route takes it and has nothing to write: a delete where it says `delete = "ignore"`. Delivered, with 0 rows.
+    Nothing,
+    /// It is none of the route's: its filter says no.
     Skipped,
 }
 
@@ -80,33 +99,33 @@ pub type Children = Option<Vec<Vec<Cell>>>;
 /// A record as a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MappedRow {
-    /// How it is written; never `Replace`, which only folding makes.
+    /// How it is written; never `Replace`, which only folding makes, nor `Clear`. A soft delete is an `Update`.
     pub op: Op,
     /// Whether it is a rejection if it touches no row.
     pub must_touch: bool,
-    /// One for each of `plan.columns`; `Absent` where untouched. A delete has its key alone.
+    /// One for each of `plan.columns`; `Absent` where untouched. A delete has its key, and its version where the record has
+    /// one.
     pub cells: Vec<Cell>,
-    /// For an upsert: the defaults of absent cells, by place in `cells`. They apply only if the row gets inserted.
+    /// For an upsert: cells that apply only if the row gets inserted, by place in `cells`, which are `Absent` there.
     pub insert_only: Vec<(usize, Cell)>,
     /// The key's cells as a JSON array of texts; equal keys give equal texts, however they were written. `None` where
     /// the route has no key, or the database makes it.
     pub key: Option<Box<str>>,
-    /// For each of [`Mapping::children`], its rows, cell by cell as in its plan's `columns`.
+    /// For each of [`Mapping::children`], its rows, cell by cell as in its plan's `columns`. A delete speaks of none.
     pub children: Vec<Children>,
-}
-
-/// Which part of a message a value was found in.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    Data,
-    Key,
 }
 
 impl Mapping {
     /// The defaults that apply to inserts, by place in `plan.columns`.
     #[must_use]
     pub fn insert_defaults(&self) -> &[(usize, Cell)] {
-        &self.defaults
+        &self.rows.defaults
+    }
+
+    /// What is doubtful about the route, though it works.
+    #[must_use]
+    pub fn warnings(&self) -> &[MappingError] {
+        &self.warnings
     }
 
     /// What this message is for this table.
@@ -114,65 +133,95 @@ impl Mapping {
     /// # Errors
     /// The message can't be written to this table, whatever rows are there.
     pub fn apply(&self, message: &Message, whence: Whence<'_>) -> Result<Mapped, Rejection> {
-        let scope = crate::expression::Scope::new(message, whence, None);
         if let Some(filter) = &self.filter
-            && !filter.truth(&scope).map_err(|error| rejection(error.code, None, error.why.to_string()))?
+            && (filter.deletes || message.action != Action::Delete)
         {
-            return Ok(Mapped::Skipped);
+            let scope = crate::expression::Scope::new(message, whence, None);
+            match filter.expression.truth(&scope) {
+                Ok(true) => {}
+                Ok(false) => return Ok(Mapped::Skipped),
+                Err(error) => return Err(self.unfiltered(&error)),
+            }
         }
-        self.map(message).map(Mapped::Row)
+        if message.action == Action::Delete && matches!(self.deletes, Deletes::Ignore) {
+            return Ok(Mapped::Nothing);
+        }
+        self.map(message, whence).map(Mapped::Row)
     }
 
-    fn map(&self, message: &Message) -> Result<MappedRow, Rejection> {
+    /// The key of the row that this message concerns, as in [`MappedRow::key`], whatever else is wrong with it; `None` where it
+    /// can't be told.
+    #[must_use]
+    pub fn key(&self, message: &Message, whence: Whence<'_>) -> Option<Box<str>> {
+        let mut slots = Vec::with_capacity(self.rows.fields.len());
+        self.rows.fields.read(&message.data, &mut slots, true).ok()?;
+        let subject = Subject { message, whence, slots: &slots, element: None };
+        let mut cells = vec![Cell::Absent; self.rows.sources.len()];
+        self.fill_key(Op::Delete, true, &subject, &mut cells).ok()?;
+        self.key_text(&cells)
+    }
+
+    fn map(&self, message: &Message, whence: Whence<'_>) -> Result<MappedRow, Rejection> {
         let (op, must_touch) = self.op(message.action)?;
-        let values = self.fields.read(&message.data, &self.table)?;
-        let mut cells = vec![Cell::Absent; self.sources.len()];
-        if op != Op::Delete {
-            for (place, source) in self.sources.iter().enumerate() {
-                if let Some(raw) = values[source.field] {
-                    cells[place] = self.cell(place, raw, Origin::Data)?;
+        let rows = &self.rows;
+        let is_delete = message.action == Action::Delete;
+        let mut slots = Vec::with_capacity(rows.fields.len());
+        rows.fields.read(&message.data, &mut slots, is_delete).map_err(|unread| rows.unread(&unread, None))?;
+        let subject = Subject { message, whence, slots: &slots, element: None };
+        let mut cells = vec![Cell::Absent; rows.sources.len()];
+        if !is_delete {
+            for (place, source) in rows.sources.iter().enumerate() {
+                if !source.is_key {
+                    cells[place] = rows.cell(place, &subject)?;
                 }
             }
         }
         if !self.plan.key.is_empty() {
-            self.fill_key(op, message, &values, &mut cells)?;
+            self.fill_key(op, is_delete, &subject, &mut cells)?;
+        }
+        if let Some(version) = self.plan.version {
+            self.version(version, is_delete, &subject, &mut cells)?;
         }
         let mut insert_only = Vec::new();
-        if matches!(op, Op::Insert | Op::Upsert) {
-            for (place, default) in &self.defaults {
-                if cells[*place] != Cell::Absent {
-                    continue;
-                }
-                if op == Op::Insert {
-                    cells[*place] = default.clone();
-                } else {
-                    insert_only.push((*place, default.clone()));
-                }
+        if is_delete {
+            self.soft_delete(message, &mut cells)?;
+        } else {
+            if message.action != Action::Update {
+                rows.check_required(&cells, None)?;
+            }
+            if matches!(op, Op::Insert | Op::Upsert) {
+                self.new_row(op, message.action, &mut cells, &mut insert_only);
+            }
+            if op == Op::Insert {
+                rows.check_needed(&cells, None)?;
             }
         }
-        if op == Op::Insert
-            && let Some(place) = self.required.iter().find(|place| cells[**place] == Cell::Absent)
-        {
-            return Err(self.missing(*place));
-        }
+        let children = if self.kids.is_empty() || is_delete {
+            vec![None; self.kids.len()]
+        } else {
+            self.children_of(&subject, &cells)?
+        };
         let key = self.key_text(&cells);
-        Ok(MappedRow { op, must_touch, cells, insert_only, key, children: Vec::new() })
+        Ok(MappedRow { op, must_touch, cells, insert_only, key, children })
     }
 
     fn op(&self, action: Action) -> Result<(Op, bool), Rejection> {
         let keyless = self.plan.key.is_empty();
         match action {
+            Action::Insert if matches!(self.on_existing, OnExisting::Ignore | OnExisting::Update) => {
+                Ok((Op::Upsert, false))
+            }
             Action::Insert => Ok((Op::Insert, false)),
-            Action::Upsert if keyless => Ok((Op::Insert, false)),
+            Action::Upsert if keyless || self.on_existing == OnExisting::Reject => Ok((Op::Insert, false)),
             Action::Upsert => Ok((Op::Upsert, false)),
             Action::Update | Action::Delete if keyless => Err(rejection(
                 "required",
                 None,
                 format!(
                     "route `{}` has no `key`, so it only inserts: `{}` can't find its row in table `{}`; give the route a `key`",
-                    self.route,
+                    self.rows.route,
                     action.as_str(),
-                    self.table
+                    self.rows.table
                 ),
             )),
             Action::Update => Ok(match self.on_missing {
@@ -180,61 +229,86 @@ impl Mapping {
                 OnMissing::Ignore => (Op::Update, false),
                 OnMissing::Insert => (Op::Upsert, false),
             }),
+            Action::Delete if matches!(self.deletes, Deletes::Soft { .. }) => Ok((Op::Update, false)),
             Action::Delete => Ok((Op::Delete, false)),
         }
     }
 
-    /// One value through its column's rule and type.
-    fn cell(&self, place: usize, raw: &str, origin: Origin) -> Result<Cell, Rejection> {
-        let source = &self.sources[place];
-        let column = self.column(place);
-        let cell = cast_through(raw, &source.rule, &column.kind);
-        match cell {
-            Ok(Cell::Null) if !column.nullable => Err(self.refused(
-                place,
-                origin,
-                &CastError { code: "not_null", why: "is null, and the column is NOT NULL".into() },
-            )),
-            Ok(cell) => Ok(cell),
-            Err(error) => Err(self.refused(place, origin, &error)),
+    /// The column that only grows: every record says it; a delete may.
+    fn version(
+        &self,
+        place: usize,
+        is_delete: bool,
+        subject: &Subject<'_, '_>,
+        cells: &mut [Cell],
+    ) -> Result<(), Rejection> {
+        if is_delete {
+            cells[place] = match self.rows.cell(place, subject) {
+                Ok(Cell::Null) => Cell::Absent,
+                Err(rejection) if matches!(&*rejection.code, "not_null" | "required") => Cell::Absent,
+                other => other?,
+            };
+            return Ok(());
+        }
+        if matches!(cells[place], Cell::Absent | Cell::Null) {
+            let why = format!(
+                "is the `version_column` of route `{}`, which every record but a delete needs",
+                self.rows.route
+            );
+            return Err(self.rows.missing(place, None, &why));
+        }
+        Ok(())
+    }
+
+    /// A soft delete's own column.
+    fn soft_delete(&self, message: &Message, cells: &mut [Cell]) -> Result<(), Rejection> {
+        let Deletes::Soft { column, value, .. } = &self.deletes else { return Ok(()) };
+        cells[*column] = match value {
+            Some(value) => value.clone(),
+            None => {
+                let kind = &self.rows.column(*column).kind;
+                let cell = rows::received(message.id.ms).and_then(|moment| cast::to_cell(moment, kind));
+                cell.map_err(|error| self.rows.refused(*column, "the time the message was received", &error))?
+            }
+        };
+        Ok(())
+    }
+
+    /// What a row that may be new gets beside what the record says.
+    fn new_row(&self, op: Op, action: Action, cells: &mut [Cell], insert_only: &mut Vec<(usize, Cell)>) {
+        for (place, default) in &self.rows.defaults {
+            if cells[*place] != Cell::Absent {
+                continue;
+            }
+            if op == Op::Insert {
+                cells[*place] = default.clone();
+            } else {
+                insert_only.push((*place, default.clone()));
+            }
+        }
+        if let Deletes::Soft { column, restore, .. } = &self.deletes {
+            if action == Action::Update {
+                insert_only.push((*column, restore.clone()));
+            } else {
+                cells[*column] = restore.clone();
+            }
+        }
+        if self.on_existing == OnExisting::Ignore && action != Action::Update {
+            for (place, cell) in cells.iter_mut().enumerate() {
+                if *cell != Cell::Absent && !self.rows.sources[place].is_key {
+                    insert_only.push((place, std::mem::replace(cell, Cell::Absent)));
+                }
+            }
         }
     }
 
-    fn column(&self, place: usize) -> &ColumnSchema {
-        &self.plan.table.columns[self.plan.columns[place]]
-    }
-
     #[cold]
-    fn refused(&self, place: usize, origin: Origin, error: &CastError) -> Rejection {
-        let column = self.column(place);
-        let found = match origin {
-            Origin::Data => format!("field `{}`", self.fields.name(self.sources[place].field)),
-            Origin::Key => "the message's `key`".to_owned(),
-        };
-        rejection(
-            error.code,
-            Some(&column.name),
-            format!(
-                "{found} for column `{}` ({}) of table `{}` {}",
-                column.name, column.declared, self.table, error.why
-            ),
-        )
-    }
-
-    #[cold]
-    fn missing(&self, place: usize) -> Rejection {
-        let column = self.column(place);
-        rejection(
-            "required",
-            Some(&column.name),
-            format!(
-                "field `{}` is missing: column `{}` ({}) of table `{}` is NOT NULL and has no default",
-                self.fields.name(self.sources[place].field),
-                column.name,
-                column.declared,
-                self.table
-            ),
-        )
+    fn unfiltered(&self, error: &CastError) -> Rejection {
+        let message = format!(
+            "the filter of route `{}` can't be worked out for this record: {}; it was meant for table `{}`",
+            self.rows.route, error.why, self.rows.table
+        );
+        rejection(error.code, None, message)
     }
 }
 
@@ -243,7 +317,28 @@ fn cast_through(raw: &str, rule: &ValueRule, kind: &ColumnType) -> Result<Cell, 
     if let (ColumnType::Json { nul }, true) = (kind, rule.is_plain()) {
         return cast::json_cell(raw, *nul);
     }
-    cast::to_cell(rule.apply(Value::read(raw)?)?, kind)
+    settle(Value::read(raw)?, rule, kind)
+}
+
+/// A value through cleaning, cast and column type.
+fn settle(value: Value<'_>, rule: &ValueRule, kind: &ColumnType) -> Result<Cell, CastError> {
+    cast::to_cell(rule.apply(value)?, kind)
+}
+
+/// A cell of one column as one of another; `None` where it has no value.
+fn settle_cell(cell: &Cell, from: &ColumnType, to: &ColumnType) -> Result<Option<Cell>, CastError> {
+    let value = match cell {
+        Cell::Absent | Cell::Null => return Ok(None),
+        Cell::Bytes(bytes) => Value::Text(cast::encode_base64(bytes).into()),
+        Cell::Text(text) => match from {
+            ColumnType::Int { .. } | ColumnType::Decimal { .. } | ColumnType::Float { .. } | ColumnType::Numeric15 => {
+                Value::Number((&**text).into())
+            }
+            ColumnType::Bool => Value::Bool(&**text == "true"),
+            _ => Value::Text((&**text).into()),
+        },
+    };
+    cast::to_cell(value, to).map(Some)
 }
 
 #[cold]

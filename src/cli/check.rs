@@ -9,6 +9,7 @@ use tidegate_actors::{
     ports::{Destination as Database, WriteError},
     route::RouteSpec,
     schema::TableSchema,
+    transaction::TablePlan,
 };
 use tokio::time::timeout;
 
@@ -222,33 +223,43 @@ async fn check_destination(
     Ok(())
 }
 
-/// The steps `table` and `columns` of one route.
+/// The steps `table`, for the route's own and each child's, and `columns` of one route.
 async fn check_route(route: &RouteSpec, database: &mut dyn Database) -> Vec<CheckStep> {
-    let subject = route.table.clone();
-    let table = match timeout(TABLE_TIMEOUT, database.table(&route.table)).await {
-        Err(_) => {
-            Err(format!("the database did not describe it within {} s; look at its load", TABLE_TIMEOUT.as_secs()))
-        }
-        Ok(Err(error)) => Err(error.to_string()),
-        Ok(Ok(table)) => Ok(table),
-    };
-    match table {
-        Err(wrong) => vec![CheckStep { step: "table", subject, outcome: Err(wrong) }],
-        Ok(table) => {
-            let found = format!("{} columns", table.columns.len());
-            vec![CheckStep { step: "table", subject, outcome: Ok(found) }, columns_step(route, table)]
-        }
+    let mut steps = Vec::new();
+    let mut tables = Vec::new();
+    for name in std::iter::once(&route.table).chain(route.children.iter().map(|child| &child.table)) {
+        let outcome = match timeout(TABLE_TIMEOUT, database.table(name)).await {
+            Err(_) => {
+                Err(format!("the database did not describe it within {} s; look at its load", TABLE_TIMEOUT.as_secs()))
+            }
+            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Ok(table)) => {
+                let found = format!("{} columns", table.columns.len());
+                tables.push(table);
+                Ok(found)
+            }
+        };
+        steps.push(CheckStep { step: "table", subject: name.clone(), outcome });
     }
+    if tables.len() == steps.len() {
+        let table = tables.remove(0);
+        steps.push(columns_step(route, table, tables));
+    }
+    steps
 }
 
-/// Whether the route's mapping fits the table, by the same compilation that delivery uses.
-fn columns_step(route: &RouteSpec, table: TableSchema) -> CheckStep {
+/// Whether the route's mapping fits its tables, by the same compilation that delivery uses.
+fn columns_step(route: &RouteSpec, table: TableSchema, children: Vec<TableSchema>) -> CheckStep {
     let subject = route.table.clone();
-    let outcome = match Mapping::compile(route, table, Vec::new()) {
+    let outcome = match Mapping::compile(route, table, children) {
         Ok(mapping) => {
-            let plan = &mapping.plan;
-            let names: Vec<&str> = plan.columns.iter().map(|&column| &*plan.table.columns[column].name).collect();
-            Ok(names.join(", "))
+            let columns = |plan: &TablePlan| {
+                let names = plan.columns.iter().map(|&column| &*plan.table.columns[column].name);
+                names.collect::<Vec<_>>().join(", ")
+            };
+            let children = mapping.children.iter().map(|plan| format!("; {}: {}", plan.table.name, columns(plan)));
+            let doubts = mapping.warnings().iter().map(|doubt| format!("; doubtful: {}", doubt.message));
+            Ok(children.chain(doubts).fold(columns(&mapping.plan), |found, more| found + &more))
         }
         Err(errors) => Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
     };

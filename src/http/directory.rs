@@ -7,7 +7,10 @@
 use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
 
 use metrics::Counter;
-use tidegate_actors::route::{ColumnSource, Columns, RouteSpec};
+use tidegate_actors::{
+    mapping::{KeyPart, key_parts},
+    route::RouteSpec,
+};
 use tokio::sync::watch;
 
 use super::metrics as meter;
@@ -83,19 +86,7 @@ pub(crate) struct KeyedRoute {
     /// As the operator wrote it.
     pub(crate) spec: RouteSpec,
     /// Its key.
-    pub(crate) key: Vec<KeyColumn>,
-}
-
-/// A column of a route's key, and the field it is filled from.
-pub(crate) struct KeyColumn {
-    /// The column's name.
-    pub(crate) column: String,
-    /// The field's name.
-    pub(crate) field: String,
-    /// Whether the field is found in any case: where columns are matched by name.
-    pub(crate) any_case: bool,
-    /// Whether the route fills it in where a record lacks it.
-    pub(crate) has_default: bool,
+    pub(crate) key: Vec<KeyPart>,
 }
 
 impl Index {
@@ -137,26 +128,7 @@ impl Index {
 }
 
 fn keyed(route: &RouteSpec) -> KeyedRoute {
-    let column = |name: &String| {
-        let (mut field, mut any_case, mut has_default) = (name.clone(), false, false);
-        match &route.columns {
-            Columns::Matching(_) => any_case = true,
-            Columns::Named(columns) => {
-                let alike =
-                    || columns.iter().find(|(column, _)| column.eq_ignore_ascii_case(name)).map(|found| found.1);
-                match columns.get(name).or_else(alike) {
-                    Some(ColumnSource::Field(from)) => field.clone_from(from),
-                    Some(ColumnSource::Detailed(rule)) => {
-                        has_default = rule.default.is_some();
-                        rule.from.as_ref().unwrap_or(name).clone_into(&mut field);
-                    }
-                    None => {}
-                }
-            }
-        }
-        KeyColumn { column: name.clone(), field, any_case, has_default }
-    };
-    KeyedRoute { spec: route.clone(), key: route.key.iter().map(column).collect() }
+    KeyedRoute { spec: route.clone(), key: key_parts(route) }
 }
 
 /// The digest's bytes; a key whose digest is no SHA-256 opens nothing.

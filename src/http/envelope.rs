@@ -6,10 +6,14 @@
 
 use std::borrow::Cow;
 
-use tidegate_actors::{mapping::key_conflict, message::Action, ports::NewRecord};
+use tidegate_actors::{
+    mapping::{KeyPart, KeySource, Path, Step, key_conflict},
+    message::Action,
+    ports::NewRecord,
+};
 
 use super::{
-    directory::{KeyColumn, KeyedRoute, KnownApplication},
+    directory::{KeyedRoute, KnownApplication},
     json::{Fault, Member, Scanner},
     key::{Key, same_scalar},
 };
@@ -136,10 +140,11 @@ fn agree(key: &Key<'_>, data: &str, members: &[Member<'_>], routes: &[KeyedRoute
             let (Some(in_data), Some(in_key)) = (field(members, column), key.value(&route.key, column)) else {
                 continue;
             };
+            let Some(named) = column.field() else { continue };
             if !same_scalar(in_data, in_key) && key_conflict(&route.spec, data, &key.to_json()).is_some() {
                 let message = format!(
                     "`key` and the field `{}` of `data` differ; both are the key column `{}` of route `{}`",
-                    column.field, column.column, route.spec.name
+                    named, column.column, route.spec.name
                 );
                 return Err(Fault::new("key_mismatch", 0, message).within("key"));
             }
@@ -148,14 +153,20 @@ fn agree(key: &Key<'_>, data: &str, members: &[Member<'_>], routes: &[KeyedRoute
     Ok(())
 }
 
-/// Without `key`, a change of a row finds the key of every route in the record.
+/// Without `key`, a change of a row finds the key of every route in the record. What an expression comes to, only mapping knows.
 fn needs_key(action: Action, members: &[Member<'_>], routes: &[KeyedRoute]) -> Result<(), Box<Fault>> {
     let action = action.as_str();
     for route in routes {
-        if let Some(column) = route.key.iter().find(|column| !column.has_default && field(members, column).is_none()) {
+        let lacks = |column: &&KeyPart| match column.source {
+            KeySource::Field(_) => !column.has_default && field(members, column).is_none(),
+            KeySource::Key => !column.has_default,
+            KeySource::Known | KeySource::Computed => false,
+        };
+        if let Some(column) = route.key.iter().find(lacks) {
+            let field = column.field().map_or_else(String::new, |field| format!(", or the field `{field}` in `data`"));
             let message = format!(
-                "`{action}` needs a key: give `key`, or the field `{}` in `data`, which route `{}` tells rows apart by",
-                column.field, route.spec.name
+                "`{action}` needs a key: give `key`{field}, which route `{}` tells rows apart by",
+                route.spec.name
             );
             return Err(Fault::new("key_required", 0, message).within("key"));
         }
@@ -166,8 +177,11 @@ fn needs_key(action: Action, members: &[Member<'_>], routes: &[KeyedRoute]) -> R
     Ok(())
 }
 
-fn field<'a>(members: &'a [Member<'_>], column: &KeyColumn) -> Option<&'a str> {
-    let exact = members.iter().find(|member| member.name == column.field);
-    let alike = || members.iter().find(|member| member.name.eq_ignore_ascii_case(&column.field));
-    exact.or_else(|| if column.any_case { alike() } else { None }).map(|member| member.value)
+fn field<'a>(members: &'a [Member<'_>], column: &KeyPart) -> Option<&'a str> {
+    let KeySource::Field(path) = &column.source else { return None };
+    let (Step::Name(name), further) = path.steps().split_first()? else { return None };
+    let exact = members.iter().find(|member| member.name == **name);
+    let alike = || members.iter().find(|member| member.name.eq_ignore_ascii_case(name));
+    let found = exact.or_else(|| if column.any_case { alike() } else { None })?;
+    if further.is_empty() { Some(found.value) } else { Path::find_from(further, found.value) }
 }

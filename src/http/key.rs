@@ -3,10 +3,9 @@
 
 use std::borrow::Cow;
 
-use super::{
-    directory::KeyColumn,
-    json::{Fault, Scanner},
-};
+use tidegate_actors::mapping::KeyPart;
+
+use super::json::{Fault, Scanner};
 
 const WANTED: &str = "`key` is a string, a number, or an object of strings, numbers and booleans";
 
@@ -64,18 +63,21 @@ impl<'a> Key<'a> {
         }
     }
 
-    /// What this key says of a route's key column. A scalar is the key of a route that has one key column.
-    pub(crate) fn value(&self, columns: &[KeyColumn], column: &KeyColumn) -> Option<&str> {
+    /// What this key says of a route's key column. A scalar is the key of a route with one column that a key can say: constants
+    /// and what is known of the message are none.
+    pub(crate) fn value(&self, columns: &[KeyPart], column: &KeyPart) -> Option<&str> {
+        let mut open = columns.iter().filter(|column| column.is_open());
         match self {
-            Self::Scalar(scalar) => (columns.len() == 1).then_some(scalar),
+            Self::Scalar(scalar) => (column.is_open() && open.count() == 1).then_some(scalar),
             Self::Composite(parts) => {
                 let exact = |name: &str| parts.iter().find(|(part, _)| part == name);
                 let alike = |name: &str| parts.iter().find(|(part, _)| part.eq_ignore_ascii_case(name));
                 let named = |name: &str| exact(name).or_else(|| alike(name)).map(|(_, value)| &**value);
+                let of_field = |column: &KeyPart| column.field().and_then(|field| named(&field));
                 // Names are columns'; but a key that has all the fields and not all the columns is spoken of in fields.
-                let in_fields = columns.iter().all(|column| named(&column.field).is_some())
-                    && !columns.iter().all(|column| named(&column.column).is_some());
-                if in_fields { named(&column.field) } else { named(&column.column).or_else(|| named(&column.field)) }
+                let in_fields = open.clone().all(|column| of_field(column).is_some())
+                    && !open.all(|column| named(&column.column).is_some());
+                if in_fields { of_field(column) } else { named(&column.column).or_else(|| of_field(column)) }
             }
         }
     }

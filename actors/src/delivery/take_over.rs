@@ -150,14 +150,18 @@ pub(super) async fn compile(
     let mut list: Vec<Plan> = Vec::with_capacity(spec.routes.len());
     for route in spec.routes.clone() {
         let read_at = Instant::now();
-        let found = super::database(limits.setup, progress, "the catalogue", database.table(&route.table)).await;
-        let table = match found {
-            Err(WriteError::Hold(fault)) => {
-                return Err(Trouble::Hold(format!("route `{}`: {}", route.name, fault.message)));
-            }
-            other => other?,
-        };
-        let record = PlanRecord { route: (*route).clone(), table, children: Vec::new() };
+        let mut tables = Vec::with_capacity(1 + route.children.len());
+        for name in std::iter::once(&route.table).chain(route.children.iter().map(|child| &child.table)) {
+            let found = super::database(limits.setup, progress, "the catalogue", database.table(name)).await;
+            tables.push(match found {
+                Err(WriteError::Hold(fault)) => {
+                    return Err(Trouble::Hold(format!("route `{}`: {}", route.name, fault.message)));
+                }
+                other => other?,
+            });
+        }
+        let table = tables.remove(0);
+        let record = PlanRecord { route: (*route).clone(), table, children: tables };
         let digest = digest(&record);
         for lane in lanes.iter().filter(|lane| *lane.stream == *route.application) {
             super::log(limits.log, progress, log.keep_plan(lane, &digest, &record)).await?;

@@ -1,116 +1,381 @@
 //! The fields a route reads, and how they are found in a record in one pass without copying a value.
 //!
-//! Values stay the text that came in, so that numbers keep every digit. Fields that no column wants are skipped.
+//! The wanted paths are a tree; the record is walked once along it, and what nobody wants is skipped. Values stay the text
+//! that came in, so that numbers keep every digit. Called by [`super::Mapping`] for each record, and for each element of an
+//! array that goes into a table of its own.
 
-use std::{collections::HashMap, fmt, hash::BuildHasherDefault};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    hash::BuildHasherDefault,
+};
 
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::rejection;
-use crate::{fnv::Fnv, ports::Rejection};
+use super::path::{Path, Step};
+use crate::fnv::Fnv;
 
-/// The names of a route's fields, and where each is kept.
 // FNV: the keys are an operator's few names, so nobody can fill a bucket, and short names hash in a few nanoseconds.
-#[derive(Debug, Default)]
+type ByName<T> = HashMap<Box<str>, T, BuildHasherDefault<Fnv>>;
+
+/// Longest name of an unknown field that is kept for the rejection, in characters.
+const MAX_NAME_CHARS: usize = 64;
+
+/// The tree of a route's paths.
+#[derive(Debug)]
 pub(super) struct FieldTable {
-    names: Vec<Box<str>>,
-    exact: HashMap<Box<str>, usize, BuildHasherDefault<Fnv>>,
-    /// For `"matching"`: names in lower case, `None` where two columns differ in nothing but case.
-    folded: Option<HashMap<Box<str>, Option<usize>, BuildHasherDefault<Fnv>>>,
+    /// The root is the record itself; whatever is below a node comes after it.
+    nodes: Vec<Node>,
+    /// For `"matching"`: names of the root in lower case, `None` where two columns differ in nothing but case.
+    folded: Option<ByName<Option<usize>>>,
+    /// Where fields that nobody reads are refused: names that count as read wherever they stand.
+    strict: Option<HashSet<Box<str>>>,
 }
 
-/// What was found for one field.
-#[derive(Clone, Copy, Default)]
-struct Slot<'m> {
-    raw: Option<&'m str>,
-    /// Found by its exact name, not by its name in another case.
-    exact: bool,
+#[derive(Debug)]
+struct Node {
+    /// The node above it and the step from there; the root has none.
+    from: Option<(usize, Step)>,
+    /// Whether its value itself is wanted.
+    wanted: bool,
+    names: ByName<usize>,
+    /// By place, ascending.
+    items: Vec<(usize, usize)>,
+}
+
+impl Node {
+    fn new(from: Option<(usize, Step)>) -> Self {
+        Self { from, wanted: false, names: HashMap::default(), items: Vec::new() }
+    }
+
+    fn is_leaf(&self) -> bool {
+        self.names.is_empty() && self.items.is_empty()
+    }
+}
+
+/// What was found for one node of the tree.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Slot<'m> {
+    /// Not there, or `null` was on the way.
+    #[default]
+    Absent,
+    /// The value as it came.
+    Raw(&'m str),
+    /// The same, found by its name in another case.
+    Alike(&'m str),
     /// Found in two spellings, neither of them exact.
-    ambiguous: bool,
+    Ambiguous,
+    /// There, and only what is in it is wanted.
+    Entered,
+    /// The node above it (given) is a value of this kind, that has nothing in it to be found.
+    Wrong(usize, &'static str),
+}
+
+/// Why a record can't be read.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// It is no JSON that can be read, or no object: line and column.
+    Broken(usize, usize),
+    /// The field of this node stands there twice.
+    Twice(usize),
+    /// The field of this node stands there in two spellings, neither of them exact.
+    Ambiguous(usize),
+    /// Nobody reads the field of this name below this node.
+    Unknown(usize, Box<str>),
 }
 
 impl FieldTable {
     /// With `any_case`, a field whose name differs from a column's in case only is found too, where that is unambiguous.
     pub(super) fn new(any_case: bool) -> Self {
-        Self { folded: any_case.then(HashMap::default), ..Self::default() }
+        Self { nodes: vec![Node::new(None)], folded: any_case.then(HashMap::default), strict: None }
     }
 
-    /// The place of this field, made if need be.
-    pub(super) fn add(&mut self, name: &str) -> usize {
-        if let Some(place) = self.exact.get(name) {
-            return *place;
-        }
-        let place = self.names.len();
-        self.names.push(name.into());
-        self.exact.insert(name.into(), place);
-        if let Some(folded) = &mut self.folded {
-            let lower = name.to_ascii_lowercase().into();
-            folded.entry(lower).and_modify(|entry| *entry = None).or_insert(Some(place));
-        }
-        place
-    }
-
-    pub(super) fn name(&self, place: usize) -> &str {
-        &self.names[place]
-    }
-
-    fn find(&self, name: &str) -> Option<(usize, bool)> {
-        if let Some(place) = self.exact.get(name) {
-            return Some((*place, true));
-        }
-        let folded = self.folded.as_ref()?.get(&*name.to_ascii_lowercase())?;
-        folded.map(|place| (place, false))
-    }
-
-    /// The raw JSON of each field, by place.
-    pub(super) fn read<'m>(&self, data: &'m str, table: &str) -> Result<Vec<Option<&'m str>>, Rejection> {
-        let mut slots = vec![Slot::default(); self.names.len()];
-        let mut twice = None;
-        let mut json = serde_json::Deserializer::from_str(data);
-        let outcome = Record { fields: self, slots: &mut slots, twice: &mut twice }.deserialize(&mut json);
-        if let Err(error) = outcome.and_then(|()| json.end()) {
-            let why = match twice {
-                Some(field) => format!("field `{}` stands in the record twice", self.names[field]),
-                // The parser's own words could show what stands in the record.
-                None => format!(
-                    "the record is not a JSON object that can be read (line {}, column {})",
-                    error.line(),
-                    error.column()
-                ),
+    /// The node of this path, made if need be; its value is wanted.
+    pub(super) fn add(&mut self, path: &Path) -> usize {
+        let mut at = 0;
+        for step in path.steps() {
+            let next = self.nodes.len();
+            let node = &mut self.nodes[at];
+            let there = match step {
+                Step::Name(name) => *node.names.entry(name.clone()).or_insert(next),
+                Step::Index(index) => match node.items.binary_search_by_key(index, |(place, _)| *place) {
+                    Ok(found) => node.items[found].1,
+                    Err(place) => {
+                        node.items.insert(place, (*index, next));
+                        next
+                    }
+                },
             };
-            return Err(rejection("type", None, format!("{why}; it was meant for table `{table}`")));
+            if there == next {
+                self.nodes.push(Node::new(Some((at, step.clone()))));
+            }
+            at = there;
         }
-        if let Some(field) = slots.iter().position(|slot| slot.ambiguous) {
-            let name = &self.names[field];
-            return Err(rejection(
-                "type",
-                Some(name),
-                format!(
-                    "two fields differ from column `{name}` of table `{table}` in case only: name one of them `{name}`"
-                ),
-            ));
+        self.nodes[at].wanted = true;
+        at
+    }
+
+    /// The node of the field of this column; with `any_case`, its name is found in another case too.
+    pub(super) fn add_column(&mut self, name: &str) -> usize {
+        let node = self.add(&Path::of_name(name));
+        if let Some(folded) = &mut self.folded {
+            let entry = folded.entry(name.to_ascii_lowercase().into());
+            entry.and_modify(|entry| *entry = entry.filter(|known| *known == node)).or_insert(Some(node));
         }
-        Ok(slots.into_iter().map(|slot| slot.raw).collect())
+        node
+    }
+
+    /// Refuses fields that nobody reads, but for those of these names.
+    pub(super) fn refuse_unknown(&mut self, mentioned: HashSet<Box<str>>) {
+        self.strict = Some(mentioned);
+    }
+
+    /// How many slots a record needs.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The path of a node.
+    pub(super) fn path(&self, mut node: usize) -> Path {
+        let mut steps = Vec::new();
+        while let Some((above, step)) = &self.nodes[node].from {
+            steps.push(step);
+            node = *above;
+        }
+        steps.into_iter().rev().fold(Path::default(), |path, step| match step {
+            Step::Name(name) => path.name(name),
+            Step::Index(index) => path.index(*index),
+        })
+    }
+
+    /// Of which kind the value of `above` would have to be for `below`, which is on from it.
+    pub(super) fn wanted_kind(&self, above: usize, below: usize) -> &'static str {
+        let mut node = below;
+        while let Some((over, step)) = &self.nodes[node].from {
+            if *over == above {
+                return if matches!(step, Step::Name(_)) { "an object" } else { "an array" };
+            }
+            node = *over;
+        }
+        "an object"
+    }
+
+    /// The names that are read at a node.
+    pub(super) fn names(&self, node: usize) -> impl Iterator<Item = &str> {
+        self.nodes[node].names.keys().map(|name| &**name)
+    }
+
+    /// Reads a record, which must be an object, into one slot for each node; with `lenient`, whatever else stands in it.
+    pub(super) fn read<'m>(&self, data: &'m str, slots: &mut Vec<Slot<'m>>, lenient: bool) -> Result<(), Unread> {
+        let outcome = self.attempt(data, slots, lenient, false);
+        let outcome = match outcome {
+            // Reading in one go fails at numbers and texts that can't be decoded, even where they are not wanted.
+            Err(Unread::Broken(..)) if self.nodes.iter().skip(1).any(|node| !node.is_leaf()) => {
+                self.attempt(data, slots, lenient, true)
+            }
+            other => other,
+        };
+        outcome?;
+        self.ambiguous(slots)
+    }
+
+    fn attempt<'m>(
+        &self,
+        data: &'m str,
+        slots: &mut Vec<Slot<'m>>,
+        lenient: bool,
+        careful: bool,
+    ) -> Result<(), Unread> {
+        slots.clear();
+        slots.resize(self.nodes.len(), Slot::Absent);
+        if self.nodes[0].wanted {
+            slots[0] = Slot::Raw(data.trim());
+        }
+        let mut walk =
+            Walk { fields: self, slots, strict: self.strict.as_ref().filter(|_| !lenient), careful, stopped: None };
+        let mut json = serde_json::Deserializer::from_str(data);
+        let outcome = json.deserialize_map(Inside { node: 0, walk: &mut walk }).and_then(|()| json.end());
+        walk.end(outcome)
+    }
+
+    /// Reads an array, element by element, into one slot for each node, and shows the slots of each with its place. `each`
+    /// says no to end it; it may begin anew, at place 0.
+    pub(super) fn read_each<'m>(
+        &self,
+        array: &'m str,
+        mut each: impl FnMut(usize, &[Slot<'m>]) -> bool,
+    ) -> Result<(), (usize, Unread)> {
+        let outcome = self.attempt_each(array, false, &mut each);
+        match outcome {
+            Err((_, Unread::Broken(..))) => self.attempt_each(array, true, &mut each),
+            other => other,
+        }
+    }
+
+    fn attempt_each<'m>(
+        &self,
+        array: &'m str,
+        careful: bool,
+        each: &mut dyn FnMut(usize, &[Slot<'m>]) -> bool,
+    ) -> Result<(), (usize, Unread)> {
+        let mut slots = vec![Slot::Absent; self.nodes.len()];
+        let mut place = 0;
+        let mut ended = false;
+        let mut walk = Walk { fields: self, slots: &mut slots, strict: self.strict.as_ref(), careful, stopped: None };
+        let mut json = serde_json::Deserializer::from_str(array);
+        let outcome = json.deserialize_seq(Each { walk: &mut walk, place: &mut place, ended: &mut ended, each });
+        if ended {
+            return Ok(());
+        }
+        let outcome = outcome.and_then(|()| json.end());
+        walk.end(outcome).map_err(|unread| (place, unread))
+    }
+
+    fn ambiguous(&self, slots: &[Slot<'_>]) -> Result<(), Unread> {
+        if self.folded.is_none() {
+            return Ok(());
+        }
+        match slots.iter().position(|slot| matches!(slot, Slot::Ambiguous)) {
+            Some(node) => Err(Unread::Ambiguous(node)),
+            None => Ok(()),
+        }
+    }
+
+    /// The node of this name below `node`, and whether that is its exact name.
+    fn find(&self, node: usize, name: &str) -> Option<(usize, bool)> {
+        if let Some(found) = self.nodes[node].names.get(name) {
+            return Some((*found, true));
+        }
+        let folded = self.folded.as_ref().filter(|_| node == 0)?;
+        folded.get(&*name.to_ascii_lowercase())?.map(|found| (found, false))
+    }
+
+    /// The name to keep, where it is to be refused that nobody reads it.
+    #[cold]
+    fn unknown(&self, node: usize, name: &str, mentioned: &HashSet<Box<str>>) -> Option<Box<str>> {
+        // Where the value is taken as a whole, all of it is read.
+        let mut above = Some(node);
+        while let Some(at) = above {
+            if self.nodes[at].wanted {
+                return None;
+            }
+            above = self.nodes[at].from.as_ref().map(|(above, _)| *above);
+        }
+        (!mentioned.contains(name)).then(|| name.chars().take(MAX_NAME_CHARS).collect::<String>().into())
     }
 }
 
-/// Reads an object into the slots of the fields it has.
-struct Record<'t, 's, 'm> {
-    fields: &'t FieldTable,
-    slots: &'s mut [Slot<'m>],
-    twice: &'s mut Option<usize>,
+/// One walk through a record.
+struct Walk<'w, 'm> {
+    fields: &'w FieldTable,
+    slots: &'w mut [Slot<'m>],
+    strict: Option<&'w HashSet<Box<str>>>,
+    /// Whether every value on the way is first taken as text: twice the work, for what can't be decoded.
+    careful: bool,
+    stopped: Option<Unread>,
 }
 
-impl<'m> DeserializeSeed<'m> for Record<'_, '_, 'm> {
+impl Walk<'_, '_> {
+    fn end(self, outcome: Result<(), serde_json::Error>) -> Result<(), Unread> {
+        match (outcome, self.stopped) {
+            (_, Some(stopped)) => Err(stopped),
+            // The parser's own words could show what stands in the record.
+            (Err(error), None) => Err(Unread::Broken(error.line(), error.column())),
+            (Ok(()), None) => Ok(()),
+        }
+    }
+
+    /// Nothing below `node` can be found, or nothing of those steps.
+    #[cold]
+    fn wrong(&mut self, node: usize, kind: &'static str, of: fn(&Step) -> bool) {
+        let nodes = &self.fields.nodes;
+        let mut below = vec![false; nodes.len()];
+        for at in node + 1..nodes.len() {
+            if let Some((above, step)) = &nodes[at].from
+                && (below[*above] || *above == node && of(step))
+            {
+                below[at] = true;
+                self.slots[at] = Slot::Wrong(node, kind);
+            }
+        }
+    }
+
+    /// What to do with a value that was found for `node`.
+    fn meets(&mut self, node: usize, exact: bool) -> Meeting {
+        match (self.slots[node], exact) {
+            (Slot::Absent, _) | (Slot::Alike(_) | Slot::Ambiguous, true) => Meeting::Take,
+            (Slot::Alike(_), false) => {
+                self.slots[node] = Slot::Ambiguous;
+                Meeting::Skip
+            }
+            (_, false) => Meeting::Skip,
+            (_, true) => Meeting::Twice,
+        }
+    }
+}
+
+enum Meeting {
+    Take,
+    Skip,
+    Twice,
+}
+
+/// A value that stands at a node.
+struct At<'r, 'w, 'm> {
+    node: usize,
+    exact: bool,
+    walk: &'r mut Walk<'w, 'm>,
+}
+
+impl<'m> DeserializeSeed<'m> for At<'_, '_, 'm> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'m>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
+        let Self { node, exact, walk } = self;
+        let this = &walk.fields.nodes[node];
+        let leaf = this.is_leaf() || !exact;
+        if !leaf && !this.wanted && !walk.careful {
+            walk.slots[node] = Slot::Entered;
+            return deserializer.deserialize_any(Inside { node, walk });
+        }
+        let raw = <&'m RawValue as serde::Deserialize>::deserialize(deserializer)?.get();
+        walk.slots[node] = match (this.wanted, exact) {
+            (true, true) => Slot::Raw(raw),
+            (true, false) => Slot::Alike(raw),
+            (false, _) => Slot::Entered,
+        };
+        if leaf {
+            return Ok(());
+        }
+        let mut json = serde_json::Deserializer::from_str(raw);
+        let kind = match raw.as_bytes().first() {
+            Some(b'{') => return json.deserialize_map(Inside { node, walk }).map_err(D::Error::custom),
+            Some(b'[') => return json.deserialize_seq(Inside { node, walk }).map_err(D::Error::custom),
+            Some(b'"') => "a string",
+            Some(b't' | b'f') => "a boolean",
+            Some(b'n') => return Inside { node, walk }.visit_unit(),
+            _ => "a number",
+        };
+        walk.wrong(node, kind, |_| true);
+        Ok(())
     }
 }
 
-impl<'m> Visitor<'m> for Record<'_, '_, 'm> {
+/// What is in a value on the way.
+struct Inside<'r, 'w, 'm> {
+    node: usize,
+    walk: &'r mut Walk<'w, 'm>,
+}
+
+impl Inside<'_, '_, '_> {
+    fn nothing<E>(self, kind: &'static str) -> Result<(), E> {
+        self.walk.wrong(self.node, kind, |_| true);
+        Ok(())
+    }
+}
+
+impl<'m> Visitor<'m> for Inside<'_, '_, 'm> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -118,24 +383,125 @@ impl<'m> Visitor<'m> for Record<'_, '_, 'm> {
     }
 
     fn visit_map<A: MapAccess<'m>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(found) = map.next_key_seed(Name(|name: &str| self.fields.find(name)))? {
-            let Some((place, exact)) = found else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
+        let Self { node, walk } = self;
+        let (fields, strict) = (walk.fields, walk.strict);
+        if !fields.nodes[node].items.is_empty() {
+            walk.wrong(node, "an object", |step| matches!(step, Step::Index(_)));
+        }
+        let find = |name: &str| {
+            fields.find(node, name).ok_or_else(|| strict.and_then(|mentioned| fields.unknown(node, name, mentioned)))
+        };
+        while let Some(found) = map.next_key_seed(Name(find))? {
+            let (found, exact) = match found {
+                Ok(found) => found,
+                Err(unknown) => {
+                    if let (Some(name), None) = (unknown, &walk.stopped) {
+                        walk.stopped = Some(Unread::Unknown(node, name));
+                    }
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
             };
-            let raw = map.next_value::<&'m RawValue>()?.get();
-            let slot = &mut self.slots[place];
-            match (slot.raw.is_some(), slot.exact, exact) {
-                (true, true, true) => {
-                    *self.twice = Some(place);
+            match walk.meets(found, exact) {
+                Meeting::Take => map.next_value_seed(At { node: found, exact, walk: &mut *walk })?,
+                Meeting::Skip => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+                Meeting::Twice => {
+                    walk.stopped = Some(Unread::Twice(found));
                     return Err(A::Error::custom("a field stands there twice"));
                 }
-                (true, true, false) => {}
-                (true, false, false) => slot.ambiguous = true,
-                (false, _, _) | (true, false, true) => *slot = Slot { raw: Some(raw), exact, ambiguous: false },
             }
         }
         Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'m>>(self, mut items: A) -> Result<(), A::Error> {
+        let Self { node, walk } = self;
+        let fields = walk.fields;
+        if !fields.nodes[node].names.is_empty() {
+            walk.wrong(node, "an array", |step| matches!(step, Step::Name(_)));
+        }
+        let mut place = 0;
+        for &(wanted, found) in &fields.nodes[node].items {
+            while place < wanted {
+                if items.next_element::<IgnoredAny>()?.is_none() {
+                    return Ok(());
+                }
+                place += 1;
+            }
+            if items.next_element_seed(At { node: found, exact: true, walk: &mut *walk })?.is_none() {
+                return Ok(());
+            }
+            place += 1;
+        }
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        // An element that is null is no record of its own; elsewhere null is absent.
+        if self.node == 0 { self.nothing("null") } else { Ok(()) }
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        self.nothing("a boolean")
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        self.nothing("a number")
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        self.nothing("a number")
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        self.nothing("a number")
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        self.nothing("a string")
+    }
+}
+
+/// The elements of an array, each a record of its own.
+struct Each<'r, 'w, 'm, 'e> {
+    walk: &'r mut Walk<'w, 'm>,
+    place: &'r mut usize,
+    ended: &'r mut bool,
+    each: &'e mut dyn FnMut(usize, &[Slot<'m>]) -> bool,
+}
+
+impl<'m> Visitor<'m> for Each<'_, '_, 'm, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'m>>(self, mut items: A) -> Result<(), A::Error> {
+        let Self { walk, place, ended, each } = self;
+        loop {
+            walk.slots.fill(Slot::Absent);
+            if items.next_element_seed(At { node: 0, exact: true, walk: &mut *walk })?.is_none() {
+                return Ok(());
+            }
+            if walk.stopped.is_none()
+                && let Err(unread) = walk.fields.ambiguous(walk.slots)
+            {
+                walk.stopped = Some(unread);
+            }
+            if walk.stopped.is_none() && !each(*place, walk.slots) {
+                *ended = true;
+                return Err(A::Error::custom("ended"));
+            }
+            if walk.stopped.is_some() {
+                // Told with the place; the rest of the array can't change it.
+                return Err(A::Error::custom("stopped"));
+            }
+            *place += 1;
+        }
     }
 }
 
@@ -160,30 +526,4 @@ impl<T, F: FnOnce(&str) -> T> Visitor<'_> for Name<F> {
     fn visit_str<E: Error>(self, name: &str) -> Result<T, E> {
         Ok((self.0)(name))
     }
-}
-
-/// The members of an object in their order, values as raw JSON.
-pub(super) fn members(object: &str) -> Result<Vec<(String, &str)>, serde_json::Error> {
-    struct Members;
-
-    impl<'m> Visitor<'m> for Members {
-        type Value = Vec<(String, &'m str)>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'m>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut members = Vec::new();
-            while let Some(name) = map.next_key_seed(Name(str::to_owned))? {
-                members.push((name, map.next_value::<&'m RawValue>()?.get()));
-            }
-            Ok(members)
-        }
-    }
-
-    let mut json = serde_json::Deserializer::from_str(object);
-    let members = json.deserialize_map(Members)?;
-    json.end()?;
-    Ok(members)
 }

@@ -4,27 +4,47 @@
 
 use serde_json::value::RawValue;
 
-use super::{MappedRow, Mapping};
+use super::{MappedRow, Mapping, rows::Rows};
 use crate::{cast, schema::ColumnType, transaction::Cell};
 
 impl Mapping {
-    /// The row as a JSON object of column name to value. Untouched columns are left out, and so are
-    /// [`MappedRow::insert_only`] defaults, as whether they applied is known to the database alone.
+    /// The row as a JSON object of column name to value, then the rows of each child table that it has, as an array under
+    /// the path they came from. Untouched columns are left out, and so is [`MappedRow::insert_only`], as whether it applied is
+    /// known to the database alone.
     #[must_use]
     pub fn sent(&self, row: &MappedRow) -> Box<RawValue> {
         let mut out = String::from("{");
-        for (place, cell) in row.cells.iter().enumerate().filter(|(_, cell)| **cell != Cell::Absent) {
+        push_cells(&mut out, &self.rows, &row.cells);
+        for (child, rows) in self.kids.iter().zip(&row.children) {
+            let Some(rows) = rows else { continue };
             if out.len() > 1 {
                 out.push(',');
             }
-            let column = self.column(place);
-            push_string(&mut out, &column.name);
-            out.push(':');
-            push_cell(&mut out, cell, &column.kind);
+            push_string(&mut out, &child.shown);
+            out.push_str(":[");
+            for (place, cells) in rows.iter().enumerate() {
+                out.push_str(if place == 0 { "{" } else { ",{" });
+                push_cells(&mut out, &child.rows, cells);
+                out.push('}');
+            }
+            out.push(']');
         }
         out.push('}');
         // Every piece is JSON by construction; the default is `null`.
         RawValue::from_string(out).unwrap_or_default()
+    }
+}
+
+/// The members of an object, without its braces; `out` ends with the opening one.
+fn push_cells(out: &mut String, rows: &Rows, cells: &[Cell]) {
+    for (place, cell) in cells.iter().enumerate().filter(|(_, cell)| **cell != Cell::Absent) {
+        if !out.ends_with('{') {
+            out.push(',');
+        }
+        let column = rows.column(place);
+        push_string(out, &column.name);
+        out.push(':');
+        push_cell(out, cell, &column.kind);
     }
 }
 

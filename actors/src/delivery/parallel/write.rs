@@ -259,7 +259,7 @@ mod tests {
             statement(Op::Clear, ["c", "a", "b"], of()),
             statement(Op::Insert, ["c1", "a1", "b1"], of()),
         ];
-        let sources: Vec<Vec<_>> = (0..3).map(|at| (0..3).map(|row| (vec![row], 0)).collect()).collect();
+        let sources: Vec<Vec<_>> = (0..3).map(|_| (0..3).map(|row| (vec![row], 0)).collect()).collect();
         let sources = vec![sources[0].clone(), vec![], sources[2].clone()];
         let mut composed = Composed { statements, sources, ..Composed::default() };
         sort_by_key(&mut composed);

@@ -22,7 +22,7 @@ fn a_key_comes_from_data_or_key_and_both_must_agree() {
         (Some("{"), "{}", "type -"),
     ];
     for (key, data, expected) in table {
-        let row = mapping.map(&message(Action::Upsert, key, data));
+        let row = mapped(&mapping, &message(Action::Upsert, key, data));
         assert_eq!(shown(&mapping, row), expected, "{key:?} {data}");
     }
 }
@@ -58,10 +58,10 @@ fn a_composite_key_is_an_object_in_the_order_of_the_route() {
         (Some(r#"{"branch":"BDG","no":7}"#), r#"{"shop":"JKT"}"#, "key_conflict branch"),
     ];
     for (key, data, expected) in table {
-        let row = mapping.map(&message(Action::Upsert, key, data));
+        let row = mapped(&mapping, &message(Action::Upsert, key, data));
         assert_eq!(shown(&mapping, row), expected, "{key:?} {data}");
     }
-    let rejection = mapping.map(&message(Action::Delete, Some("42"), "{}")).unwrap_err();
+    let rejection = mapped(&mapping, &message(Action::Delete, Some("42"), "{}")).unwrap_err();
     assert!(rejection.message.ends_with("the route's key has `branch`, `no`: send an object with them"), "{rejection}");
 }
 
@@ -72,7 +72,7 @@ fn a_key_that_names_fields_that_are_other_columns_is_read_as_fields() {
     for (key, expected) in
         [(r#"{"no":"JKT","number":7}"#, r#"["JKT","7"]"#), (r#"{"branch":"JKT","no":7}"#, r#"["JKT","7"]"#)]
     {
-        let row = mapping.map(&message(Action::Delete, Some(key), "{}")).unwrap();
+        let row = mapped(&mapping, &message(Action::Delete, Some(key), "{}")).unwrap();
         assert_eq!(row.key.as_deref(), Some(expected), "{key}");
     }
 }
@@ -96,13 +96,13 @@ fn equal_keys_have_equal_texts() {
     for (kind, values) in same {
         let table = TableSchema { columns: vec![column("id", kind.clone())], ..cars() };
         let mapping = Mapping::compile(&route(json!({})), table, vec![]).unwrap();
-        let key = |raw: &str| mapping.map(&message(Action::Delete, Some(raw), "{}")).unwrap().key.unwrap();
+        let key = |raw: &str| mapped(&mapping, &message(Action::Delete, Some(raw), "{}")).unwrap().key.unwrap();
         for raw in *values {
             assert_eq!(key(raw), key(values[0]), "{raw} in {kind:?}");
             // And they never contradict each other, here or at the door.
             let data = format!(r#"{{"id": {raw}}}"#);
             assert!(upsert(&mapping, &data).is_ok());
-            assert!(mapping.map(&message(Action::Upsert, Some(values[0]), &data)).is_ok(), "{raw} in {kind:?}");
+            assert!(mapped(&mapping, &message(Action::Upsert, Some(values[0]), &data)).is_ok(), "{raw} in {kind:?}");
             assert_eq!(key_conflict(&route(json!({})), &data, values[0]), None, "{raw} in {kind:?}");
         }
     }
@@ -132,8 +132,8 @@ fn the_door_sees_a_conflict_only_where_it_is_certain() {
 fn a_default_of_a_key_column_finds_the_row_it_inserts() {
     let spec = route(json!({"key": ["branch", "no"], "columns": {"branch": {"default": "JKT"}, "no": "no"}}));
     let mapping = Mapping::compile(&spec, stock_per_branch(), vec![]).unwrap();
-    let row = mapping.map(&message(Action::Upsert, None, r#"{"no": 7}"#)).unwrap();
+    let row = mapped(&mapping, &message(Action::Upsert, None, r#"{"no": 7}"#)).unwrap();
     assert_eq!((row.key.as_deref(), row.insert_only.len()), (Some(r#"["JKT","7"]"#), 0));
-    let row = mapping.map(&message(Action::Delete, None, r#"{"no": 7}"#));
+    let row = mapped(&mapping, &message(Action::Delete, None, r#"{"no": 7}"#));
     assert_eq!(shown(&mapping, row), "required branch");
 }

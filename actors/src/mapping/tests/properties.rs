@@ -24,8 +24,8 @@ proptest! {
                 .filter_map(|(value, name)| Some(format!("\"{name}\":{}", value.as_ref()?)))
                 .collect();
             let message = message(action, key.as_deref(), &format!("{{{}}}", members.join(",")));
-            let first = mapping.map(&message);
-            prop_assert_eq!(&first, &mapping.map(&message));
+            let first = mapped(&mapping, &message);
+            prop_assert_eq!(&first, &mapped(&mapping, &message));
             if let Ok(row) = first {
                 prop_assert!(mapping.sent(&row).get() != "null");
             }
@@ -35,7 +35,7 @@ proptest! {
     #[test]
     fn no_text_at_all_panics(data in "\\PC{0,40}", key in "\\PC{0,20}") {
         let mapping = compiled(json!({}));
-        let _ = mapping.map(&message(Action::Upsert, Some(&key), &data));
+        let _ = mapped(&mapping, &message(Action::Upsert, Some(&key), &data));
         let _ = key_conflict(&route(json!({})), &data, &key);
     }
 
