@@ -9,11 +9,14 @@ use crate::{route::Cast, schema::ColumnType, transaction::Cell};
 
 mod binary;
 mod number;
+mod reader;
 mod temporal;
 mod text;
+mod zone;
 
 pub(crate) use binary::encode_base64;
 pub(crate) use number::Number;
+pub(crate) use reader::{TimeKind, TimeReader};
 
 /// Why a value does not fit. `why` continues a sentence that begins with the field: "is a string that …".
 #[derive(Debug, PartialEq, Eq)]
@@ -80,6 +83,18 @@ impl<'a> Value<'a> {
             Some(b'n') => Self::Null,
             _ => Self::Number(Cow::Borrowed(raw)),
         })
+    }
+
+    /// A constant of a route.
+    pub(crate) fn constant(json: &serde_json::Value) -> Value<'static> {
+        match json {
+            serde_json::Value::Null => Value::Null,
+            serde_json::Value::Bool(truth) => Value::Bool(*truth),
+            serde_json::Value::Number(number) => Value::Number(number.to_string().into()),
+            serde_json::Value::String(text) => Value::Text(text.clone().into()),
+            serde_json::Value::Array(_) => Value::Array(json.to_string().into()),
+            serde_json::Value::Object(_) => Value::Object(json.to_string().into()),
+        }
     }
 
     /// What JSON calls it, with its article.

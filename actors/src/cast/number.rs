@@ -2,7 +2,7 @@
 //!
 //! Nothing is computed in floating point except for columns that are floating point themselves.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cmp::Ordering};
 
 use super::{CastError, Value};
 
@@ -116,6 +116,17 @@ impl<'a> Number<'a> {
         Some(if self.negative { -magnitude } else { magnitude })
     }
 
+    /// The number times 10 to the power of `digits`, where that is whole and has at most 38 digits.
+    pub(crate) fn scaled(&self, digits: usize) -> Option<i128> {
+        let fraction = self.fraction_digits();
+        if fraction.len() > digits || self.integer.len() + digits > 38 {
+            return None;
+        }
+        let text = [&self.integer, fraction, &"0".repeat(digits - fraction.len())].concat();
+        let magnitude = if text.is_empty() { 0 } else { text.parse::<i128>().ok()? };
+        Some(if self.negative { -magnitude } else { magnitude })
+    }
+
     fn plain(&self, fraction: &str) -> String {
         let mut out = String::with_capacity(self.integer.len() + fraction.len() + 3);
         if self.negative && !self.is_zero() {
@@ -127,6 +138,48 @@ impl<'a> Number<'a> {
             out.push_str(fraction);
         }
         out
+    }
+
+    /// The number without an exponent and without zeros at the end of its fraction: equal numbers have equal texts.
+    pub(crate) fn shortest(&self) -> String {
+        self.plain(self.fraction_digits())
+    }
+
+    /// The number with so many digits after the point, half away from zero; `None` where it has no more than that.
+    pub(crate) fn rounded(&self, digits: usize) -> Option<String> {
+        let (kept, rest) = self.fraction.split_at_checked(digits).filter(|(_, rest)| !rest.is_empty())?;
+        let mut all = [&self.integer, kept].concat().into_bytes();
+        if rest.as_bytes().first().is_some_and(|digit| *digit >= b'5') {
+            // Nines become zeros until there is a digit that can take one more.
+            match all.iter().rposition(|digit| *digit != b'9') {
+                Some(place) => {
+                    all[place] += 1;
+                    all[place + 1..].fill(b'0');
+                }
+                None => {
+                    all.fill(b'0');
+                    all.insert(0, b'1');
+                }
+            }
+        }
+        let all: String = all.into_iter().map(char::from).collect();
+        let (integer, fraction) = all.split_at(all.len() - digits);
+        let integer = integer.trim_start_matches('0');
+        Some(Number { negative: self.negative, integer: integer.into(), fraction: fraction.into() }.text())
+    }
+
+    /// Which of two numbers is greater, digit by digit.
+    pub(crate) fn compare(&self, other: &Self) -> Ordering {
+        let sign = |number: &Self| match (number.is_zero(), number.negative) {
+            (true, _) => 0,
+            (false, true) => -1,
+            (false, false) => 1,
+        };
+        let magnitude = || {
+            let integers = self.integer.len().cmp(&other.integer.len()).then_with(|| self.integer.cmp(&other.integer));
+            integers.then_with(|| self.fraction_digits().cmp(other.fraction_digits()))
+        };
+        sign(self).cmp(&sign(other)).then_with(|| if sign(self) < 0 { magnitude().reverse() } else { magnitude() })
     }
 
     /// The number without an exponent, with the zeros at the end of its fraction as they came.

@@ -7,22 +7,22 @@ use chrono::{Datelike, NaiveDate, NaiveDateTime, TimeDelta, Timelike};
 
 use super::{CastError, Value};
 
-const DATE: &str = "a date (`2025-06-01`)";
-const TIME: &str = "a time (`08:00:00`)";
-const TIMESTAMP: &str = "a date and time (RFC 3339: `2025-06-01T08:00:00+07:00`)";
+pub(super) const DATE: &str = "a date (`2025-06-01`)";
+pub(super) const TIME: &str = "a time (`08:00:00`)";
+pub(super) const TIMESTAMP: &str = "a date and time (RFC 3339: `2025-06-01T08:00:00+07:00`)";
 
 /// A text taken apart, not yet checked against the calendar beyond its shape.
 #[derive(Clone, Copy)]
-struct Clock {
-    hour: u32,
-    minute: u32,
-    second: u32,
-    nanos: u32,
+pub(super) struct Clock {
+    pub(super) hour: u32,
+    pub(super) minute: u32,
+    pub(super) second: u32,
+    pub(super) nanos: u32,
     /// Minutes east of UTC.
-    offset: Option<i32>,
+    pub(super) offset: Option<i32>,
 }
 
-const MIDNIGHT: Clock = Clock { hour: 0, minute: 0, second: 0, nanos: 0, offset: None };
+pub(super) const MIDNIGHT: Clock = Clock { hour: 0, minute: 0, second: 0, nanos: 0, offset: None };
 
 /// What is wrong with a text.
 enum Wrong {
@@ -173,14 +173,27 @@ pub(super) fn time(value: &Value<'_>, zone: bool) -> Result<String, CastError> {
     Ok(show_clock(clock.hour, clock.minute, clock.second, clock.nanos) + &show_offset(offset))
 }
 
-/// The time of day of a time or of a date and time, as it is written there, with its offset if it has one.
-pub(super) fn time_of(value: &Value<'_>) -> Result<String, CastError> {
-    let clock = read(value, TIME, |cursor| match cursor.0.get(4) {
+/// A date and time, or a date alone, which is its midnight.
+pub(super) fn moment_of(value: &Value<'_>, wanted: &str) -> Result<(NaiveDate, Clock), CastError> {
+    read(value, wanted, moment)
+}
+
+/// The time of day of a time or of a date and time.
+pub(super) fn clock_of(value: &Value<'_>) -> Result<Clock, CastError> {
+    read(value, TIME, |cursor| match cursor.0.get(4) {
         Some(b'-') => moment(cursor).map(|(_, clock)| clock),
         _ => cursor.clock(),
-    })?;
+    })
+}
+
+/// The time of day of a time or of a date and time, as it is written there, with its offset if it has one.
+pub(super) fn time_of(value: &Value<'_>) -> Result<String, CastError> {
+    Ok(show_time(clock_of(value)?))
+}
+
+pub(super) fn show_time(clock: Clock) -> String {
     let text = show_clock(clock.hour, clock.minute, clock.second, clock.nanos);
-    Ok(text + &clock.offset.map_or_else(String::new, show_offset))
+    text + &clock.offset.map_or_else(String::new, show_offset)
 }
 
 /// `2025-06-01 08:00:00.5`, in UTC where a zone was given, with `+00:00` where the column is an instant.
@@ -197,23 +210,32 @@ pub(super) fn timestamp_of(value: &Value<'_>) -> Result<String, CastError> {
     Ok(show_moment(moment) + if clock.offset.is_some() { "+00:00" } else { "" })
 }
 
-fn in_utc(date: NaiveDate, clock: Clock) -> Result<NaiveDateTime, CastError> {
-    let out_of_range = || CastError::range("is out of range: years run from 0001 to 9999, in UTC");
+#[cold]
+fn out_of_range() -> CastError {
+    CastError::range("is out of range: years run from 0001 to 9999, in UTC")
+}
+
+/// The same instant in UTC where the offset is known, else the date and time as they stand.
+pub(super) fn in_utc(date: NaiveDate, clock: Clock) -> Result<NaiveDateTime, CastError> {
     let leap = i64::from(clock.second == 60);
     let second = clock.second - u32::from(clock.second == 60);
     let at = date.and_hms_nano_opt(clock.hour, clock.minute, second, clock.nanos).ok_or_else(out_of_range)?;
     let shift = TimeDelta::seconds(leap) - TimeDelta::minutes(clock.offset.unwrap_or(0).into());
-    let at = at.checked_add_signed(shift).ok_or_else(out_of_range)?;
+    within_years(at.checked_add_signed(shift).ok_or_else(out_of_range)?)
+}
+
+/// Refuses years before 0001 and after 9999.
+pub(super) fn within_years(at: NaiveDateTime) -> Result<NaiveDateTime, CastError> {
     if (1..=9999).contains(&at.year()) { Ok(at) } else { Err(out_of_range()) }
 }
 
-fn show_date(date: NaiveDate) -> String {
+pub(super) fn show_date(date: NaiveDate) -> String {
     let mut out = String::with_capacity(35);
     push_date(&mut out, date);
     out
 }
 
-fn show_moment(moment: NaiveDateTime) -> String {
+pub(super) fn show_moment(moment: NaiveDateTime) -> String {
     let mut out = show_date(moment.date());
     out.push(' ');
     push_clock(&mut out, moment.hour(), moment.minute(), moment.second(), moment.nanosecond());

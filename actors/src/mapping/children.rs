@@ -4,7 +4,7 @@ use super::{
     Children, Mapping,
     fields::Slot,
     rejection,
-    rows::{Rows, Subject},
+    rows::{Origin, Rows, Subject},
     settle_cell,
 };
 use crate::{ports::Rejection, transaction::Cell};
@@ -99,7 +99,7 @@ impl Child {
     fn row(&self, subject: &Subject<'_, '_>, template: &[Cell]) -> Result<Vec<Cell>, Rejection> {
         let mut cells = template.to_vec();
         for (place, source) in self.rows.sources.iter().enumerate() {
-            if !source.is_key {
+            if !matches!(source.origin, Origin::Policy) {
                 cells[place] = self.rows.cell(place, subject)?;
             }
         }

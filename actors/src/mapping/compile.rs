@@ -202,7 +202,10 @@ impl Compiler<'_> {
     fn filter(&mut self) -> Option<Filter> {
         let text = self.route.filter.as_ref()?;
         match Expression::compile(text) {
-            Ok(expression) => Some(Filter { deletes: expression.mentions("action"), expression }),
+            Ok(expression) => {
+                self.no_element(&expression, "the filter", None, Path::of_name("filter"));
+                Some(Filter { deletes: expression.mentions("action"), expression })
+            }
             Err(why) => {
                 self.error(None, Path::of_name("filter"), format!("the filter can't be read: {why}"));
                 None

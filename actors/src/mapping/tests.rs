@@ -1,8 +1,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod children;
 mod compile;
+mod fields;
 mod key;
+mod policies;
 mod properties;
+mod routes;
+mod sources;
 
 use serde_json::{Value as Json, json};
 

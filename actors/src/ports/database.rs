@@ -66,7 +66,8 @@ pub struct Rejection {
     #[serde(skip)]
     pub row: Option<usize>,
     /// A stable word: `unique`, `foreign_key`, `check`, `not_null`, `type`, `range`, `too_long`, `missing_row`,
-    /// `required`, `key_conflict`, `other`.
+    /// `required`, `key_conflict`, `other`; of a route's own rules `map`, `min`, `max`, `length`, `pattern`, `one_of`,
+    /// `expression`, `unknown_field`.
     pub code: String,
     /// The column, where it is known.
     pub column: Option<String>,

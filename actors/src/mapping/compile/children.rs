@@ -78,7 +78,9 @@ impl Compiler<'_> {
         let ties = self.ties(spec, &target, parent, key);
         let own: Vec<usize> = ties.iter().map(|(mine, _)| *mine).collect();
         let rules = self.rules(&target, own.iter().copied());
-        self.check_filled(&target, |index| rules.contains_key(&index) || own.contains(&index));
+        // A tie that is wrong is told as such.
+        let tied = |index| spec.parent.keys().any(|name| table.column(name) == Some(index));
+        self.check_filled(&target, |index| rules.contains_key(&index) || tied(index));
         let mut built = self.build(&target, &rules, &[], &own);
         self.doubts(&target, &rules);
         if built.columns.len() == own.len() && self.errors.is_empty() {
@@ -142,7 +144,10 @@ impl Compiler<'_> {
             let Some(of_parent) = of_parent else {
                 let hint = match nearest(theirs, self.route.key.iter().map(String::as_str)) {
                     Some(near) => format!("; did you mean `{near}`?"),
-                    None => format!("; its key is {}", self.route.key.join(", ")),
+                    None => {
+                        let names: Vec<_> = self.route.key.iter().map(|name| format!("`{name}`")).collect();
+                        format!("; that is {}", names.join(", "))
+                    }
                 };
                 self.error(
                     Some(mine),

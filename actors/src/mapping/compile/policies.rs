@@ -129,7 +129,7 @@ impl Compiler<'_> {
             return None;
         };
         match &built.sources[place] {
-            source if source.is_key && matches!(source.origin, Origin::Policy) => {
+            source if matches!(source.origin, Origin::Policy) => {
                 refuse(format!("`version_column` is `{name}`, which `delete` sets: a version comes from the record"));
             }
             source if source.is_key => {

@@ -187,14 +187,14 @@ impl Compiler<'_> {
             if rule.rule.required {
                 built.required.push(place);
             }
-            let compiled = ValueRule::compile(&rule.rule).unwrap_or_else(|why| {
+            let compiled = ValueRule::compile_for(&rule.rule, &column.kind).unwrap_or_else(|why| {
                 self.error(Some(&column.name), rule.place.clone(), format!("column `{}`: {why}", column.name));
                 ValueRule::default()
             });
             let origin =
                 if is_own { Origin::Policy } else { self.origin(target, column, rule, &compiled, &mut built.fields) };
             let required = rule.rule.required;
-            built.sources.push(Source { origin, rule: compiled, required, is_key: is_key || is_own });
+            built.sources.push(Source { origin, rule: compiled, required, is_key });
         }
         built
     }
@@ -234,9 +234,12 @@ impl Compiler<'_> {
         if let Some(text) = &rule.expr {
             return match Expression::compile(text) {
                 Ok(expression) => {
-                    if target.is_child {
-                        // The element as a whole is what `item` is.
+                    let place = place.clone().name("expr");
+                    if target.is_child && expression.mentions("item") {
+                        // The element as a whole.
                         fields.add(&Path::default());
+                    } else if !target.is_child {
+                        self.no_element(&expression, &format!("the expression of column `{name}`"), Some(name), place);
                     }
                     Origin::Expression(expression)
                 }
@@ -258,6 +261,17 @@ impl Compiler<'_> {
                 self.error(Some(name), place.clone().name("from"), message);
                 Origin::Policy
             }
+        }
+    }
+
+    /// Outside of child tables there is no element to speak of.
+    pub(super) fn no_element(&mut self, expression: &Expression, what: &str, column: Option<&str>, place: Path) {
+        if let Some(variable) = ["item", "index"].into_iter().find(|variable| expression.mentions(variable)) {
+            let message = format!(
+                "{what} speaks of `{variable}`, which is of an element of an array and known to the columns of `children` alone; \
+                 the record is `data`"
+            );
+            self.error(column, place, message);
         }
     }
 
@@ -315,7 +329,7 @@ impl Compiler<'_> {
         };
         // Checks and formats are for values that come; here it is only seen whether they can go into the column at all.
         let bare = ColumnRule { cast: rule.cast, clean: rule.clean.clone(), ..ColumnRule::default() };
-        if let Ok(bare) = ValueRule::compile(&bare) {
+        if let Ok(bare) = ValueRule::compile_for(&bare, &column.kind) {
             let outcomes = samples.into_iter().map(|value| settle(value, &bare, &column.kind));
             let refused: Result<Vec<_>, _> = outcomes.map(|outcome| outcome.err().ok_or(())).collect();
             if let Ok(refused) = refused
@@ -332,7 +346,7 @@ impl Compiler<'_> {
     fn default(&mut self, target: &Target<'_>, column: &ColumnSchema, rule: &Rule) -> Option<Cell> {
         let default = rule.rule.default.as_ref()?;
         // What is wrong with the rule itself is told where it is compiled for its values.
-        let compiled = ValueRule::compile(&rule.rule).ok()?;
+        let compiled = ValueRule::compile_for(&rule.rule, &column.kind).ok()?;
         let why = match cast_through(&default.to_string(), &compiled, &column.kind) {
             Ok(Cell::Null) if !column.nullable => "is null, and the column is NOT NULL".to_owned(),
             Ok(cell) => return Some(cell),
