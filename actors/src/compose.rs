@@ -6,7 +6,7 @@
 pub(crate) mod block;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Instant,
 };
@@ -16,13 +16,11 @@ use crate::{
     mapping::{Mapped, Mapping, Whence},
     message::{Generation, Message, Position, StreamId},
     ports::Rejection,
-    route::RouteSpec,
-    transaction::{Cell, DeadId, DeadRow, Op, Statement, Supersede, Trial},
+    route::{OnExisting, RouteSpec},
+    transaction::{DeadId, DeadRow, Statement, Supersede, Trial},
 };
 
-/// A statement is only looked for among so many of the last ones: beyond it a new one is begun, so that a batch whose
-/// rows all differ in their columns costs no quadratic search.
-const STATEMENTS_SEARCHED: usize = 32;
+mod group;
 
 /// One route, compiled against the table as it stands.
 #[derive(Debug)]
@@ -39,12 +37,32 @@ pub struct Plan {
     pub read_at: Instant,
 }
 
+impl Plan {
+    /// Whether its changes write child tables too.
+    #[must_use]
+    pub fn has_children(&self) -> bool {
+        !self.mapping.children.is_empty()
+    }
+}
+
+/// Whether a route's changes are never folded: it says so; a change counts only against the version that is there when its
+/// turn comes; or children are written only if their parent was not there.
+#[must_use]
+pub fn stays_apart(route: &RouteSpec, mapping: &Mapping) -> bool {
+    let if_absent = route.on_existing == OnExisting::Ignore && !mapping.children.is_empty();
+    route.every_change || mapping.plan.version.is_some() || if_absent
+}
+
 /// All routes of one destination that are compiled.
 #[derive(Debug, Default)]
 pub struct Plans {
     list: Vec<Plan>,
     /// For each plan the first one that writes the same table by the same key.
     spaces: Vec<usize>,
+    /// For each plan the numbers of its child tables, of the same kind as [`Plan::table`].
+    child_tables: Vec<Vec<usize>>,
+    /// For each plan whether its changes are never folded.
+    apart: Vec<bool>,
     by_topic: HashMap<(Box<str>, Box<str>), Vec<usize>>,
 }
 
@@ -62,7 +80,9 @@ impl Plans {
             list.iter().position(same).unwrap_or_default()
         };
         let spaces = list.iter().map(space).collect();
-        Self { list, spaces, by_topic }
+        let child_tables = child_tables(&list);
+        let apart = list.iter().map(|plan| stays_apart(&plan.route, &plan.mapping)).collect();
+        Self { list, spaces, child_tables, apart, by_topic }
     }
 
     /// The plan at this place.
@@ -84,6 +104,27 @@ impl Plans {
     }
 }
 
+/// Numbers for the child tables: a table that is a route's own too has one number.
+fn child_tables(list: &[Plan]) -> Vec<Vec<usize>> {
+    let mut numbers: HashMap<(&str, &str), usize> = HashMap::new();
+    for plan in list {
+        let table = &plan.mapping.plan.table;
+        numbers.insert((&table.schema, &table.name), plan.table);
+    }
+    let mut next = list.iter().map(|plan| plan.table + 1).max().unwrap_or_default();
+    let mut all = Vec::with_capacity(list.len());
+    for plan in list {
+        let mut of_plan = Vec::with_capacity(plan.mapping.children.len());
+        for child in &plan.mapping.children {
+            let number = *numbers.entry((&child.table.schema, &child.table.name)).or_insert(next);
+            next = next.max(number + 1);
+            of_plan.push(number);
+        }
+        all.push(of_plan);
+    }
+    all
+}
+
 /// Places of the key's columns in the table.
 fn key_columns(plan: &Plan) -> impl Iterator<Item = usize> {
     let plan = &plan.mapping.plan;
@@ -100,7 +141,11 @@ impl Tables for Plans {
     }
 
     fn every_change(&self, plan: usize) -> bool {
-        self.list[plan].route.every_change
+        self.apart[plan]
+    }
+
+    fn child_tables(&self, plan: usize) -> &[usize] {
+        &self.child_tables[plan]
     }
 }
 
@@ -200,13 +245,36 @@ pub struct Composed {
     pub tried: Vec<Refused>,
     /// Only the messages before this place are composed: the fate of a trial decides what becomes of it.
     pub cut: Option<usize>,
+    /// The statements that write child tables.
+    pub of_children: BTreeSet<usize>,
 }
 
 impl Composed {
-    /// Rows in all.
+    /// Rows that are written for messages: those of the routes' own tables and those of child tables, but not what is cleared
+    /// before.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.statements.iter().map(|statement| statement.rows.len()).sum()
+        self.sources.iter().map(Vec::len).sum()
+    }
+
+    /// The same of some of the statements.
+    #[must_use]
+    pub fn rows_in(&self, statements: std::ops::Range<usize>) -> usize {
+        self.sources.get(statements).map_or(0, |of| of.iter().map(Vec::len).sum())
+    }
+
+    /// How many of the rows are written, where these touched nothing.
+    #[must_use]
+    pub fn rows_written(&self, untouched: &[(usize, usize)]) -> usize {
+        let counted =
+            |(statement, row): &&(usize, usize)| self.sources.get(*statement).is_some_and(|of| *row < of.len());
+        self.rows().saturating_sub(untouched.iter().filter(counted).count())
+    }
+
+    /// Places of the messages whose own rows are among these, which touched nothing.
+    pub fn untouched_messages(&self, untouched: &[(usize, usize)]) -> impl Iterator<Item = usize> {
+        let own = untouched.iter().filter(|(statement, _)| !self.of_children.contains(statement));
+        own.filter_map(|&(statement, row)| self.sources.get(statement)?.get(row)).flat_map(|(at, _)| at).copied()
     }
 }
 
@@ -340,7 +408,12 @@ impl Composed {
         let mut changes = if folding { fold(changes, plans) } else { changes };
         changes.sort_by_key(|change| change.wave);
         let mut part = Self::default();
-        group(changes, plans, &mut part);
+        group::group(changes, plans, &mut part);
+        let before = self.statements.len();
+        for statement in &mut part.statements {
+            statement.parents.iter_mut().for_each(|(parent, _)| *parent += before);
+        }
+        self.of_children.extend(part.of_children.into_iter().map(|at| before + at));
         self.statements.append(&mut part.statements);
         self.sources.append(&mut part.sources);
     }
@@ -373,56 +446,5 @@ fn note_later(
     }
 }
 
-fn group(changes: Vec<Change>, plans: &Plans, composed: &mut Composed) {
-    let mut waves: Vec<usize> = Vec::new();
-    for mut change in changes {
-        let plan = plans.get(change.plan);
-        for (place, cell) in &change.insert_only {
-            change.cells[*place] = cell.clone();
-        }
-        let is_key = |place: &usize| plan.mapping.plan.key.contains(place);
-        let written =
-            |place: &usize| change.cells[*place] != Cell::Absent && (change.op != Op::Delete || is_key(place));
-        let only_on_insert =
-            |place: usize| change.op == Op::Upsert && change.insert_only.iter().any(|(only, _)| *only == place);
-        let fits = |statement: &Statement| {
-            Arc::ptr_eq(&statement.plan, &plan.mapping.plan)
-                && statement.op == change.op
-                && statement.must_touch == change.must_touch
-                && statement.columns.iter().copied().eq((0..change.cells.len()).filter(written))
-                && statement.insert_only.iter().map(|&at| statement.columns[at]).eq(statement
-                    .columns
-                    .iter()
-                    .copied()
-                    .filter(|&place| only_on_insert(place)))
-        };
-        let found = (0..composed.statements.len())
-            .rev()
-            .take(STATEMENTS_SEARCHED)
-            .take_while(|&at| waves[at] == change.wave)
-            .find(|&at| fits(&composed.statements[at]));
-        let at = found.unwrap_or_else(|| {
-            let columns: Vec<_> = (0..change.cells.len()).filter(written).collect();
-            let only = columns.iter().enumerate().filter(|(_, place)| only_on_insert(**place)).map(|(at, _)| at);
-            composed.statements.push(Statement {
-                plan: Arc::clone(&plan.mapping.plan),
-                op: change.op,
-                must_touch: change.must_touch,
-                insert_only: only.collect(),
-                columns,
-                rows: Vec::new(),
-            });
-            composed.sources.push(Vec::new());
-            waves.push(change.wave);
-            composed.statements.len() - 1
-        });
-        let statement = &mut composed.statements[at];
-        let row = if statement.columns.len() == change.cells.len() {
-            change.cells
-        } else {
-            statement.columns.iter().map(|&place| std::mem::replace(&mut change.cells[place], Cell::Absent)).collect()
-        };
-        statement.rows.push(row);
-        composed.sources[at].push((change.messages, change.plan));
-    }
-}
+#[cfg(test)]
+mod tests;

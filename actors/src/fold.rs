@@ -39,8 +39,12 @@ pub trait Tables {
     fn key_space(&self, plan: usize) -> usize {
         self.table(plan)
     }
-    /// Whether the route said `every_change`.
+    /// Whether each change must stay on its own: the route said so, or it has a version column.
     fn every_change(&self, plan: usize) -> bool;
+    /// Further tables that the plan's changes write, for which no keys are known: the same number as in [`Self::table`].
+    fn child_tables(&self, _plan: usize) -> &[usize] {
+        &[]
+    }
 }
 
 /// Folds changes, given in the order of the log, each with one message and wave 0.
@@ -50,33 +54,37 @@ pub fn fold(changes: impl IntoIterator<Item = Change>, tables: &impl Tables) -> 
     let mut folded: Vec<Change> = Vec::new();
     let mut fronts: HashMap<usize, Front> = HashMap::new();
     for mut change in changes {
-        let space = tables.key_space(change.plan);
-        let front = fronts.entry(tables.table(change.plan)).or_insert_with(|| Front::new(space, 0));
-        if front.space != space {
-            // Whether these changes concern the same rows as those before them cannot be told from the keys.
-            *front = Front::new(space, front.top + 1);
-        }
-        change.wave = front.floor;
+        // Children of one route's parents are told apart by their parents.
+        let children = tables.child_tables(change.plan);
+        let space = Space::Children(change.plan);
+        let floor = children.iter().map(|&table| front(&mut fronts, table, space).floor).max().unwrap_or_default();
+        let front = front(&mut fronts, tables.table(change.plan), Space::Keys(tables.key_space(change.plan)));
+        let floor = floor.max(front.floor);
+        change.wave = floor;
+        front.top = front.top.max(floor);
         let Some(key) = change.key.clone() else {
+            reach(&mut fronts, children, floor);
             folded.push(change);
             continue;
         };
         let place = match front.last_of_key.entry(key) {
             std::collections::hash_map::Entry::Vacant(vacant) => {
                 vacant.insert(folded.len());
+                reach(&mut fronts, children, floor);
                 folded.push(change);
                 continue;
             }
             std::collections::hash_map::Entry::Occupied(occupied) => occupied.into_mut(),
         };
         let before = &mut folded[*place];
-        let may_fold = before.plan == change.plan && !tables.every_change(change.plan);
+        let may_fold = before.plan == change.plan && before.wave >= floor && !tables.every_change(change.plan);
         match may_fold.then(|| merged_op(before, &change)).flatten() {
             Some((op, must_touch)) => merge(before, change, op, must_touch),
             None => {
-                change.wave = before.wave + 1;
+                change.wave = floor.max(before.wave + 1);
                 front.top = front.top.max(change.wave);
                 *place = folded.len();
+                reach(&mut fronts, children, change.wave);
                 folded.push(change);
             }
         }
@@ -84,9 +92,37 @@ pub fn fold(changes: impl IntoIterator<Item = Change>, tables: &impl Tables) -> 
     folded
 }
 
+/// By what the changes of a table are told apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Space {
+    /// Their keys, in this key space.
+    Keys(usize),
+    /// They write the children of this plan's rows.
+    Children(usize),
+}
+
+/// How far a table's changes have got, when one comes that is told apart so.
+fn front(fronts: &mut HashMap<usize, Front>, table: usize, space: Space) -> &mut Front {
+    let front = fronts.entry(table).or_insert_with(|| Front::new(space, 0));
+    if front.space != space {
+        // Whether these changes concern the same rows as those before them cannot be told from the keys.
+        *front = Front::new(space, front.top + 1);
+    }
+    front
+}
+
+/// Child tables are written in this wave.
+fn reach(fronts: &mut HashMap<usize, Front>, children: &[usize], wave: usize) {
+    for table in children {
+        if let Some(front) = fronts.get_mut(table) {
+            front.top = front.top.max(wave);
+        }
+    }
+}
+
 /// How far the changes of one table have got.
 struct Front {
-    space: usize,
+    space: Space,
     /// No change of this key space may be written in a lower wave.
     floor: usize,
     /// The highest wave so far.
@@ -95,7 +131,7 @@ struct Front {
 }
 
 impl Front {
-    fn new(space: usize, floor: usize) -> Self {
+    fn new(space: Space, floor: usize) -> Self {
         Self { space, floor, top: floor, last_of_key: HashMap::new() }
     }
 }
@@ -118,6 +154,16 @@ fn merged_op(before: &Change, next: &Change) -> Option<(Op, bool)> {
 
 fn merge(before: &mut Change, next: Change, op: Op, must_touch: bool) {
     before.messages.extend(next.messages);
+    match op {
+        // Their parent takes them with it; what a replaced one had is gone too.
+        Op::Delete | Op::Replace if before.op != Op::Replace || op == Op::Delete => before.children = next.children,
+        _ if before.children.is_empty() => before.children = next.children,
+        _ => before.children.iter_mut().zip(next.children).for_each(|(mine, theirs)| {
+            if theirs.is_some() {
+                *mine = theirs;
+            }
+        }),
+    }
     match op {
         Op::Delete => {
             before.cells = next.cells;
@@ -143,149 +189,4 @@ fn merge(before: &mut Change, next: Change, op: Op, must_touch: bool) {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
-    use proptest::prelude::*;
-
-    use super::*;
-
-    struct OneTable;
-    impl Tables for OneTable {
-        fn table(&self, _: usize) -> usize {
-            0
-        }
-        fn every_change(&self, _: usize) -> bool {
-            false
-        }
-    }
-
-    const DEFAULT: &str = "default";
-
-    fn change(op: Op, message: usize, fields: u8) -> Change {
-        let cell = |bit: u8| {
-            if op != Op::Delete && fields & bit != 0 { Cell::Text(format!("v{message}").into()) } else { Cell::Absent }
-        };
-        let cells = vec![Cell::Text("k".into()), cell(1), cell(2)];
-        let mut insert_only = Vec::new();
-        let mut cells = cells;
-        if cells[2] == Cell::Absent {
-            match op {
-                Op::Upsert => insert_only.push((2, Cell::Text(DEFAULT.into()))),
-                Op::Insert => cells[2] = Cell::Text(DEFAULT.into()),
-                _ => {}
-            }
-        }
-        let must_touch = op == Op::Update;
-        Change {
-            plan: 0,
-            op,
-            must_touch,
-            cells,
-            insert_only,
-            key: Some("k".into()),
-            children: vec![],
-            messages: vec![message],
-            wave: 0,
-        }
-    }
-
-    type Row = Option<[Cell; 2]>;
-
-    /// Does one change to one row as a database does; `Err` is a rejection, `Ok(false)` an untouched row.
-    fn apply(row: &mut Row, change: &Change) -> Result<bool, ()> {
-        let insert = |change: &Change| {
-            let mut fresh = [Cell::Null, Cell::Null];
-            for (column, slot) in fresh.iter_mut().enumerate() {
-                let only = change.insert_only.iter().find(|(place, _)| *place == column + 1).map(|(_, cell)| cell);
-                let cell = only.unwrap_or(&change.cells[column + 1]);
-                if *cell != Cell::Absent {
-                    *slot = cell.clone();
-                }
-            }
-            Some(fresh)
-        };
-        let update = |row: &mut [Cell; 2]| {
-            for (column, slot) in row.iter_mut().enumerate() {
-                if change.cells[column + 1] != Cell::Absent {
-                    *slot = change.cells[column + 1].clone();
-                }
-            }
-        };
-        match (change.op, row.as_mut()) {
-            (Op::Insert, Some(_)) => return Err(()),
-            (Op::Insert | Op::Upsert, None) | (Op::Replace, _) => *row = insert(change),
-            (Op::Upsert | Op::Update, Some(there)) => update(there),
-            (Op::Update, None) if change.must_touch => return Err(()),
-            (Op::Delete, None) if change.must_touch => return Err(()),
-            (Op::Update | Op::Delete | Op::Clear, None) => return Ok(false),
-            (Op::Delete | Op::Clear, Some(_)) => *row = None,
-        }
-        Ok(true)
-    }
-
-    fn singly(start: &Row, ops: &[Change]) -> (Row, Vec<usize>) {
-        let mut row = start.clone();
-        let mut dead = Vec::new();
-        for change in ops {
-            if apply(&mut row, change).is_err() {
-                dead.extend(&change.messages);
-            }
-        }
-        (row, dead)
-    }
-
-    /// As delivery does it: all waves in one transaction; a rejection means all of it is done singly.
-    fn with_folding(start: &Row, ops: &[Change]) -> (Row, Vec<usize>) {
-        let mut waves = fold(ops.to_vec(), &OneTable);
-        waves.sort_by_key(|change| change.wave);
-        let mut row = start.clone();
-        if waves.iter().all(|change| apply(&mut row, change).is_ok()) { (row, Vec::new()) } else { singly(start, ops) }
-    }
-
-    #[test]
-    fn every_sequence_of_up_to_four_actions_folds_to_what_doing_them_singly_gives() {
-        let kinds: Vec<(Op, u8)> = [Op::Insert, Op::Upsert, Op::Update]
-            .into_iter()
-            .flat_map(|op| [(op, 1), (op, 2), (op, 3)])
-            .chain([(Op::Delete, 0)])
-            .collect();
-        let starts: [Row; 2] = [None, Some([Cell::Text("a".into()), Cell::Text("b".into())])];
-        for length in 1..=4_u32 {
-            for number in 0..kinds.len().pow(length) {
-                let ops: Vec<_> = (0..length)
-                    .map(|place| {
-                        let (op, fields) = kinds[number / kinds.len().pow(place) % kinds.len()];
-                        change(op, place as usize, fields)
-                    })
-                    .collect();
-                for start in &starts {
-                    assert_eq!(with_folding(start, &ops), singly(start, &ops), "{start:?} {ops:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn an_update_heavy_batch_of_one_key_becomes_one_row() {
-        let ops: Vec<_> = (0..100).map(|place| change(Op::Upsert, place, 1)).collect();
-        let folded = fold(ops, &OneTable);
-        assert_eq!(folded.len(), 1);
-        assert_eq!(folded[0].messages.len(), 100);
-        assert_eq!(folded[0].cells[1], Cell::Text("v99".into()));
-    }
-
-    proptest! {
-        #[test]
-        fn no_message_is_left_out_and_none_stands_twice(ops in proptest::collection::vec((0_u8..4, 0_u8..4, 0_u8..3), 0..40)) {
-            let list = [Op::Insert, Op::Upsert, Op::Update, Op::Delete];
-            let changes = ops.iter().enumerate().map(|(place, (op, fields, key))| {
-                let mut made = change(list[usize::from(*op)], place, *fields);
-                made.key = Some(format!("{key}").into());
-                made
-            });
-            let mut seen: Vec<_> = fold(changes, &OneTable).into_iter().flat_map(|change| change.messages).collect();
-            seen.sort_unstable();
-            prop_assert_eq!(seen, (0..ops.len()).collect::<Vec<_>>());
-        }
-    }
-}
+mod tests;

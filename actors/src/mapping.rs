@@ -16,6 +16,7 @@ use crate::{
     transaction::{Cell, Op, TablePlan},
 };
 
+mod child_keys;
 mod children;
 mod compile;
 mod fields;

@@ -12,6 +12,10 @@ use crate::{
     schema::TableSchema,
 };
 
+mod left_out;
+
+pub use left_out::{LeftOut, Rest};
+
 /// Names a lane: what one watermark row stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LaneId {
@@ -101,10 +105,14 @@ pub struct Statement {
     /// Whether a row that touches nothing makes the whole transaction a rejection (`Update`, and `Delete` that stands
     /// for an update too). Where it is false, untouched rows are reported in [`Committed::untouched`].
     pub must_touch: bool,
-    /// Places in `plan.columns` that are present in every row; for `Delete` the key alone.
+    /// Places in `plan.columns` that are present in every row; for `Delete` the key, and the version that guards it.
     pub columns: Vec<usize>,
     /// Places in `columns` that an `Upsert` writes only where it inserts (defaults of the route); empty for other ops.
     pub insert_only: Vec<usize>,
+    /// For each row the (statement, row) of the same transaction that it goes with. Where that row was untouched, or what
+    /// is there stays as it is (its guard says so, or it [only inserts](Self::only_inserts)), this one is passed over and told
+    /// as untouched. Empty, as it mostly is: every row is written.
+    pub parents: Vec<(usize, usize)>,
     /// A row is as long as `columns`, cell by cell in their order, and has no `Cell::Absent`.
     pub rows: Vec<Vec<Cell>>,
 }
@@ -119,11 +127,20 @@ impl Statement {
 
     /// The place in `self.columns` (and so in each row) of the column that only grows, where this statement is guarded by it:
     /// an `Upsert`, `Update` or `Delete` whose rows have it leaves a row alone whose stored value is greater, and counts that
-    /// row as touched.
+    /// row as touched. Where either value is NULL, nothing is greater. A default that only an insert writes guards nothing.
     #[must_use]
     pub fn guard(&self) -> Option<usize> {
+        let version = self.plan.version?;
         let guarded = matches!(self.op, Op::Upsert | Op::Update | Op::Delete);
-        self.plan.version.filter(|_| guarded).and_then(|version| self.columns.iter().position(|at| *at == version))
+        let place = self.columns.iter().position(|at| *at == version)?;
+        (guarded && !self.insert_only.contains(&place)).then_some(place)
+    }
+
+    /// Whether it is an `Upsert` that changes nothing where the row is there (insert if absent).
+    #[must_use]
+    pub fn only_inserts(&self) -> bool {
+        let kept = |(at, place): (usize, &usize)| self.plan.key.contains(place) || self.insert_only.contains(&at);
+        self.op == Op::Upsert && self.columns.iter().enumerate().all(kept)
     }
 
     /// The table's columns that the rows' cells are for, in order.

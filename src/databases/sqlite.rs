@@ -183,21 +183,11 @@ impl Destination for Sqlite {
 
     async fn write(&mut self, statements: &[Statement]) -> Result<Committed, WriteError> {
         self.transact(async |session| {
-            let untouched = rows(session, statements).await?;
+            let untouched = statements::rows(session, statements).await?;
             Ok(End::Commit(Committed { untouched, exhumed: true }))
         })
         .await
     }
-}
-
-/// Writes all statements' rows, in order; which of them touched nothing.
-async fn rows(session: &mut Session, statements: &[Statement]) -> Result<Vec<(usize, usize)>, WriteError> {
-    let mut untouched = Vec::new();
-    for (index, statement) in statements.iter().enumerate() {
-        let rows = statements::write(session, index, statement).await?;
-        untouched.extend(rows.into_iter().map(|row| (index, row)));
-    }
-    Ok(untouched)
 }
 
 /// Opens the file, then takes and gives back its write lock.

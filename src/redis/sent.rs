@@ -6,6 +6,7 @@
 use redis::{Value, cmd};
 use serde_json::value::RawValue;
 use tidegate_actors::{
+    compose::stays_apart,
     fold::{Change, Tables, fold},
     mapping::{Mapped, MappedRow, Mapping, Whence},
     message::{Generation, Message, StreamId},
@@ -72,7 +73,7 @@ pub(super) async fn sent(
         messages: vec![place],
         wave: 0,
     });
-    let folded = fold(changes, &OneRoute { every_change: route.every_change });
+    let folded = fold(changes, &OneRoute { every_change: stays_apart(&route, &mapping) });
     let mine = |change: &&Change| change.messages.iter().any(|&place| ids[place] == message.id);
     let Some(change) = folded.iter().find(mine) else {
         return Ok(Sent { row: Some(mapping.sent(&own)), folded_into: None });

@@ -17,7 +17,7 @@ use crate::{
     failpoint,
     message::{Message, Position, StreamId},
     ports::{Advance, Batch, BatchRecord, DeadLetter, Entry, WriteError},
-    transaction::{DeadId, DeadRow, Fence, Statement, Transaction, Tried, settled},
+    transaction::{DeadId, DeadRow, Fence, Transaction, Tried, settled},
 };
 
 impl Delivery {
@@ -207,24 +207,18 @@ impl Delivery {
             let plan = self.plans.as_ref()?.get(at);
             Some((plan.route.id.clone(), plan.route.version, plan.digest.clone()))
         };
-        let untouched: Vec<_> = tried
-            .committed
-            .untouched
-            .iter()
-            .filter_map(|&(statement, row)| composed.sources.get(statement)?.get(row))
-            .flat_map(|(sources, _)| sources.iter().filter_map(|&at| messages.get(at)).map(|message| message.id))
-            .collect();
-        let buried = |dead: &DeadId| bury.iter().any(|row| row.dead == *dead);
-        let rows_of =
-            |statements: &[Statement]| -> usize { statements.iter().map(|statement| statement.rows.len()).sum() };
         let given_up = tried.refused.iter().filter_map(|(place, _)| composed.trials.get(*place));
-        let given_up: usize = given_up.map(|trial| rows_of(&transaction.statements[trial.statements.clone()])).sum();
-        let rows = rows_of(&transaction.statements).saturating_sub(given_up);
+        let given_up: usize = given_up.map(|trial| composed.rows_in(trial.statements.clone())).sum();
+        let untouched = &tried.committed.untouched;
+        let rows = composed.rows_written(untouched).saturating_sub(given_up);
+        let messages_of = composed.untouched_messages(untouched);
+        let untouched: Vec<_> = messages_of.filter_map(|at| messages.get(at)).map(|message| message.id).collect();
+        let buried = |dead: &DeadId| bury.iter().any(|row| row.dead == *dead);
         let record = BatchRecord {
             first: messages.first().map_or(transaction.fence.new, |message| message.id),
             last: transaction.fence.new,
             entries: u32::try_from(messages.len()).unwrap_or(u32::MAX),
-            rows: u32::try_from(rows.saturating_sub(untouched.len())).unwrap_or(u32::MAX),
+            rows: u32::try_from(rows).unwrap_or(u32::MAX),
             started_ms,
             took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             attempts: self.attempts,

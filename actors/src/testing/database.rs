@@ -4,7 +4,7 @@
 //! A [`MemoryDatabase`] is the database as a test holds it in hand: to look into, to break, to restore from a backup.
 //! [`MemoryDatabase::open`] gives the connection that a writer holds; open several to let writers race.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use async_trait::async_trait;
 
@@ -19,8 +19,8 @@ use crate::{
     ports::{Destination, Fault, Rejection, TableName, WriteError},
     schema::TableSchema,
     transaction::{
-        Cell, Committed, DeadId, DeadRow, Fence, LaneId, Statement, TakenOver, Transaction, Trial, Tried, WatermarkRow,
-        settled,
+        Cell, Committed, DeadId, DeadRow, Fence, LaneId, LeftOut, Statement, TakenOver, Transaction, Trial, Tried,
+        WatermarkRow, settled,
     },
 };
 
@@ -330,17 +330,7 @@ impl Data {
 
     /// The rows, all or none; which of them touched nothing.
     fn write(&mut self, statements: &[Statement]) -> Result<Vec<(usize, usize)>, WriteError> {
-        let (mut changes, mut untouched) = (Vec::new(), Vec::new());
-        for (index, written) in statements.iter().enumerate() {
-            match statement::write(&mut self.tables, index, written, &mut changes) {
-                Ok(rows) => untouched.extend(rows.into_iter().map(|row| (index, row))),
-                Err(error) => {
-                    statement::undo(&mut self.tables, changes);
-                    return Err(error);
-                }
-            }
-        }
-        Ok(untouched)
+        Ok(self.write_trials(statements, &[])?.committed.untouched)
     }
 
     /// Row by row, those that are refused left out; which these are.
@@ -363,19 +353,17 @@ impl Data {
 
     /// All statements' rows, those on trial only where nothing speaks against them; all or none of the others.
     fn write_trials(&mut self, statements: &[Statement], trials: &[Trial]) -> Result<Tried, WriteError> {
-        let mut tried = Tried::default();
-        let mut changes = Vec::new();
-        for (index, written) in statements.iter().enumerate() {
-            let on_trial = trials.iter().position(|trial| trial.statements.contains(&index));
-            if on_trial.is_some_and(|place| tried.refused.iter().any(|(other, _)| *other == place)) {
-                continue;
-            }
-            // A trial is one change: its own statements alone have to be taken back, and the first is the one that counts.
+        let (mut tried, mut changes) = (Tried::default(), Vec::new());
+        let mut left_out = LeftOut::new(statements);
+        let mut index = 0;
+        while index < statements.len() {
+            let on_trial = trials.iter().position(|trial| trial.statements.start == index);
+            let end = on_trial.map_or(index + 1, |place| trials[place].statements.end.max(index + 1));
             let mut own = Vec::new();
-            match (statement::write(&mut self.tables, index, written, &mut own), on_trial) {
-                (Ok(rows), _) => {
+            match (self.write_part(statements, index..end, &mut left_out, &mut own), on_trial) {
+                (Ok(untouched), _) => {
                     changes.append(&mut own);
-                    tried.committed.untouched.extend(rows.into_iter().map(|row| (index, row)));
+                    tried.committed.untouched.extend(untouched);
                 }
                 (Err(WriteError::Reject(reason)), Some(place)) => {
                     statement::undo(&mut self.tables, own);
@@ -387,8 +375,29 @@ impl Data {
                     return Err(error);
                 }
             }
+            index = end;
         }
         Ok(tried)
+    }
+
+    /// Some of the statements; what they change is for the caller to keep or to undo.
+    fn write_part(
+        &mut self,
+        statements: &[Statement],
+        which: Range<usize>,
+        left_out: &mut LeftOut,
+        changes: &mut Vec<statement::Undo>,
+    ) -> Result<Vec<(usize, usize)>, WriteError> {
+        let mut untouched = Vec::new();
+        for index in which {
+            let rest = left_out.rest(&statements[index]);
+            let (rows, kept) = statement::write(&mut self.tables, index, &rest.statement, changes)
+                .map_err(|error| rest.located(error))?;
+            let rows: Vec<_> = rows.into_iter().map(|row| rest.place(row)).chain(rest.out.iter().copied()).collect();
+            left_out.add(index, kept.into_iter().map(|row| rest.place(row)).chain(rows.iter().copied()));
+            untouched.extend(rows.into_iter().map(|row| (index, row)));
+        }
+        Ok(untouched)
     }
 
     /// All of it, or nothing. Answers also whether anything was written.

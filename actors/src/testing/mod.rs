@@ -6,6 +6,7 @@
 mod database;
 mod group;
 mod log;
+mod order;
 mod service;
 mod statement;
 mod streams;

@@ -5,7 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::table::{MemoryTable, Reference, Refusal, Row};
+use super::{
+    order::is_greater,
+    table::{MemoryTable, Reference, Refusal, Row},
+};
 use crate::{
     ports::{Fault, Rejection, WriteError},
     schema::TableSchema,
@@ -33,13 +36,13 @@ pub(super) fn qualified(schema: &TableSchema) -> String {
 }
 
 /// Writes one statement, the `index`th of its transaction. Answers with the places of the rows that touched nothing and
-/// need not have.
+/// need not have, and of those that stay as they are.
 pub(super) fn write(
     tables: &mut Tables,
     index: usize,
     statement: &Statement,
     changes: &mut Vec<Undo>,
-) -> Result<Vec<usize>, WriteError> {
+) -> Result<(Vec<usize>, Vec<usize>), WriteError> {
     let name = qualified(&statement.plan.table);
     let table = tables.get(&name).ok_or_else(|| hold(format!("table `{name}` is gone; make it again")))?;
     let mut columns = Vec::with_capacity(statement.columns.len());
@@ -53,7 +56,7 @@ pub(super) fn write(
         columns.push(place);
     }
     let mut writer = Writer { tables, name, statement, columns, changes };
-    let mut untouched = Vec::new();
+    let (mut untouched, mut kept) = (Vec::new(), Vec::new());
     for (place, cells) in statement.rows.iter().enumerate() {
         let touched = writer.row(cells).map_err(|refusal| {
             WriteError::Reject(Rejection {
@@ -64,15 +67,27 @@ pub(super) fn write(
                 message: refusal.message,
             })
         })?;
-        if !touched {
-            untouched.push(place);
+        match touched {
+            Touched::Nothing => untouched.push(place),
+            Touched::Kept => kept.push(place),
+            Touched::Written => {}
         }
     }
-    Ok(untouched)
+    Ok((untouched, kept))
 }
 
 fn hold(message: String) -> WriteError {
     WriteError::Hold(Fault::new(message))
+}
+
+/// What a row came to.
+enum Touched {
+    /// It is written.
+    Written,
+    /// What is there stays as it is.
+    Kept,
+    /// There is nothing.
+    Nothing,
 }
 
 struct Writer<'a> {
@@ -85,10 +100,15 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes one row; false where it touched nothing and need not have.
-    fn row(&mut self, cells: &[Cell]) -> Result<bool, Refusal> {
+    /// Writes one row.
+    fn row(&mut self, cells: &[Cell]) -> Result<Touched, Refusal> {
         let op = self.statement.op;
-        let found = if op == Op::Insert { Vec::new() } else { self.find(cells) };
+        let mut found = if op == Op::Insert { Vec::new() } else { self.find(cells) };
+        let there = found.len();
+        found.retain(|id| !self.is_newer(*id, cells));
+        if found.len() < there || (there > 0 && self.statement.only_inserts()) {
+            return Ok(Touched::Kept);
+        }
         match op {
             Op::Insert => self.insert(cells)?,
             Op::Upsert if found.is_empty() => self.insert(cells)?,
@@ -118,7 +138,16 @@ impl Writer<'_> {
             let message = format!("table `{}` has no row with this key", self.name);
             return Err(Refusal { code: "missing_row", column: None, message });
         }
-        Ok(touched)
+        Ok(if touched { Touched::Written } else { Touched::Nothing })
+    }
+
+    /// Whether the row that is there has a greater version than these cells.
+    fn is_newer(&self, id: u64, cells: &[Cell]) -> bool {
+        let Some(guard) = self.statement.guard() else { return false };
+        let column = self.columns[guard];
+        let table = self.tables.get(&self.name);
+        let stored = table.and_then(|table| Some((table.row(id)?.get(column)?, &table.schema().columns[column].kind)));
+        stored.is_some_and(|(stored, kind)| is_greater(kind, stored, &cells[guard]))
     }
 
     fn find(&self, cells: &[Cell]) -> Vec<u64> {

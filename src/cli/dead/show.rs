@@ -79,6 +79,7 @@ async fn row(letters: &Letters, lot: &Lot, letter: &DeadLetter) -> anyhow::Resul
     Ok(match mapping.apply(&message, whence) {
         Ok(Mapped::Row(row)) => Ok(mapping.sent(&row)),
         Ok(Mapped::Skipped) => Err("none: the route's filter leaves this record out".into()),
+        Ok(Mapped::Nothing) => Err("none: the route ignores deletes".into()),
         Err(reason) => Err(format!("none: {}", reason.message)),
     })
 }

@@ -54,6 +54,7 @@ fn statement(op: Op, key: &[usize], columns: &[usize]) -> Statement {
         must_touch: false,
         columns: columns.to_vec(),
         insert_only: Vec::new(),
+        parents: Vec::new(),
         rows: Vec::new(),
     }
 }
@@ -106,6 +107,46 @@ fn an_update_compares_keys_as_their_columns_do() {
 fn a_key_that_the_columns_character_set_lacks_matches_nothing() {
     let (facts, statement) = (facts("latin1", "latin1_swedish_ci"), statement(Op::Delete, &[1], &[1]));
     insta::assert_snapshot!(Shape::new(&statement, &facts).delete(1), @"DELETE t FROM (SELECT 0 o,CAST(? AS CHAR) c0) v STRAIGHT_JOIN `rooms`.`ca``rs` t ON t.`plate`=CONVERT(v.c0 USING latin1) COLLATE latin1_swedish_ci AND CAST(CONVERT(CONVERT(v.c0 USING latin1) USING utf8mb4) AS BINARY)=CAST(v.c0 AS BINARY)");
+}
+
+/// Rows of a table of cars, by `id`, guarded by this column.
+fn guarded(op: Op, version: usize, columns: &[usize]) -> Statement {
+    let mut guarded = statement(op, &[0], columns);
+    guarded.plan = Arc::new(TablePlan {
+        version: Some(version),
+        route: "r".into(),
+        table: Arc::clone(&guarded.plan.table),
+        columns: guarded.plan.columns.clone(),
+        key: guarded.plan.key.clone(),
+        only_unique_key: true,
+    });
+    guarded
+}
+
+#[test]
+fn a_guarded_upsert_assigns_the_version_last() {
+    let (facts, statement) = (facts("utf8mb4", "utf8mb4_bin"), guarded(Op::Upsert, 1, &[0, 1, 2]));
+    insta::assert_snapshot!(Shape::new(&statement, &facts).upsert(1), @"INSERT INTO `rooms`.`ca``rs` (`id`,`plate`,`price`) VALUES (?,?,?) ON DUPLICATE KEY UPDATE `price`=IF(`plate`>VALUES(`plate`),`price`,VALUES(`price`)),`plate`=IF(`plate`>VALUES(`plate`),`plate`,VALUES(`plate`))");
+}
+
+#[test]
+fn a_guard_compares_versions_as_their_column_does() {
+    let (facts, statement) = (facts("latin1", "latin1_swedish_ci"), guarded(Op::Update, 1, &[0, 1, 2]));
+    insta::assert_snapshot!(Shape::new(&statement, &facts).update(1), @"UPDATE (SELECT 0 o,CAST(? AS SIGNED) c0,CAST(? AS CHAR) c1,CAST(? AS CHAR) c2) v STRAIGHT_JOIN `rooms`.`ca``rs` t ON t.`id`=v.c0 SET t.`plate`=v.c1,t.`price`=v.c2 WHERE (t.`plate`>CONVERT(v.c1 USING latin1) COLLATE latin1_swedish_ci) IS NOT TRUE");
+    let statement = guarded(Op::Delete, 2, &[0, 2]);
+    insta::assert_snapshot!(Shape::new(&statement, &facts).delete(1), @"DELETE t FROM (SELECT 0 o,CAST(? AS SIGNED) c0,CAST(? AS CHAR) c1) v STRAIGHT_JOIN `rooms`.`ca``rs` t ON t.`id`=v.c0 WHERE (t.`price`>CAST(v.c1 AS DECIMAL(14,2))) IS NOT TRUE");
+    insta::assert_snapshot!(Shape::new(&statement, &facts).newer(2).unwrap(), @"SELECT v.o FROM (SELECT 0 o,CAST(? AS SIGNED) c0,CAST(? AS CHAR) c1 UNION ALL SELECT 1,CAST(? AS SIGNED),CAST(? AS CHAR)) v STRAIGHT_JOIN `rooms`.`ca``rs` t ON t.`id`=v.c0 WHERE t.`price`>CAST(v.c1 AS DECIMAL(14,2))");
+}
+
+#[test]
+fn a_clearing_names_its_values_in_a_list() {
+    let utf8 = facts("utf8mb4", "utf8mb4_bin");
+    let one = statement(Op::Clear, &[0], &[0]);
+    insta::assert_snapshot!(Shape::new(&one, &utf8).clear(3), @"DELETE FROM `rooms`.`ca``rs` WHERE `id` IN (CAST(? AS SIGNED),CAST(? AS SIGNED),CAST(? AS SIGNED))");
+    let two = statement(Op::Clear, &[0, 1], &[0, 1]);
+    insta::assert_snapshot!(Shape::new(&two, &utf8).clear(2), @"DELETE FROM `rooms`.`ca``rs` WHERE (`id`,`plate`) IN ((CAST(? AS SIGNED),CAST(? AS CHAR) COLLATE utf8mb4_bin),(CAST(? AS SIGNED),CAST(? AS CHAR) COLLATE utf8mb4_bin))");
+    // What the column's character set lacks must match nothing.
+    insta::assert_snapshot!(Shape::new(&two, &facts("latin1", "latin1_swedish_ci")).clear(1), @"DELETE t FROM (SELECT 0 o,CAST(? AS SIGNED) c0,CAST(? AS CHAR) c1) v STRAIGHT_JOIN `rooms`.`ca``rs` t ON t.`id`=v.c0 AND t.`plate`=CONVERT(v.c1 USING latin1) COLLATE latin1_swedish_ci AND CAST(CONVERT(CONVERT(v.c1 USING latin1) USING utf8mb4) AS BINARY)=CAST(v.c1 AS BINARY)");
 }
 
 #[test]

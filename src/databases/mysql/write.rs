@@ -14,7 +14,7 @@ use tidegate_actors::{
     failpoint,
     ports::{Rejection, WriteError},
     schema::{ColumnSchema, ColumnType},
-    transaction::{Cell, Op, Statement, Transaction, Trial, Tried, settled},
+    transaction::{Cell, LeftOut, Op, Statement, Transaction, Trial, Tried, settled},
 };
 
 use super::{
@@ -77,6 +77,7 @@ async fn tried_rows(
     name: &str,
 ) -> Result<Tried, Failure> {
     let mut tried = Tried::default();
+    let mut left_out = LeftOut::new(statements);
     let mut start = 0;
     while start < statements.len() {
         let on_trial = trials.iter().position(|trial| trial.statements.start == start);
@@ -88,20 +89,12 @@ async fn tried_rows(
         if on_trial.is_some() {
             session.text("SAVEPOINT tidegate_trial").await?;
         }
-        // Places are told from the beginning of what is written here.
-        match rows(session, tables, &statements[start..end], name).await {
-            Ok(untouched) => {
-                let whole = untouched.into_iter().map(|(statement, row)| (start + statement, row));
-                tried.committed.untouched.extend(whole);
-            }
+        match part(session, tables, statements, start..end, &mut left_out, name).await {
+            Ok(untouched) => tried.committed.untouched.extend(untouched),
             Err(failure) => match (failure.verdict(name), on_trial) {
                 (WriteError::Reject(reason), Some(place)) => {
                     session.text("ROLLBACK TO SAVEPOINT tidegate_trial").await?;
                     tried.refused.push((place, reason));
-                }
-                (WriteError::Reject(mut reason), None) => {
-                    reason.statement = reason.statement.map(|statement| start + statement);
-                    return Err(Failure::Told(WriteError::Reject(reason)));
                 }
                 (other, _) => return Err(Failure::Told(other)),
             },
@@ -123,7 +116,7 @@ pub(super) async fn sift(
     for (index, statement) in transaction.statements.iter().enumerate() {
         let table = &statement.plan.table;
         let facts = tables.get(&(table.schema.clone(), table.name.clone())).unwrap_or(&nothing);
-        let mut writer = Writer { session, statement, shape: Shape::new(statement, facts), untouched: Vec::new() };
+        let mut writer = Writer::new(session, statement, facts, false);
         writer.write(index, name, Some(&mut found)).await?;
     }
     Ok(found)
@@ -136,13 +129,33 @@ pub(super) async fn rows(
     statements: &[Statement],
     name: &str,
 ) -> Result<Vec<(usize, usize)>, Failure> {
+    part(session, tables, statements, 0..statements.len(), &mut LeftOut::new(statements), name).await
+}
+
+/// Writes the rows of some of the statements.
+async fn part(
+    session: &mut Session,
+    tables: &Tables,
+    statements: &[Statement],
+    which: Range<usize>,
+    left_out: &mut LeftOut,
+    name: &str,
+) -> Result<Vec<(usize, usize)>, Failure> {
     let (mut untouched, nothing) = (Vec::new(), Facts::default());
-    for (index, statement) in statements.iter().enumerate() {
+    for index in which {
+        let statement = &statements[index];
         let table = &statement.plan.table;
         let facts = tables.get(&(table.schema.clone(), table.name.clone())).unwrap_or(&nothing);
-        let mut writer = Writer { session, statement, shape: Shape::new(statement, facts), untouched: Vec::new() };
-        writer.write(index, name, None).await?;
-        untouched.extend(writer.untouched.into_iter().map(|row| (index, row)));
+        let rest = left_out.rest(statement);
+        let mut writer = Writer::new(session, &rest.statement, facts, left_out.asks(index));
+        writer.write(index, name, None).await.map_err(|failure| match failure {
+            Failure::Told(verdict) => Failure::Told(rest.located(verdict)),
+            other => other,
+        })?;
+        let Writer { untouched: rows, kept, .. } = writer;
+        let rows: Vec<_> = rows.into_iter().map(|row| rest.place(row)).chain(rest.out.iter().copied()).collect();
+        left_out.add(index, kept.into_iter().map(|row| rest.place(row)).chain(rows.iter().copied()));
+        untouched.extend(rows.into_iter().map(|row| (index, row)));
     }
     Ok(untouched)
 }
@@ -152,7 +165,18 @@ struct Writer<'a> {
     session: &'a mut Session,
     statement: &'a Statement,
     shape: Shape<'a>,
+    /// Whether it matters which rows are left as they are.
+    asked: bool,
     untouched: Vec<usize>,
+    /// The rows that were left as they were.
+    kept: Vec<usize>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(session: &'a mut Session, statement: &'a Statement, facts: &'a Facts, asked: bool) -> Self {
+        let shape = Shape::new(statement, facts);
+        Self { session, statement, shape, asked, untouched: Vec::new(), kept: Vec::new() }
+    }
 }
 
 impl Writer<'_> {
@@ -188,7 +212,11 @@ impl Writer<'_> {
             };
             let mut pending: Vec<Range<usize>> = std::iter::once(at..end).collect();
             while let Some(rows) = pending.pop() {
-                let failure = match self.bulk(rows.clone()).await {
+                let written = match self.bulk(rows.clone()).await {
+                    Ok(()) => self.see_newer(rows.clone()).await,
+                    refused => refused,
+                };
+                let failure = match written {
                     Ok(()) => continue,
                     Err(Bulk::Bad(row, verdict)) => {
                         bad(row, verdict)?;
@@ -218,8 +246,9 @@ impl Writer<'_> {
         let rows = &self.statement.rows[start..];
         let derived = match self.statement.op {
             Op::Insert => false,
-            Op::Upsert => !self.shape.on_duplicate_key(self.statement.plan.only_unique_key),
-            Op::Update | Op::Delete | Op::Replace | Op::Clear => true,
+            Op::Upsert => !self.on_duplicate_key(),
+            Op::Update | Op::Delete | Op::Replace => true,
+            Op::Clear => !self.shape.clears_by_list(),
         };
         let mut many = chunk(rows.len(), self.shape.columns.len(), derived);
         let bytes = |rows: &[Vec<Cell>]| rows.iter().flatten().map(size).sum::<usize>();
@@ -244,12 +273,15 @@ impl Writer<'_> {
         let all: Vec<usize> = rows.clone().collect();
         match self.statement.op {
             Op::Insert => Ok(self.insert(&all).await?),
-            Op::Upsert if self.shape.on_duplicate_key(self.statement.plan.only_unique_key) => {
+            Op::Upsert if self.on_duplicate_key() => {
                 Ok(self.run(self.shape.upsert(all.len()), &all, &self.every_place()).await?)
             }
             Op::Upsert => {
                 let there = self.lookup(&rows).await?;
                 let (old, new): (Vec<_>, Vec<_>) = all.into_iter().partition(|row| there.contains(row));
+                if self.asked && self.statement.only_inserts() {
+                    self.kept.extend(&old);
+                }
                 self.update(&old).await?;
                 Ok(self.insert(&new).await?)
             }
@@ -272,12 +304,18 @@ impl Writer<'_> {
                 self.untouched.extend(missing);
                 Ok(())
             }
-            Op::Clear => Ok(self.delete(&all).await?),
+            Op::Clear => Ok(self.run(self.shape.clear(all.len()), &all, &self.shape.key.clone()).await?),
             Op::Replace => {
                 self.delete(&all).await?;
                 Ok(self.insert(&all).await?)
             }
         }
+    }
+
+    /// Whether an upsert needs no look at what is there.
+    fn on_duplicate_key(&self) -> bool {
+        let looks = self.asked && self.statement.only_inserts();
+        !looks && self.shape.on_duplicate_key(self.statement.plan.only_unique_key)
     }
 
     fn every_place(&self) -> Vec<usize> {
@@ -307,7 +345,25 @@ impl Writer<'_> {
     }
 
     async fn delete(&mut self, rows: &[usize]) -> Result<(), sqlx::Error> {
-        self.run(self.shape.delete(rows.len()), rows, &self.shape.key.clone()).await
+        self.run(self.shape.delete(rows.len()), rows, &self.shape.found_by()).await
+    }
+
+    /// Finds the rows that the guard left alone, where that matters.
+    async fn see_newer(&mut self, rows: Range<usize>) -> Result<(), Bulk> {
+        if !self.asked {
+            return Ok(());
+        }
+        let (mut from, places) = (rows.start, self.shape.found_by());
+        while from < rows.end {
+            let now: Vec<usize> = (from..from + chunk(rows.end - from, places.len(), true)).collect();
+            let Some(sql) = self.shape.newer(now.len()) else { return Ok(()) };
+            let query = bind_rows(sqlx::query(AssertSqlSafe(sql)), &self.shape, self.statement, &now, &places);
+            for found in query.fetch_all(&mut self.session.connection).await? {
+                self.kept.push(from + usize::try_from(found.try_get::<i64, _>(0)?).unwrap_or(usize::MAX));
+            }
+            from += now.len();
+        }
+        Ok(())
     }
 
     /// Which of these rows are there. Locks them.

@@ -114,6 +114,7 @@ mod tests {
             must_touch: false,
             columns: vec![0, 1],
             insert_only: Vec::new(),
+            parents: Vec::new(),
             rows: rows.iter().map(|row| row.iter().map(|text| cell(text)).collect()).collect(),
         }
     }

@@ -115,12 +115,17 @@ pub(super) fn insert(statement: &Statement, upsert: bool) -> String {
     let join = |of: &dyn Fn(&(String, String, bool)) -> String| columns.iter().map(of).collect::<Vec<_>>().join(", ");
     let names = join(&|(name, _, _)| name.clone());
     let values = join(&|(_, value, _)| value.clone());
-    let mut sql = format!("INSERT INTO {into} ({names}) SELECT {values} FROM {}", unnest(columns.len(), false));
+    let guard = statement.guard().filter(|_| upsert).map(|place| &columns[place].0);
+    let alias = if guard.is_some() { " AS t" } else { "" };
+    let mut sql = format!("INSERT INTO {into}{alias} ({names}) SELECT {values} FROM {}", unnest(columns.len(), false));
     let key: Vec<_> = statement.key_cells().iter().map(|&index| columns[index].0.as_str()).collect();
     if upsert && !key.is_empty() {
         let set: Vec<_> = set(statement, &columns).map(|(name, ..)| format!("{name} = excluded.{name}")).collect();
         let action = if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", set.join(", ")) };
         sql += &format!(" ON CONFLICT ({}) DO {action}", key.join(", "));
+        if let Some(version) = guard {
+            sql += &format!(" WHERE (t.{version} > excluded.{version}) IS NOT TRUE");
+        }
     }
     sql
 }
@@ -133,8 +138,11 @@ pub(super) fn update(statement: &Statement) -> String {
     if set.is_empty() {
         return present(statement);
     }
+    let newer = |place: usize| statement.written().nth(place).map(|column| is_newer(place + 1, column));
+    let guard = statement.guard().and_then(newer);
+    let guard = guard.map_or(String::new(), |newer| format!(" AND ({newer}) IS NOT TRUE"));
     format!(
-        "UPDATE {} AS t SET {} FROM {} WHERE {} RETURNING u.ord",
+        "UPDATE {} AS t SET {} FROM {} WHERE {}{guard} RETURNING u.ord",
         table(&statement.plan.table),
         set.join(", "),
         unnest(columns.len(), true),
@@ -153,22 +161,49 @@ pub(super) fn present(statement: &Statement) -> String {
     )
 }
 
-/// DELETE by key, with the key's columns in the key's order as the only parameters; answers with the numbers of the
-/// rows that touched something.
+/// The places of a statement's columns that a row is found by: the parameters of [`delete`], [`newer`] and [`clear`].
+pub(super) fn found_by(statement: &Statement) -> Vec<usize> {
+    let mut places = statement.key_cells();
+    places.extend(statement.guard());
+    places
+}
+
+/// DELETE by key; answers with the numbers of the rows that touched something.
 pub(super) fn delete(statement: &Statement) -> String {
+    let (matches, guard) = found(statement);
+    let guard = guard.map_or(String::new(), |newer| format!(" AND ({newer}) IS NOT TRUE"));
+    let rows = unnest(found_by(statement).len(), true);
+    format!("DELETE FROM {} AS t USING {rows} WHERE {matches}{guard} RETURNING u.ord", table(&statement.plan.table))
+}
+
+/// DELETE of all that has these values; says nothing of its rows.
+pub(super) fn clear(statement: &Statement) -> String {
+    let (matches, _) = found(statement);
+    let rows = unnest(statement.key_cells().len(), false);
+    format!("DELETE FROM {} AS t USING {rows} WHERE {matches}", table(&statement.plan.table))
+}
+
+/// Which rows' keys are there with a greater version: their numbers. After the statement itself these are the rows that
+/// its guard left alone, for the others have the version that was written.
+pub(super) fn newer(statement: &Statement) -> Option<String> {
+    let (matches, guard) = found(statement);
+    let rows = unnest(found_by(statement).len(), true);
+    Some(format!("SELECT u.ord FROM {rows} JOIN {} AS t ON {matches} AND {}", table(&statement.plan.table), guard?))
+}
+
+/// How a row is found by the parameters of [`found_by`], and when it is newer.
+fn found(statement: &Statement) -> (String, Option<String>) {
     let columns: Vec<_> = statement.written().collect();
-    let key: Vec<_> = statement.key_cells().iter().map(|&index| columns[index]).collect();
-    let matches: Vec<_> = key
-        .iter()
-        .enumerate()
-        .map(|(index, column)| format!("t.{} = {}", quote(&column.name), value(index + 1, column)))
-        .collect();
-    format!(
-        "DELETE FROM {} AS t USING {} WHERE {} RETURNING u.ord",
-        table(&statement.plan.table),
-        unnest(key.len(), true),
-        matches.join(" AND ")
-    )
+    let key: Vec<_> = statement.key_cells().iter().map(|&place| columns[place]).collect();
+    let same =
+        |(nth, column): (usize, &&ColumnSchema)| format!("t.{} = {}", quote(&column.name), value(nth + 1, column));
+    let same: Vec<_> = key.iter().enumerate().map(same).collect();
+    (same.join(" AND "), statement.guard().map(|place| is_newer(key.len() + 1, columns[place])))
+}
+
+/// The table's version is greater than the `number`th parameter's, rounded as the column has it: its type with its length.
+fn is_newer(number: usize, column: &ColumnSchema) -> String {
+    format!("t.{} > u.c{number}::{}", quote(&column.name), column.declared)
 }
 
 /// The parameters: for each of these places in the statement's columns, the values of these rows.
@@ -232,7 +267,15 @@ mod tests {
             version: None,
         };
         let columns = if op == Op::Delete { (0..key).collect() } else { (0..columns.len()).collect() };
-        Statement { plan: Arc::new(plan), op, must_touch: false, columns, insert_only: Vec::new(), rows: Vec::new() }
+        Statement {
+            plan: Arc::new(plan),
+            op,
+            must_touch: false,
+            columns,
+            insert_only: Vec::new(),
+            parents: Vec::new(),
+            rows: Vec::new(),
+        }
     }
 
     const CARS: [(&str, &str); 4] =
@@ -260,6 +303,35 @@ mod tests {
     fn delete_goes_by_key() {
         assert_snapshot!(delete(&statement(Op::Delete, &CARS, 2)), @r#"DELETE FROM "sales"."Room ""7""" AS t USING UNNEST($1::text[], $2::text[]) WITH ORDINALITY AS u(c1, c2, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer RETURNING u.ord"#);
         assert_snapshot!(delete(&statement(Op::Replace, &CARS, 2)), @r#"DELETE FROM "sales"."Room ""7""" AS t USING UNNEST($1::text[], $2::text[]) WITH ORDINALITY AS u(c1, c2, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer RETURNING u.ord"#);
+    }
+
+    /// The cars, guarded by their price.
+    fn guarded(op: Op) -> Statement {
+        let mut statement = statement(op, &CARS[..3], 2);
+        statement.plan = Arc::new(TablePlan {
+            version: Some(2),
+            route: "r".into(),
+            table: Arc::clone(&statement.plan.table),
+            columns: statement.plan.columns.clone(),
+            key: statement.plan.key.clone(),
+            only_unique_key: true,
+        });
+        statement.columns = vec![0, 1, 2];
+        statement
+    }
+
+    #[test]
+    fn a_guard_compares_versions_as_their_column_does() {
+        assert_snapshot!(insert(&guarded(Op::Upsert), true), @r#"INSERT INTO "sales"."Room ""7""" AS t ("branch", "no", "price") SELECT u.c1::bpchar, u.c2::integer, u.c3::numeric FROM UNNEST($1::text[], $2::text[], $3::text[]) AS u(c1, c2, c3) ON CONFLICT ("branch", "no") DO UPDATE SET "price" = excluded."price" WHERE (t."price" > excluded."price") IS NOT TRUE"#);
+        assert_snapshot!(update(&guarded(Op::Update)), @r#"UPDATE "sales"."Room ""7""" AS t SET "price" = u.c3::numeric FROM UNNEST($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS u(c1, c2, c3, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer AND (t."price" > u.c3::numeric(14,2)) IS NOT TRUE RETURNING u.ord"#);
+        assert_snapshot!(delete(&guarded(Op::Delete)), @r#"DELETE FROM "sales"."Room ""7""" AS t USING UNNEST($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS u(c1, c2, c3, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer AND (t."price" > u.c3::numeric(14,2)) IS NOT TRUE RETURNING u.ord"#);
+        assert_snapshot!(newer(&guarded(Op::Delete)).unwrap(), @r#"SELECT u.ord FROM UNNEST($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS u(c1, c2, c3, ord) JOIN "sales"."Room ""7""" AS t ON t."branch" = u.c1::bpchar AND t."no" = u.c2::integer AND t."price" > u.c3::numeric(14,2)"#);
+        assert!(newer(&statement(Op::Upsert, &CARS, 2)).is_none());
+    }
+
+    #[test]
+    fn a_clearing_is_one_statement_for_many_parents() {
+        assert_snapshot!(clear(&statement(Op::Clear, &CARS, 2)), @r#"DELETE FROM "sales"."Room ""7""" AS t USING UNNEST($1::text[], $2::text[]) AS u(c1, c2) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer"#);
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::{cmp::Ordering, collections::HashSet};
 
-use sqlx::{AssertSqlSafe, PgConnection, Row};
+use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 use tidegate_actors::{
     failpoint,
     ports::{Rejection, WriteError},
-    transaction::{Committed, Op, Statement, Transaction, Trial, Tried, settled},
+    transaction::{Committed, LeftOut, Op, Statement, Transaction, Trial, Tried, settled},
 };
 
 use super::{
@@ -136,8 +136,9 @@ async fn rows(
     upserts: Upserts,
 ) -> Result<Vec<(usize, usize)>, WriteError> {
     let mut untouched = Vec::new();
+    let mut left_out = LeftOut::new(statements);
     for (index, statement) in statements.iter().enumerate() {
-        untouched.extend(statement_rows(pg, name, index, statement, upserts).await?);
+        untouched.extend(statement_rows(pg, name, index, statement, &mut left_out, upserts).await?);
     }
     Ok(untouched)
 }
@@ -148,10 +149,21 @@ pub(super) async fn statement_rows(
     name: &str,
     index: usize,
     statement: &Statement,
+    left_out: &mut LeftOut,
     upserts: Upserts,
 ) -> Result<Vec<(usize, usize)>, WriteError> {
-    let mut writer = Writer { pg, name, index, statement };
-    let rows = writer.write(upserts).await?;
+    let rest = left_out.rest(statement);
+    let mut writer = Writer { pg, name, index, statement: &rest.statement };
+    let written = async {
+        let asked = left_out.asks(index);
+        let kept = if asked && writer.statement.only_inserts() { writer.present().await? } else { Vec::new() };
+        let rows = writer.write(upserts).await?;
+        let newer = if asked { writer.newer().await? } else { Vec::new() };
+        Ok((rows, [kept, newer].concat()))
+    };
+    let (rows, kept) = written.await.map_err(|error| rest.located(error))?;
+    let rows: Vec<_> = rows.into_iter().map(|row| rest.place(row)).chain(rest.out.iter().copied()).collect();
+    left_out.add(index, kept.into_iter().map(|row| rest.place(row)).chain(rows.iter().copied()));
     Ok(rows.into_iter().map(|row| (index, row)).collect())
 }
 
@@ -237,6 +249,7 @@ impl Writer<'_> {
             }
             Op::Upsert => {
                 let missing = self.untouched(&sql::update(self.statement), &self.every_place()).await?;
+                let missing = self.but_newer(missing).await?;
                 if !missing.is_empty() {
                     self.insert(true, &missing).await?;
                 }
@@ -244,18 +257,18 @@ impl Writer<'_> {
             }
             Op::Update => {
                 let missing = self.untouched(&sql::update(self.statement), &self.every_place()).await?;
+                let missing = self.but_newer(missing).await?;
                 self.refuse_hidden_repetition(&missing).await?;
                 self.must_have_touched(missing)
             }
             Op::Delete => {
-                let missing = self.untouched(&sql::delete(self.statement), &self.statement.key_cells()).await?;
+                let missing = self.untouched(&sql::delete(self.statement), &sql::found_by(self.statement)).await?;
+                let missing = self.but_newer(missing).await?;
                 self.must_have_touched(missing)
             }
-            Op::Clear => {
-                self.untouched(&sql::delete(self.statement), &self.statement.key_cells()).await.map(|_| Vec::new())
-            }
+            Op::Clear => self.clear(&all).await.map(|()| Vec::new()),
             Op::Replace => {
-                self.untouched(&sql::delete(self.statement), &self.statement.key_cells()).await?;
+                self.clear(&all).await?;
                 self.insert(false, &all).await.map(|()| Vec::new())
             }
         }
@@ -288,8 +301,49 @@ impl Writer<'_> {
         Ok(())
     }
 
+    async fn clear(&mut self, rows: &[usize]) -> Result<(), WriteError> {
+        let text = sql::clear(self.statement);
+        let mut query = sqlx::query(AssertSqlSafe(text.as_str()));
+        for values in sql::parameters(self.statement, &self.statement.key_cells(), rows) {
+            query = query.bind(values);
+        }
+        let outcome = query.execute(&mut *self.pg).await;
+        outcome.map(drop).map_err(|error| of_rows(self.name, &error, Some((self.index, self.statement))))
+    }
+
+    /// The rows that are there.
+    async fn present(&mut self) -> Result<Vec<usize>, WriteError> {
+        if self.statement.rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.numbers(&sql::present(self.statement), &self.every_place()).await.map(|rows| rows.into_iter().collect())
+    }
+
+    /// The rows that the guard left alone, asked after the statement itself.
+    async fn newer(&mut self) -> Result<Vec<usize>, WriteError> {
+        let Some(text) = sql::newer(self.statement).filter(|_| !self.statement.rows.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        self.numbers(&text, &sql::found_by(self.statement)).await.map(|newer| newer.into_iter().collect())
+    }
+
+    /// Of these untouched rows those that are not merely older than what is there. Without any there is nothing to ask.
+    async fn but_newer(&mut self, mut untouched: Vec<usize>) -> Result<Vec<usize>, WriteError> {
+        if !untouched.is_empty() && self.statement.guard().is_some() {
+            let newer = self.newer().await?;
+            untouched.retain(|row| !newer.contains(row));
+        }
+        Ok(untouched)
+    }
+
     /// Runs a statement over all rows that answers with the numbers of those it touched; returns the others.
     async fn untouched(&mut self, text: &str, places: &[usize]) -> Result<Vec<usize>, WriteError> {
+        let touched = self.numbers(text, places).await?;
+        Ok((0..self.statement.rows.len()).filter(|row| !touched.contains(row)).collect())
+    }
+
+    /// Runs a statement over all rows that answers with the numbers of some.
+    async fn numbers(&mut self, text: &str, places: &[usize]) -> Result<HashSet<usize>, WriteError> {
         let rows: Vec<usize> = (0..self.statement.rows.len()).collect();
         let mut query = sqlx::query(AssertSqlSafe(text));
         for values in sql::parameters(self.statement, places, &rows) {
@@ -297,10 +351,9 @@ impl Writer<'_> {
         }
         let answer = query.fetch_all(&mut *self.pg).await;
         let answer = answer.map_err(|error| of_rows(self.name, &error, Some((self.index, self.statement))))?;
-        let touched = answer.iter().map(|row| row.try_get::<i64, _>(0));
-        let touched: HashSet<i64> = touched.collect::<Result<_, _>>().map_err(|error| of_ours(self.name, &error))?;
-        let number = |row: usize| i64::try_from(row).map_or(i64::MAX, |row| row + 1);
-        Ok(rows.into_iter().filter(|&row| !touched.contains(&number(row))).collect())
+        let row =
+            |row: &PgRow| row.try_get::<i64, _>(0).map(|number| usize::try_from(number - 1).unwrap_or(usize::MAX));
+        answer.iter().map(row).collect::<Result<_, _>>().map_err(|error| of_ours(self.name, &error))
     }
 
     /// UPDATE … FROM writes one of several rows for the same key and passes over the others without a word. Folding

@@ -7,7 +7,7 @@ use std::ops::Range;
 use sqlx::PgConnection;
 use tidegate_actors::{
     ports::{Rejection, WriteError},
-    transaction::{Statement, Transaction, Trial, Tried},
+    transaction::{LeftOut, Statement, Transaction, Trial, Tried},
 };
 
 use super::{
@@ -39,17 +39,18 @@ pub(super) async fn rows(
     upserts: Upserts,
 ) -> Result<Tried, WriteError> {
     let mut tried = Tried::default();
+    let mut left_out = LeftOut::new(statements);
     let mut index = 0;
     while index < statements.len() {
         let Some(place) = trials.iter().position(|trial| trial.statements.start == index) else {
-            let rows = statement_rows(pg, name, index, &statements[index], upserts).await?;
+            let rows = statement_rows(pg, name, index, &statements[index], &mut left_out, upserts).await?;
             tried.committed.untouched.extend(rows);
             index += 1;
             continue;
         };
         let range = trials[place].statements.clone();
         savepoint(pg, name, SAVE).await?;
-        match either_way(pg, name, statements, range.clone()).await {
+        match either_way(pg, name, statements, range.clone(), &mut left_out).await {
             Ok(untouched) => tried.committed.untouched.extend(untouched),
             Err(WriteError::Reject(mut reason)) => {
                 savepoint(pg, name, BACK).await?;
@@ -70,11 +71,12 @@ async fn either_way(
     name: &str,
     statements: &[Statement],
     range: Range<usize>,
+    left_out: &mut LeftOut,
 ) -> Result<Vec<(usize, usize)>, WriteError> {
-    match all(pg, name, statements, range.clone(), Upserts::InOne).await {
+    match all(pg, name, statements, range.clone(), left_out, Upserts::InOne).await {
         Err(WriteError::Reject(reason)) if is_of_partial_upsert(statements, &reason) => {
             savepoint(pg, name, BACK).await?;
-            all(pg, name, statements, range, Upserts::UpdateFirst).await
+            all(pg, name, statements, range, left_out, Upserts::UpdateFirst).await
         }
         outcome => outcome,
     }
@@ -85,11 +87,12 @@ async fn all(
     name: &str,
     statements: &[Statement],
     range: Range<usize>,
+    left_out: &mut LeftOut,
     upserts: Upserts,
 ) -> Result<Vec<(usize, usize)>, WriteError> {
     let mut untouched = Vec::new();
     for index in range {
-        untouched.extend(statement_rows(pg, name, index, &statements[index], upserts).await?);
+        untouched.extend(statement_rows(pg, name, index, &statements[index], left_out, upserts).await?);
     }
     Ok(untouched)
 }
@@ -110,8 +113,10 @@ pub(super) async fn sift(
         for (index, statement) in transaction.statements.iter().enumerate() {
             let mut waiting = parts(0..statement.rows.len(), statement.rows.len().div_ceil(ROWS));
             while let Some(rows) = waiting.pop() {
-                let part = [Statement { rows: statement.rows[rows.clone()].to_vec(), ..statement.clone() }];
-                let reason = match either_way(pg, name, &part, 0..1).await {
+                let rows_of = statement.rows[rows.clone()].to_vec();
+                // Whether a row goes with another one is for its trial to find out.
+                let part = [Statement { rows: rows_of, parents: Vec::new(), ..statement.clone() }];
+                let reason = match either_way(pg, name, &part, 0..1, &mut LeftOut::new(&part)).await {
                     Ok(_) => {
                         savepoint(pg, name, KEEP_AND_SAVE).await?;
                         continue;

@@ -7,7 +7,7 @@ use sqlx::{Arguments as _, Row as _, sqlite::SqliteArguments};
 use tidegate_actors::{
     ports::{Fault, Rejection, WriteError},
     schema::{ColumnSchema, ColumnType},
-    transaction::{Cell, Op, Statement},
+    transaction::{Cell, LeftOut, Op, Statement},
 };
 
 use super::{errors, session::Session};
@@ -18,12 +18,39 @@ const MAX_ROWS: usize = 256;
 /// SQLite's limit of parameters in a statement (*Implementation Limits For SQLite*, SQLITE_MAX_VARIABLE_NUMBER).
 const MAX_PARAMETERS: usize = 32_766;
 
-/// Writes the rows; the places of those that touched nothing and need not have.
-pub(super) async fn write(
+/// All statements' rows, in order; which of them touched nothing.
+pub(super) async fn rows(session: &mut Session, statements: &[Statement]) -> Result<Vec<(usize, usize)>, WriteError> {
+    let mut untouched = Vec::new();
+    let mut left_out = LeftOut::new(statements);
+    for (index, statement) in statements.iter().enumerate() {
+        untouched.extend(rows_of(session, index, statement, &mut left_out).await?);
+    }
+    Ok(untouched)
+}
+
+/// One statement's rows.
+pub(super) async fn rows_of(
     session: &mut Session,
     index: usize,
     statement: &Statement,
-) -> Result<Vec<usize>, WriteError> {
+    left_out: &mut LeftOut,
+) -> Result<Vec<(usize, usize)>, WriteError> {
+    let rest = left_out.rest(statement);
+    let written = async {
+        let (form, asked) = (Form::of(&rest.statement), left_out.asks(index));
+        let kept = if asked && rest.statement.only_inserts() { form.present(session).await? } else { Vec::new() };
+        let rows = write(session, index, &rest.statement).await?;
+        let newer = if asked { form.newer(session).await? } else { Vec::new() };
+        Ok((rows, [kept, newer].concat()))
+    };
+    let (rows, kept) = written.await.map_err(|error| rest.located(error))?;
+    let rows: Vec<_> = rows.into_iter().map(|row| rest.place(row)).chain(rest.out.iter().copied()).collect();
+    left_out.add(index, kept.into_iter().map(|row| rest.place(row)).chain(rows.iter().copied()));
+    Ok(rows.into_iter().map(|row| (index, row)).collect())
+}
+
+/// Writes the rows; the places of those that touched nothing and need not have.
+async fn write(session: &mut Session, index: usize, statement: &Statement) -> Result<Vec<usize>, WriteError> {
     let form = Form::of(statement);
     let mut untouched = Vec::new();
     let mut done = 0;
@@ -155,10 +182,10 @@ impl<'a> Form<'a> {
                 session.run(&self.upsert(count), self.bind(&rows, &all)?).await?;
             }
             Op::Clear => {
-                session.run(&self.delete(count), self.bind(&rows, &self.key)?).await?;
+                session.run(&self.clear(count), self.bind(&rows, &self.key)?).await?;
             }
             Op::Replace => {
-                session.run(&self.delete(count), self.bind(&rows, &self.key)?).await?;
+                session.run(&self.clear(count), self.bind(&rows, &self.key)?).await?;
                 session.run(&self.insert(count), self.bind(&rows, &all)?).await?;
             }
             Op::Update => {
@@ -173,7 +200,7 @@ impl<'a> Form<'a> {
             Op::Delete => {
                 let missing = self.missing(session, &rows).await?;
                 if missing.len() < count {
-                    session.run(&self.delete(count), self.bind(&rows, &self.key)?).await?;
+                    session.run(&self.delete(count), self.bind(&rows, &self.found_by())?).await?;
                 }
                 return Ok(missing);
             }
@@ -217,6 +244,32 @@ impl<'a> Form<'a> {
         Ok(places)
     }
 
+    /// The rows that are there.
+    async fn present(&self, session: &mut Session) -> Result<Vec<usize>, WriteError> {
+        let (mut missing, mut done) = (Vec::new(), 0);
+        while done < self.statement.rows.len() {
+            let rows = done..done + self.rows_at_once(self.statement.rows.len() - done);
+            missing.extend(self.missing(session, &rows).await?);
+            done = rows.end;
+        }
+        Ok((0..self.statement.rows.len()).filter(|row| missing.binary_search(row).is_err()).collect())
+    }
+
+    /// The rows that the guard left alone, asked after the statement itself: the others have the version that was written.
+    async fn newer(&self, session: &mut Session) -> Result<Vec<usize>, WriteError> {
+        let (mut newer, mut done) = (Vec::new(), 0);
+        while self.statement.guard().is_some() && done < self.statement.rows.len() {
+            let rows = done..done + self.rows_at_once(self.statement.rows.len() - done);
+            let found = session.rows(&self.select_newer(rows.len()), self.bind(&rows, &self.found_by())?).await?;
+            for row in &found {
+                let place: i64 = row.try_get(0).map_err(|error| session.unreadable(error))?;
+                newer.push(rows.start + usize::try_from(place).unwrap_or(0));
+            }
+            done = rows.end;
+        }
+        Ok(newer)
+    }
+
     fn key_is_unique(&self) -> bool {
         let names: Vec<String> = self.key.iter().map(|&place| self.columns[place].name.clone()).collect();
         self.statement.plan.table.is_unique(&names)
@@ -240,7 +293,11 @@ impl<'a> Form<'a> {
             })
             .collect();
         let action = if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", set.join(", ")) };
-        format!("{} ON CONFLICT ({target}) DO {action}", self.insert(rows))
+        let guard = self.statement.guard().map(|place| quoted(&self.columns[place].name));
+        let guard = guard.map_or(String::new(), |version| {
+            format!(" WHERE ({}.{version} > excluded.{version}) IS NOT TRUE", self.table())
+        });
+        format!("{} ON CONFLICT ({target}) DO {action}{guard}", self.insert(rows))
     }
 
     pub(super) fn update(&self, rows: usize) -> String {
@@ -254,18 +311,67 @@ impl<'a> Form<'a> {
             .collect();
         let key = self.key.iter().map(|&place| (place, place));
         format!(
-            "UPDATE {} SET {} FROM (VALUES {}) AS {GIVEN} WHERE {}",
+            "UPDATE {} SET {} FROM (VALUES {}) AS {GIVEN} WHERE {}{}",
             self.table(),
             set.join(", "),
             values(rows, self.columns.len()),
             self.same_key(key, 0),
+            self.newer_than(self.statement.guard())
+                .map_or(String::new(), |newer| format!(" AND ({newer}) IS NOT TRUE")),
         )
     }
 
+    /// DELETE by key. Where it is guarded, the rows are looked for first, since a DELETE joins nothing.
     pub(super) fn delete(&self, rows: usize) -> String {
+        let Some(newer) = self.newer_than(self.statement.guard().map(|_| self.key.len())) else {
+            return self.clear(rows);
+        };
+        let (table, key) = (self.table(), self.key.iter().copied().enumerate().map(|(nth, place)| (place, nth)));
+        let own: Vec<_> =
+            self.key.iter().map(|&place| format!("{table}.{}", quoted(&self.columns[place].name))).collect();
+        format!(
+            "DELETE FROM {table} WHERE {} IN (SELECT {} FROM (VALUES {}) AS {GIVEN} CROSS JOIN {table} WHERE {} AND ({newer}) IS NOT TRUE)",
+            self.key_tuple(),
+            own.join(", "),
+            values(rows, self.key.len() + 1),
+            self.same_key(key, 0),
+        )
+    }
+
+    /// DELETE of all rows that have these values, which may be named more than once.
+    pub(super) fn clear(&self, rows: usize) -> String {
+        let values = values(rows, self.key.len());
+        format!("DELETE FROM {} WHERE {} IN (VALUES {values})", self.table(), self.key_tuple())
+    }
+
+    /// Which of these rows are there with a greater version: their places.
+    pub(super) fn select_newer(&self, rows: usize) -> String {
+        let parameters = vec!["?"; self.key.len() + 1].join(", ");
+        let given: Vec<_> = (0..rows).map(|place| format!("({place}, {parameters})")).collect();
+        format!(
+            "SELECT {GIVEN}.column1 FROM (VALUES {}) AS {GIVEN} CROSS JOIN {} WHERE {} AND {}",
+            given.join(", "),
+            self.table(),
+            self.same_key(self.key.iter().copied().enumerate().map(|(nth, place)| (place, nth)), 1),
+            self.newer_than(Some(self.key.len() + 1)).unwrap_or_default(),
+        )
+    }
+
+    /// The table's version is greater than the given one, which is the `nth` of a row's values; the column comes first, as
+    /// in [`Self::same_key`].
+    fn newer_than(&self, nth: Option<usize>) -> Option<String> {
+        let (version, nth) = self.statement.guard().zip(nth)?;
+        Some(format!("{}.{} > {GIVEN}.column{}", self.table(), quoted(&self.columns[version].name), nth + 1))
+    }
+
+    /// The places whose cells a guarded DELETE and [`Self::select_newer`] bind.
+    fn found_by(&self) -> Vec<usize> {
+        self.key.iter().copied().chain(self.statement.guard()).collect()
+    }
+
+    fn key_tuple(&self) -> String {
         let key = self.names(&self.key);
-        let key = if self.key.len() == 1 { key } else { format!("({key})") };
-        format!("DELETE FROM {} WHERE {key} IN (VALUES {})", self.table(), values(rows, self.key.len()))
+        if self.key.len() == 1 { key } else { format!("({key})") }
     }
 
     pub(super) fn select_missing(&self, rows: usize) -> String {

@@ -52,6 +52,7 @@ fn statement(op: Op, columns: &[usize]) -> Statement {
         must_touch: false,
         columns: columns.to_vec(),
         insert_only: Vec::new(),
+        parents: Vec::new(),
         rows: Vec::new(),
     }
 }
@@ -69,6 +70,35 @@ fn every_operation_has_its_statement() {
     UPDATE "my ""cars""" SET "order" = tidegate_given.column3 FROM (VALUES (?, ?, ?), (?, ?, ?)) AS tidegate_given WHERE "my ""cars"""."branch" = tidegate_given.column1 AND "my ""cars"""."no" = tidegate_given.column2
     DELETE FROM "my ""cars""" WHERE ("branch", "no") IN (VALUES (?, ?), (?, ?))
     SELECT tidegate_given.column1 FROM (VALUES (0, ?, ?), (1, ?, ?)) AS tidegate_given WHERE NOT EXISTS (SELECT 1 FROM "my ""cars""" WHERE "my ""cars"""."branch" = tidegate_given.column2 AND "my ""cars"""."no" = tidegate_given.column3)
+    "#);
+}
+
+/// Guarded by its third column.
+fn guarded(op: Op) -> Statement {
+    let mut guarded = statement(op, &[0, 1, 2]);
+    guarded.plan = Arc::new(TablePlan {
+        version: Some(2),
+        route: "r".into(),
+        table: Arc::clone(&guarded.plan.table),
+        columns: guarded.plan.columns.clone(),
+        key: guarded.plan.key.clone(),
+        only_unique_key: true,
+    });
+    guarded
+}
+
+#[test]
+fn a_guard_is_in_every_statement_and_a_clearing_has_none() {
+    let (all, delete, clear) = (guarded(Op::Upsert), guarded(Op::Delete), statement(Op::Clear, &[0, 1]));
+    let (all, delete, clear) =
+        (statements::Form::of(&all), statements::Form::of(&delete), statements::Form::of(&clear));
+    let sql = [all.upsert(1), all.update(1), delete.delete(2), all.select_newer(2), clear.clear(2)];
+    insta::assert_snapshot!(sql.join("\n"), @r#"
+    INSERT INTO "my ""cars""" ("branch", "no", "order") VALUES (?, ?, ?) ON CONFLICT ("branch", "no") DO UPDATE SET "order" = excluded."order" WHERE ("my ""cars"""."order" > excluded."order") IS NOT TRUE
+    UPDATE "my ""cars""" SET "order" = tidegate_given.column3 FROM (VALUES (?, ?, ?)) AS tidegate_given WHERE "my ""cars"""."branch" = tidegate_given.column1 AND "my ""cars"""."no" = tidegate_given.column2 AND ("my ""cars"""."order" > tidegate_given.column3) IS NOT TRUE
+    DELETE FROM "my ""cars""" WHERE ("branch", "no") IN (SELECT "my ""cars"""."branch", "my ""cars"""."no" FROM (VALUES (?, ?, ?), (?, ?, ?)) AS tidegate_given CROSS JOIN "my ""cars""" WHERE "my ""cars"""."branch" = tidegate_given.column1 AND "my ""cars"""."no" = tidegate_given.column2 AND ("my ""cars"""."order" > tidegate_given.column3) IS NOT TRUE)
+    SELECT tidegate_given.column1 FROM (VALUES (0, ?, ?, ?), (1, ?, ?, ?)) AS tidegate_given CROSS JOIN "my ""cars""" WHERE "my ""cars"""."branch" = tidegate_given.column2 AND "my ""cars"""."no" = tidegate_given.column3 AND "my ""cars"""."order" > tidegate_given.column4
+    DELETE FROM "my ""cars""" WHERE ("branch", "no") IN (VALUES (?, ?), (?, ?))
     "#);
 }
 
@@ -173,11 +203,14 @@ async fn rows_are_found_by_their_key() {
     sqlx::raw_sql(fill).execute(&mut connection).await.unwrap();
     let all = statement(Op::Upsert, &[0, 1, 2]);
     let key = statement(Op::Delete, &[0, 1]);
+    let (guarded_upsert, guarded_delete) = (guarded(Op::Upsert), guarded(Op::Delete));
     let (all, key) = (statements::Form::of(&all), statements::Form::of(&key));
+    let (upsert, delete) = (statements::Form::of(&guarded_upsert), statements::Form::of(&guarded_delete));
     for prepare in ["SELECT 1", "ANALYZE"] {
         sqlx::raw_sql(prepare).execute(&mut connection).await.unwrap();
         for rows in [1, 256] {
-            for sql in [all.update(rows), key.delete(rows), key.select_missing(rows)] {
+            let guarded = [upsert.update(rows), delete.delete(rows), delete.select_newer(rows)];
+            for sql in [all.update(rows), key.delete(rows), key.select_missing(rows)].into_iter().chain(guarded) {
                 let sql = format!("EXPLAIN QUERY PLAN {sql}");
                 let plan = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
                 let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();

@@ -10,7 +10,7 @@ use std::ops::Range;
 use sqlx::sqlite::SqliteArguments;
 use tidegate_actors::{
     ports::{Rejection, WriteError},
-    transaction::{Statement, Trial, Tried},
+    transaction::{LeftOut, Statement, Trial, Tried},
 };
 
 use super::{session::Session, statements};
@@ -22,17 +22,18 @@ pub(super) async fn rows(
     trials: &[Trial],
 ) -> Result<Tried, WriteError> {
     let mut tried = Tried::default();
+    let mut left_out = LeftOut::new(statements);
     let mut index = 0;
     while index < statements.len() {
         let Some(place) = trials.iter().position(|trial| trial.statements.start == index) else {
-            let rows = statements::write(session, index, &statements[index]).await?;
-            tried.committed.untouched.extend(rows.into_iter().map(|row| (index, row)));
+            let rows = statements::rows_of(session, index, &statements[index], &mut left_out).await?;
+            tried.committed.untouched.extend(rows);
             index += 1;
             continue;
         };
         let range = trials[place].statements.clone();
         session.run("SAVEPOINT tidegate_trial", SqliteArguments::default()).await?;
-        match all(session, statements, range.clone()).await {
+        match all(session, statements, range.clone(), &mut left_out).await {
             Ok(untouched) => tried.committed.untouched.extend(untouched),
             Err(WriteError::Reject(reason)) => {
                 if session.run("ROLLBACK TO tidegate_trial", SqliteArguments::default()).await.is_err() {
@@ -52,11 +53,11 @@ async fn all(
     session: &mut Session,
     statements: &[Statement],
     range: Range<usize>,
+    left_out: &mut LeftOut,
 ) -> Result<Vec<(usize, usize)>, WriteError> {
     let mut untouched = Vec::new();
     for index in range {
-        let rows = statements::write(session, index, &statements[index]).await?;
-        untouched.extend(rows.into_iter().map(|row| (index, row)));
+        untouched.extend(statements::rows_of(session, index, &statements[index], left_out).await?);
     }
     Ok(untouched)
 }

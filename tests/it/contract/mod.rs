@@ -6,6 +6,7 @@
 
 mod bulk;
 mod catalogue;
+mod children;
 mod dead_letters;
 mod definition;
 mod fencing;
@@ -18,6 +19,7 @@ pub(crate) mod sqlite;
 pub(crate) mod table;
 mod types;
 mod unfenced;
+mod versions;
 pub(crate) mod writer;
 
 use async_trait::async_trait;
@@ -119,6 +121,7 @@ macro_rules! contract_suite {
                 an_upsert_inserts_or_changes_the_given_columns,
                 an_upsert_of_the_key_alone_changes_nothing_that_is_there,
                 what_only_an_insert_writes_leaves_a_row_that_is_there_alone,
+                an_insert_if_absent_leaves_a_row_that_is_there_as_it_is,
                 a_partial_upsert_of_a_row_that_is_there_needs_no_required_column,
                 an_update_changes_the_given_columns,
                 an_update_of_a_missing_row_is_rejected_by_its_place,
@@ -137,6 +140,24 @@ macro_rules! contract_suite {
                 deletes,
                 untouched_rows_among_many,
                 composite_keys_in_bulk,
+            ],
+            versions: [
+                an_older_upsert_leaves_a_newer_row_alone,
+                an_older_update_leaves_a_newer_row_alone_and_finds_it,
+                an_older_delete_leaves_a_newer_row_alone,
+                the_guard_holds_beside_other_unique_keys_and_for_parts_of_a_row,
+                a_default_version_is_no_guard,
+                versions_of_every_type,
+                many_versions_at_once,
+            ],
+            children: [
+                a_clearing_removes_every_row_with_these_values,
+                a_clearing_of_many_parents,
+                a_clearing_that_is_refused_undoes_the_rest,
+                rows_go_with_a_row_that_is_missing,
+                rows_go_with_a_row_that_is_newer,
+                rows_go_with_a_row_that_is_only_inserted,
+                a_bad_row_behind_one_that_is_passed_over_is_named_by_its_place,
             ],
             rejections: [
                 a_duplicate_insert,

@@ -102,6 +102,47 @@ pub(crate) async fn what_only_an_insert_writes_leaves_a_row_that_is_there_alone(
     assert_eq!(contents(database, &cars()).await, ["1|ape 50|3|∅", "2|vespa|100|∅"]);
 }
 
+/// `on_existing = "ignore"`: every column but the key is for new rows only. Another unique key is no reason to pass a row over.
+pub(crate) async fn an_insert_if_absent_leaves_a_row_that_is_there_as_it_is(database: &dyn Database) {
+    database.create(&cars()).await;
+    let plated = Table::new(
+        "plated",
+        &["id"],
+        vec![
+            column("id", Type::Int).required(),
+            column("plate", Type::Varchar(8)).required(),
+            column("note", Type::Text),
+        ],
+    )
+    .unique(&["plate"]);
+    database.create(&plated).await;
+    let mut writer = Writer::take(database, "one").await;
+    let plan = writer.plan(&cars(), &["id"]).await;
+    let absent = |plan: &super::writer::Plan, columns: &[&str], rows: &[&[&str]]| {
+        let mut statement = plan.texts(Op::Upsert, columns, rows);
+        statement.insert_only = (1..columns.len()).collect();
+        statement
+    };
+    writer.write(vec![absent(&plan, &["id", "name"], &[&["1", "ape"]])]).await.unwrap();
+    let committed =
+        writer.write(vec![absent(&plan, &["id", "name", "stock"], &[&["1", "x", "1"], &["2", "vespa", "2"]])]).await;
+    assert!(committed.unwrap().untouched.is_empty());
+    assert_eq!(contents(database, &cars()).await, ["1|ape|7|∅", "2|vespa|2|∅"]);
+
+    let plan = writer.plan(&plated, &["id"]).await;
+    let all = ["id", "plate", "note"];
+    writer.write(vec![absent(&plan, &all, &[&["1", "a", "first"], &["2", "b", "first"]])]).await.unwrap();
+    // The row is there: its plate may be another row's.
+    writer.write(vec![absent(&plan, &all, &[&["1", "b", "second"], &["3", "c", "second"]])]).await.unwrap();
+    let rows = ["1|a|first", "2|b|first", "3|c|second"];
+    assert_eq!(contents(database, &plated).await, rows);
+    // A new row with another's plate is refused, not passed over.
+    let refused = writer.write(vec![absent(&plan, &all, &[&["4", "b", "third"]])]).await;
+    let Err(WriteError::Reject(rejection)) = refused else { panic!("{refused:?}") };
+    assert_eq!(rejection.code, "unique");
+    assert_eq!(contents(database, &plated).await, rows);
+}
+
 /// `{"id": 1, "stock": 9}` is a change of a row that is there, although it would not do for a new one.
 pub(crate) async fn a_partial_upsert_of_a_row_that_is_there_needs_no_required_column(database: &dyn Database) {
     database.create(&cars()).await;

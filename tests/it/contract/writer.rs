@@ -143,6 +143,21 @@ pub(crate) async fn plan(destination: &mut dyn Destination, table: &Table, key: 
 pub(crate) struct Plan(pub(crate) Arc<TablePlan>);
 
 impl Plan {
+    /// With a column that only grows.
+    pub(crate) fn guarded(self, version: &str) -> Self {
+        let table = &self.0.table;
+        let column = table.column(version).expect("a column");
+        let version = self.0.columns.iter().position(|&index| index == column);
+        Self(Arc::new(TablePlan {
+            route: self.0.route.clone(),
+            table: table.clone(),
+            columns: self.0.columns.clone(),
+            key: self.0.key.clone(),
+            only_unique_key: self.0.only_unique_key,
+            version,
+        }))
+    }
+
     /// Rows of these columns. For a delete, name the key alone.
     pub(crate) fn statement(&self, op: Op, columns: &[&str], rows: Vec<Vec<Cell>>) -> Statement {
         let places = columns
@@ -158,6 +173,7 @@ impl Plan {
             must_touch: op == Op::Update,
             columns: places,
             insert_only: Vec::new(),
+            parents: Vec::new(),
             rows,
         }
     }

@@ -58,7 +58,7 @@ fn rows(rows: &[&[&str]]) -> Vec<Vec<Cell>> {
 /// Rows of a plan's first columns.
 fn statement(plan: &Arc<TablePlan>, op: Op, rows: Vec<Vec<Cell>>) -> Statement {
     let columns = (0..rows[0].len()).collect();
-    Statement { plan: plan.clone(), op, must_touch: false, columns, insert_only: Vec::new(), rows }
+    Statement { plan: plan.clone(), op, must_touch: false, columns, insert_only: Vec::new(), parents: Vec::new(), rows }
 }
 
 impl World {

@@ -143,6 +143,7 @@ fn statement(plan: &Arc<TablePlan>, op: Op, columns: &[&str], rows: &[&[&str]]) 
         must_touch: op == Op::Update,
         columns: columns.iter().map(place).collect(),
         insert_only: Vec::new(),
+        parents: Vec::new(),
         rows: rows.iter().map(|row| row.iter().map(cell).collect()).collect(),
     }
 }

@@ -1,6 +1,6 @@
 //! Writing and acknowledging what is in hand, piece by piece: a bad row is cut out as ordered delivery does.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use super::{ParallelDelivery, Run, Trouble, Wrote};
 use crate::{
@@ -65,7 +65,7 @@ impl ParallelDelivery {
         if !letters.is_empty() {
             log(self.limits.log, &self.progress, self.log.keep_dead(&lane, &letters)).await?;
         }
-        let mut untouched = 0;
+        let mut rows = 0;
         if !composed.statements.is_empty() {
             sort_by_key(&mut composed);
             self.attempts += 1;
@@ -77,7 +77,7 @@ impl ParallelDelivery {
             match outcome {
                 Ok(committed) => {
                     failpoint::reach(failpoint::AFTER_COMMIT);
-                    untouched = committed.untouched.len();
+                    rows = composed.rows_written(&committed.untouched);
                 }
                 Err(WriteError::Reject(reason)) => {
                     self.attempts = 0;
@@ -106,7 +106,7 @@ impl ParallelDelivery {
         log(self.limits.log, &self.progress, self.group.acknowledge(&lane, &done)).await?;
         failpoint::reach(failpoint::AFTER_ADVANCE);
         self.attempts = 0;
-        self.counts.rows += composed.rows().saturating_sub(untouched) as u64;
+        self.counts.rows += rows as u64;
         self.counts.entries += messages.len() as u64;
         self.counts.dead += letters.len() as u64;
         for letter in &letters {
@@ -146,20 +146,37 @@ impl ParallelDelivery {
 }
 
 /// Puts the rows of each statement in the order of their keys, so that two nodes lock the same rows in the same order. Rows
-/// of one key keep theirs.
+/// of one key keep theirs, statements keep their order, and rows that go with others go with them where they stand then.
 fn sort_by_key(composed: &mut Composed) {
-    for (statement, sources) in composed.statements.iter_mut().zip(&mut composed.sources) {
+    let mut moved: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for at in 0..composed.statements.len() {
+        let (statement, sources) = (&mut composed.statements[at], &mut composed.sources[at]);
+        for (of, row) in &mut statement.parents {
+            *row = moved.get(of).and_then(|places| places.get(*row)).copied().unwrap_or(*row);
+        }
         let key = statement.key_cells();
         if key.is_empty() || statement.rows.len() < 2 || statement.op == Op::Insert {
             continue;
         }
-        let mut rows: Vec<_> = std::mem::take(&mut statement.rows).into_iter().zip(std::mem::take(sources)).collect();
-        rows.sort_by(|(one, _), (two, _)| {
-            key.iter().map(|&at| rank(&one[at])).cmp(key.iter().map(|&at| rank(&two[at])))
+        let rows = &statement.rows;
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_by(|&one, &two| {
+            key.iter().map(|&at| rank(&rows[one][at])).cmp(key.iter().map(|&at| rank(&rows[two][at])))
         });
-        let (sorted, of) = rows.into_iter().unzip();
-        statement.rows = sorted;
-        *sources = of;
+        arrange(&mut statement.rows, &order);
+        // What is cleared stands for no message, and mostly goes with no row.
+        arrange(&mut statement.parents, &order);
+        arrange(sources, &order);
+        let mut places = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(now, before)| places[*before] = now);
+        moved.insert(at, places);
+    }
+}
+
+/// Puts a list in this order, unless there is nothing to put.
+fn arrange<T: Default>(list: &mut Vec<T>, order: &[usize]) {
+    if list.len() == order.len() {
+        *list = order.iter().map(|&at| std::mem::take(&mut list[at])).collect();
     }
 }
 
@@ -202,13 +219,60 @@ mod tests {
             must_touch: false,
             columns: vec![0, 1],
             insert_only: vec![],
+            parents: vec![],
             rows: rows.iter().map(|(value, key)| vec![text(value), text(key)]).collect(),
         };
         let sources = vec![(0..4).map(|at| (vec![at], 0)).collect()];
         let mut composed = Composed { statements: vec![statement], sources, ..Composed::default() };
         sort_by_key(&mut composed);
+        assert_eq!(composed.statements.len(), 1);
         let order: Vec<_> = composed.statements[0].rows.iter().map(|row| row[0].clone()).collect();
         assert_eq!(order, ["second", "fourth", "first", "third"].map(text));
         assert_eq!(composed.sources[0].iter().map(|(at, _)| at[0]).collect::<Vec<_>>(), [1, 3, 0, 2]);
+    }
+
+    /// The parents first, then what is cleared, then the children: each in an order of its own, and each child with its parent.
+    #[test]
+    fn children_stay_behind_their_parents_and_with_them() {
+        let table = TableSchema { schema: String::new(), name: "t".into(), columns: vec![], unique_keys: vec![] };
+        let plan = TablePlan {
+            route: "r".into(),
+            table: Arc::new(table),
+            columns: vec![0],
+            key: vec![0],
+            only_unique_key: true,
+            version: None,
+        };
+        let plan = Arc::new(plan);
+        let statement = |op, keys: [&str; 3], parents: Vec<(usize, usize)>| Statement {
+            plan: Arc::clone(&plan),
+            op,
+            must_touch: false,
+            columns: vec![0],
+            insert_only: vec![],
+            parents,
+            rows: keys.map(|key| vec![Cell::Text(key.into())]).to_vec(),
+        };
+        let of = || vec![(0, 0), (0, 1), (0, 2)];
+        let statements = vec![
+            statement(Op::Upsert, ["c", "a", "b"], vec![]),
+            statement(Op::Clear, ["c", "a", "b"], of()),
+            statement(Op::Insert, ["c1", "a1", "b1"], of()),
+        ];
+        let sources: Vec<Vec<_>> = (0..3).map(|_| (0..3).map(|row| (vec![row], 0)).collect()).collect();
+        let sources = vec![sources[0].clone(), vec![], sources[2].clone()];
+        let mut composed = Composed { statements, sources, ..Composed::default() };
+        sort_by_key(&mut composed);
+        let [parents, cleared, children] = &composed.statements[..] else { panic!() };
+        let keys = |statement: &Statement| -> Vec<_> { statement.rows.iter().map(|row| row[0].clone()).collect() };
+        let text = |text: &str| Cell::Text(text.into());
+        assert_eq!((parents.op, cleared.op, children.op), (Op::Upsert, Op::Clear, Op::Insert));
+        assert_eq!(keys(parents), ["a", "b", "c"].map(text));
+        assert_eq!(keys(cleared), ["a", "b", "c"].map(text));
+        assert_eq!(cleared.parents, [(0, 0), (0, 1), (0, 2)]);
+        assert_eq!(keys(children), ["c1", "a1", "b1"].map(text));
+        assert_eq!(children.parents, [(0, 2), (0, 0), (0, 1)]);
+        assert_eq!(composed.sources[0].iter().map(|(at, _)| at[0]).collect::<Vec<_>>(), [1, 2, 0]);
+        assert!(composed.sources[1].is_empty());
     }
 }
