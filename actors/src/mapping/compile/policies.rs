@@ -11,7 +11,7 @@ use crate::{
         rows::{Origin, received},
         rule::ValueRule,
     },
-    route::{DeletePolicy, OnExisting, OnMissing, SoftDelete},
+    route::{DeletePolicy, OnExisting, SoftDelete},
     schema::{ColumnSchema, ColumnType},
     transaction::Cell,
 };
@@ -166,10 +166,6 @@ impl Compiler<'_> {
             let message = "`version_column` does not go with `on_existing = \"ignore\"`, which never writes over a row: take out one of the two";
             self.error(None, at.clone(), message.to_owned());
         }
-        if !self.route.children.is_empty() {
-            let message = "`version_column` does not go with `children`, which are replaced without looking at the parent's version: take out one of the two";
-            self.error(None, at, message.to_owned());
-        }
         self.doubt_version(target, column);
         Some(place)
     }
@@ -191,18 +187,6 @@ impl Compiler<'_> {
         let ignored_delete = route.delete == DeletePolicy::Ignore;
         let clashes = [
             (route.key.is_empty(), "key", "`children` are tied to their parent by its key: give the route a `key`"),
-            (
-                route.on_missing == OnMissing::Ignore,
-                "on_missing",
-                "`children` do not go with `on_missing = \"ignore\"`: the lines of an update whose parent is missing would have \
-                 no place; say \"reject\" or \"insert\"",
-            ),
-            (
-                route.on_existing == OnExisting::Ignore,
-                "on_existing",
-                "`children` do not go with `on_existing = \"ignore\"`: whether the parent was there, and its children with it, is \
-                 known to the database alone",
-            ),
             (
                 ignored_delete,
                 "delete",

@@ -265,10 +265,7 @@ fn what_does_not_go_with_children_is_refused_when_compiled() {
             "`parent` ties it to the parent's key",
         ),
         (json!({"key": []}), "key", "give the route a `key`"),
-        (json!({"on_missing": "ignore"}), "on_missing", "do not go with `on_missing = \"ignore\"`"),
-        (json!({"on_existing": "ignore"}), "on_existing", "do not go with `on_existing = \"ignore\"`"),
         (json!({"delete": "ignore"}), "delete", "do not go with `delete = \"ignore\"`"),
-        (json!({"version_column": "note"}), "version_column", "does not go with `children`"),
     ];
     for (changes, place, expected) in table {
         let children = if changes.get("children").is_some() { vec![lines()] } else { vec![lines(), tags()] };
