@@ -44,7 +44,7 @@ fn stored(end: &str) -> ApiKey {
     ApiKey { id: format!("{end:x>8}"), digest, created_at_ms: 1, expires_at_ms: None, revoked_at_ms: None }
 }
 
-/// `car-app` with the listed topics `cars` and `notes`, and `orders`, whose routes have keys.
+/// `car-app` with the listed topics `cars` and `notes`, and others, whose routes have keys of every source.
 fn document() -> Document {
     let route = |text: &str| serde_json::from_str(text).unwrap();
     Document {
@@ -69,6 +69,18 @@ fn document() -> Document {
             route(
                 r#"{"name":"rooms-orders","application":"car-app","topic":"orders","destination":"rooms",
                     "table":"orders","key":["branch","no"],"columns":"matching"}"#,
+            ),
+            route(
+                r#"{"name":"visits","application":"car-app","topic":"visits","destination":"rooms","table":"visits",
+                    "key":["branch","no"],"columns":{"branch":{"value":"JKT"},"no":"visit.numbers[0]"}}"#,
+            ),
+            route(
+                r#"{"name":"events","application":"car-app","topic":"events","destination":"rooms","table":"events",
+                    "key":["event"],"columns":{"event":{"meta":"key"}}}"#,
+            ),
+            route(
+                r#"{"name":"sums","application":"car-app","topic":"sums","destination":"rooms","table":"sums",
+                    "key":["sum"],"columns":{"sum":{"expr":"data.a + data.b"}}}"#,
             ),
         ],
     }
