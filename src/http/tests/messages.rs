@@ -102,6 +102,29 @@ async fn what_breaks_a_rule_is_refused_with_its_place() {
 }
 
 #[actix_web::test]
+async fn a_key_is_found_by_path_and_what_is_no_field_is_not_asked_for() {
+    for (body, refusal) in [
+        (r#"{"topic":"visits","action":"update","data":{"visit":{"numbers":[7]}}}"#, "202"),
+        (r#"{"topic":"visits","action":"update","data":{"visit":{"numbers":[]}}}"#, "422 0:/key key_required"),
+        (r#"{"topic":"visits","action":"update","data":{"visit":null}}"#, "422 0:/key key_required"),
+        (r#"{"topic":"visits","action":"delete","key":7}"#, "202"),
+        (r#"{"topic":"visits","key":7,"data":{"visit":{"numbers":["7.0"]}}}"#, "202"),
+        (r#"{"topic":"visits","key":7,"data":{"visit":{"numbers":[8]}}}"#, "422 0:/key key_mismatch"),
+        (r#"{"topic":"visits","key":{"no":7},"data":{"visit":{"numbers":[8]}}}"#, "422 0:/key key_mismatch"),
+        (r#"{"topic":"events","action":"update","data":{"event":7}}"#, "422 0:/key key_required"),
+        (r#"{"topic":"events","key":7,"data":{"event":8}}"#, "202"),
+        (r#"{"topic":"sums","action":"update","data":{"a":1}}"#, "202"),
+        (r#"{"topic":"sums","key":7,"data":{"a":1,"b":2,"sum":8}}"#, "202"),
+    ] {
+        let answer = post(body).send().await;
+        let outcome = if answer.status == 202 { "202".to_owned() } else { answer.refusal() };
+        assert_eq!(outcome, refusal, "{body}");
+    }
+    let answer = post(r#"{"topic":"visits","action":"update","data":{}}"#).send().await;
+    assert!(answer.body.contains("or the field `visit.numbers[0]` in `data`, which route `visits`"), "{}", answer.body);
+}
+
+#[actix_web::test]
 async fn refusals_are_worth_reading() {
     let answer = post(r#"{"topic":"crs","data":{}}"#).send().await;
     insta::assert_snapshot!(answer.body, @r#"{"type":"/docs#invalid-message","title":"A message is not accepted","status":422,"detail":"/topic: `car-app` has no topic `crs`; did you mean `cars`?","errors":[{"index":0,"pointer":"/topic","code":"unknown_topic","message":"`car-app` has no topic `crs`; did you mean `cars`?"}]}"#);

@@ -48,7 +48,7 @@ fn stored(end: &str) -> ApiKey {
 const READING: &str = r#"{"required":["at"],"properties":{"celsius":{"type":"number","minimum":-90},
     "tags":{"items":{"type":"string"}}}}"#;
 
-/// `car-app` with the listed topics `cars` and `notes`, and `orders`, whose routes have keys.
+/// `car-app` with the listed topics `cars` and `notes`, and others, whose routes have keys of every source.
 fn document() -> Document {
     let route = |text: &str| serde_json::from_str(text).unwrap();
     Document {
@@ -74,6 +74,18 @@ fn document() -> Document {
             route(
                 r#"{"name":"rooms-orders","application":"car-app","topic":"orders","destination":"rooms",
                     "table":"orders","key":["branch","no"],"columns":"matching"}"#,
+            ),
+            route(
+                r#"{"name":"visits","application":"car-app","topic":"visits","destination":"rooms","table":"visits",
+                    "key":["branch","no"],"columns":{"branch":{"value":"JKT"},"no":"visit.numbers[0]"}}"#,
+            ),
+            route(
+                r#"{"name":"events","application":"car-app","topic":"events","destination":"rooms","table":"events",
+                    "key":["event"],"columns":{"event":{"meta":"key"}}}"#,
+            ),
+            route(
+                r#"{"name":"sums","application":"car-app","topic":"sums","destination":"rooms","table":"sums",
+                    "key":["sum"],"columns":{"sum":{"expr":"data.a + data.b"}}}"#,
             ),
         ],
     }
