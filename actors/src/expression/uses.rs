@@ -13,8 +13,8 @@ use crate::mapping::nearest;
 pub(super) const VARIABLES: &[&str] =
     &["data", "key", "topic", "action", "id", "application", "received", "item", "index"];
 
-/// How deep an expression may nest, so that no stack is too small for it.
-const MAX_DEPTH: usize = 64;
+/// How deep an expression may nest, so that a thread's two mebibytes of stack are enough for it in any build.
+const MAX_DEPTH: usize = 48;
 
 /// What an expression uses.
 #[derive(Debug, Default)]

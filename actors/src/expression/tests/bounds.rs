@@ -71,3 +71,39 @@ fn a_large_record_is_worked_out_in_reasonable_time() {
     let _ = value("data.a.all(x, data.a.all(y, x == y))", &record);
     assert!(start.elapsed().as_secs() < 60);
 }
+
+#[test]
+fn the_deepest_that_is_taken_needs_little_stack() {
+    let deep_record = format!(r#"{{"a": {}{}, "s": "x"}}"#, "[".repeat(63), "]".repeat(63));
+    let deepest = |open: &str, inner: &str, close: &str| {
+        let at = |depth: usize| open.repeat(depth) + inner + &close.repeat(depth);
+        let depth = [48, 47, 46, 24, 23, 16, 12, 9, 6, 3]
+            .into_iter()
+            .find(|depth| Expression::compile(&at(*depth)).is_ok())
+            .expect("one that is taken");
+        at(depth)
+    };
+    let expressions = [
+        deepest("[", "data.a", "]"),
+        deepest("string(", "data.s", ")"),
+        deepest("(true ? ", "data.s", " : 'n')"),
+        deepest("{'k': ", "data", "}"),
+        deepest("[1].map(x, ", "data.a", ")"),
+        deepest("[1].exists(x, ", "true", ")"),
+        deepest("optional.of(", "1", ")"),
+        deepest("-", "data.s", ""),
+        deepest("", "1", " + 1"),
+        deepest("", "data.s", ".trim()"),
+        "data".to_owned(),
+        "data.a == data.a".to_owned(),
+    ];
+    // The threads of the program have two mebibytes.
+    let worker = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
+        for expression in &expressions {
+            let expression = Expression::compile(expression).unwrap();
+            let message = message(&deep_record);
+            let _ = expression.value(&Scope::new(&message, whence(), None));
+        }
+    });
+    worker.unwrap().join().unwrap();
+}
