@@ -1,6 +1,6 @@
 //! `tidegate check`: the settings, Redis, and every destination step by step, with the remedy where one fails.
 
-use std::{io::Write, process::ExitCode, time::Duration};
+use std::{io::Write, process::ExitCode};
 
 use clap::Args;
 use serde::Serialize;
@@ -10,7 +10,6 @@ use tidegate_actors::{
     route::RouteSpec,
     schema::TableSchema,
 };
-use tokio::time::timeout;
 
 use super::settings;
 use crate::{
@@ -19,10 +18,8 @@ use crate::{
     redis::server::{self, Server},
     registry::{Store, connection::connection, secrets::MasterKey},
     resources::{Delivery, Destination, Document},
+    tables::look,
 };
-
-/// Longest time for the description of one table.
-const TABLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Check the settings, Redis, and every destination's connection, rights, tables and columns
 ///
@@ -222,29 +219,32 @@ async fn check_destination(
     Ok(())
 }
 
-/// The steps `table` and `columns` of one route.
+/// The steps `table`, for the route's own and those of its children, and `columns` of one route.
 async fn check_route(route: &RouteSpec, database: &mut dyn Database) -> Vec<CheckStep> {
-    let subject = route.table.clone();
-    let table = match timeout(TABLE_TIMEOUT, database.table(&route.table)).await {
-        Err(_) => {
-            Err(format!("the database did not describe it within {} s; look at its load", TABLE_TIMEOUT.as_secs()))
-        }
-        Ok(Err(error)) => Err(error.to_string()),
-        Ok(Ok(table)) => Ok(table),
-    };
-    match table {
-        Err(wrong) => vec![CheckStep { step: "table", subject, outcome: Err(wrong) }],
-        Ok(table) => {
-            let found = format!("{} columns", table.columns.len());
-            vec![CheckStep { step: "table", subject, outcome: Ok(found) }, columns_step(route, table)]
-        }
+    let names = std::iter::once(&route.table).chain(route.children.iter().map(|child| &child.table));
+    let (mut steps, mut tables) = (Vec::new(), Vec::new());
+    for name in names {
+        let outcome = match look::table(database, name).await {
+            Err(unseen) => Err(unseen.to_string()),
+            Ok(table) => {
+                let found = format!("{} columns", table.columns.len());
+                tables.push(table);
+                Ok(found)
+            }
+        };
+        steps.push(CheckStep { step: "table", subject: name.clone(), outcome });
     }
+    if tables.len() == steps.len() {
+        let children = tables.split_off(1);
+        steps.extend(tables.pop().map(|table| columns_step(route, table, children)));
+    }
+    steps
 }
 
 /// Whether the route's mapping fits the table, by the same compilation that delivery uses.
-fn columns_step(route: &RouteSpec, table: TableSchema) -> CheckStep {
+fn columns_step(route: &RouteSpec, table: TableSchema, children: Vec<TableSchema>) -> CheckStep {
     let subject = route.table.clone();
-    let outcome = match Mapping::compile(route, table, Vec::new()) {
+    let outcome = match Mapping::compile(route, table, children) {
         Ok(mapping) => {
             let plan = &mapping.plan;
             let names: Vec<&str> = plan.columns.iter().map(|&column| &*plan.table.columns[column].name).collect();
