@@ -1,6 +1,6 @@
 //! `tidegate check`: the settings, Redis, and every destination step by step, with the remedy where one fails.
 
-use std::{io::Write, process::ExitCode, time::Duration};
+use std::{io::Write, process::ExitCode};
 
 use clap::Args;
 use serde::Serialize;
@@ -11,7 +11,6 @@ use tidegate_actors::{
     schema::TableSchema,
     transaction::TablePlan,
 };
-use tokio::time::timeout;
 
 use super::settings;
 use crate::{
@@ -20,10 +19,8 @@ use crate::{
     redis::server::{self, Server},
     registry::{Store, connection::connection, secrets::MasterKey},
     resources::{Delivery, Destination, Document},
+    tables::look,
 };
-
-/// Longest time for the description of one table.
-const TABLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Check the settings, Redis, and every destination's connection, rights, tables and columns
 ///
@@ -223,17 +220,14 @@ async fn check_destination(
     Ok(())
 }
 
-/// The steps `table`, for the route's own and each child's, and `columns` of one route.
+/// The steps `table`, for the route's own and those of its children, and `columns` of one route.
 async fn check_route(route: &RouteSpec, database: &mut dyn Database) -> Vec<CheckStep> {
-    let mut steps = Vec::new();
-    let mut tables = Vec::new();
-    for name in std::iter::once(&route.table).chain(route.children.iter().map(|child| &child.table)) {
-        let outcome = match timeout(TABLE_TIMEOUT, database.table(name)).await {
-            Err(_) => {
-                Err(format!("the database did not describe it within {} s; look at its load", TABLE_TIMEOUT.as_secs()))
-            }
-            Ok(Err(error)) => Err(error.to_string()),
-            Ok(Ok(table)) => {
+    let names = std::iter::once(&route.table).chain(route.children.iter().map(|child| &child.table));
+    let (mut steps, mut tables) = (Vec::new(), Vec::new());
+    for name in names {
+        let outcome = match look::table(database, name).await {
+            Err(unseen) => Err(unseen.to_string()),
+            Ok(table) => {
                 let found = format!("{} columns", table.columns.len());
                 tables.push(table);
                 Ok(found)
@@ -242,13 +236,13 @@ async fn check_route(route: &RouteSpec, database: &mut dyn Database) -> Vec<Chec
         steps.push(CheckStep { step: "table", subject: name.clone(), outcome });
     }
     if tables.len() == steps.len() {
-        let table = tables.remove(0);
-        steps.push(columns_step(route, table, tables));
+        let children = tables.split_off(1);
+        steps.extend(tables.pop().map(|table| columns_step(route, table, children)));
     }
     steps
 }
 
-/// Whether the route's mapping fits its tables, by the same compilation that delivery uses.
+/// Whether the route's mapping fits the table, by the same compilation that delivery uses.
 fn columns_step(route: &RouteSpec, table: TableSchema, children: Vec<TableSchema>) -> CheckStep {
     let subject = route.table.clone();
     let outcome = match Mapping::compile(route, table, children) {

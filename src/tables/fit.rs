@@ -93,17 +93,13 @@ async fn check_destination(
     let mut findings = Vec::new();
     let looked = timeout(LONGEST, async {
         for (place, route) in routes.iter().enumerate() {
-            let found = check_route(route, database.as_mut()).await;
-            let away = found.iter().find(|finding| finding.severity == Severity::Unchecked).cloned();
-            findings.push(found);
-            // Who does not answer for one table does not for the others.
-            if let Some(away) = away {
-                findings.extend(routes[place + 1..].iter().map(|route| {
-                    let why = away.message.split_once("not checked: ").map_or(away.message.as_str(), |(_, why)| why);
-                    let why = why.split("; the route is held").next().unwrap_or(why);
-                    vec![unchecked(route, why)]
-                }));
-                break;
+            match check_route(route, database.as_mut()).await {
+                Ok(found) => findings.push(found),
+                // Who does not answer for one table does not for the others.
+                Err(why) => {
+                    findings.extend(routes[place..].iter().map(|route| vec![unchecked(route, &why)]));
+                    break;
+                }
             }
         }
     });
@@ -119,32 +115,30 @@ fn unchecked(route: &RouteSpec, why: &str) -> Finding {
     Finding::of(route, Severity::Unchecked, "table", what)
 }
 
-async fn check_route(route: &RouteSpec, database: &mut dyn Database) -> Vec<Finding> {
+/// What there is to say of a route; or why the database does not answer.
+async fn check_route(route: &RouteSpec, database: &mut dyn Database) -> Result<Vec<Finding>, String> {
     let table = match look::table(database, &route.table).await {
         Ok(table) => table,
-        Err(unseen) => return vec![missing(route, "table", &unseen)],
+        Err(Unseen::NotThere(why)) => return Ok(vec![missing(route, "table", &why)]),
+        Err(Unseen::Away(why)) => return Err(why),
     };
     let (mut children, mut findings) = (Vec::new(), Vec::new());
     for (place, child) in route.children.iter().enumerate() {
         match look::table(database, &child.table).await {
             Ok(table) => children.push(table),
-            Err(unseen) => findings.push(missing(route, &format!("children[{place}].table"), &unseen)),
+            Err(Unseen::NotThere(why)) => findings.push(missing(route, &format!("children[{place}].table"), &why)),
+            Err(Unseen::Away(why)) => return Err(why),
         }
     }
     // What is wrong with the route's own table is told whether or not its children's are there.
     let whole = findings.is_empty();
     let seen = if whole { route.clone() } else { RouteSpec { children: Vec::new(), ..route.clone() } };
     findings.extend(judge(&seen, &table, if whole { children } else { Vec::new() }));
-    findings
+    Ok(findings)
 }
 
-fn missing(route: &RouteSpec, at: &str, unseen: &Unseen) -> Finding {
-    match unseen {
-        Unseen::Away(why) => unchecked(route, why),
-        Unseen::NotThere(why) => {
-            Finding::of(route, Severity::Doubtful, at, format!("{why}; the route is held until the table is there"))
-        }
-    }
+fn missing(route: &RouteSpec, at: &str, why: &str) -> Finding {
+    Finding::of(route, Severity::Doubtful, at, format!("{why}; the route is held until the table is there"))
 }
 
 /// Holds a route against its tables.

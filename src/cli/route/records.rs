@@ -51,6 +51,7 @@ pub(super) struct Tried {
 }
 
 /// Records, one by one.
+#[allow(clippy::large_enum_variant, reason = "a command has one of them")]
 pub(super) enum Input {
     File { records: Records, manner: Manner, sequence: u64, word: &'static str },
     Stream(std::vec::IntoIter<(Message, Generation)>),

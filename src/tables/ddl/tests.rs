@@ -197,7 +197,14 @@ fn only_what_is_missing_is_added() {
     "##);
     let lines = TableSchema { name: "order_lines".into(), columns: vec![], ..there.clone() };
     let needed = lacking(Dialect::SqlServer, &route, Some(&there), &[Some(lines)]).unwrap();
-    insta::assert_snapshot!(needed.statements.join(";\n"), @"");
+    insta::assert_snapshot!(needed.statements.join(";\n"), @r##"
+    ALTER TABLE [sales].[orders] ADD [note] nvarchar(80) NULL;
+    ALTER TABLE [sales].[orders] ADD [total] decimal(38,9) NULL;
+    ALTER TABLE [sales].[order_lines] ADD [order_no] integer NULL;
+    ALTER TABLE [sales].[order_lines] ADD [line] bigint NULL;
+    ALTER TABLE [sales].[order_lines] ADD [qty] bigint NULL DEFAULT 1;
+    ALTER TABLE [sales].[order_lines] ADD [sku] nvarchar(20) NULL
+    "##);
 }
 
 #[test]

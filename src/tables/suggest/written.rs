@@ -49,7 +49,7 @@ impl Display for Suggestion {
 impl Suggestion {
     fn write_open(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for open in self.open.iter().filter(|open| open.is_told()) {
-            let field = open.near.as_ref().and_then(|_| open.near_field.as_deref()).unwrap_or("");
+            let field = open.near_field.as_deref().unwrap_or_default();
             let value = open.instead.clone().unwrap_or_else(|| text(field));
             let needed = if open.required { "NOT NULL without a default: " } else { "" };
             let what = match (&open.instead, open.required) {
