@@ -18,15 +18,15 @@ use super::{
 use crate::databases::nearest;
 
 /// What there is to write to: tables and views. For the nearest name a bound is safe.
-const NAMES: &str = "SELECT TOP (10000) s.name, o.name, CONVERT(int, CASE WHEN o.object_id = OBJECT_ID(QUOTENAME(o.name)) THEN 1 \
+pub(super) const NAMES: &str = "SELECT TOP (10000) s.name, o.name, CONVERT(int, CASE WHEN o.object_id = OBJECT_ID(QUOTENAME(o.name)) THEN 1 \
      ELSE 0 END) FROM sys.objects AS o INNER JOIN sys.schemas AS s ON s.schema_id = o.schema_id \
      WHERE o.type IN ('U', 'V') AND o.is_ms_shipped = 0 ORDER BY s.name, o.name;";
 
-const OBJECT: &str = "SELECT s.name, o.name, CONVERT(nvarchar(2), RTRIM(o.type)) FROM sys.objects AS o \
+pub(super) const OBJECT: &str = "SELECT s.name, o.name, CONVERT(nvarchar(2), RTRIM(o.type)) FROM sys.objects AS o \
      INNER JOIN sys.schemas AS s ON s.schema_id = o.schema_id WHERE o.object_id = @id;";
 
 /// An alias type is described by what it stands for; types of the CLR (240) have only their own name.
-const COLUMNS: &str = "SELECT c.name, CASE WHEN c.system_type_id = 240 THEN TYPE_NAME(c.user_type_id) ELSE \
+pub(super) const COLUMNS: &str = "SELECT c.name, CASE WHEN c.system_type_id = 240 THEN TYPE_NAME(c.user_type_id) ELSE \
      ISNULL(TYPE_NAME(c.system_type_id), TYPE_NAME(c.user_type_id)) END, CONVERT(int, c.max_length), CONVERT(int, c.precision), \
      CONVERT(int, c.scale), CONVERT(int, c.is_nullable), CONVERT(int, c.is_identity), CONVERT(int, CASE WHEN c.is_computed = 1 OR \
      c.generated_always_type <> 0 OR c.is_column_set = 1 OR c.system_type_id = 189 THEN 1 ELSE 0 END), CONVERT(int, CASE WHEN \
@@ -35,7 +35,7 @@ const COLUMNS: &str = "SELECT c.name, CASE WHEN c.system_type_id = 240 THEN TYPE
      WHERE k.parent_object_id = c.object_id AND CHARINDEX(N'isjson(' + QUOTENAME(c.name) + N')', k.definition) > 0) THEN 1 ELSE 0 END) FROM sys.columns AS c WHERE c.object_id = @id ORDER BY c.column_id;";
 
 /// The unique indexes (constraints are indexes too) that tell all rows apart: whole, in use, without a filter.
-const KEYS: &str = "SELECT CONVERT(int, i.index_id), c.name, CONVERT(int, i.ignore_dup_key), i.name FROM sys.indexes AS i \
+pub(super) const KEYS: &str = "SELECT CONVERT(int, i.index_id), c.name, CONVERT(int, i.ignore_dup_key), i.name FROM sys.indexes AS i \
      INNER JOIN sys.index_columns AS k ON k.object_id = i.object_id AND k.index_id = i.index_id \
      INNER JOIN sys.columns AS c ON c.object_id = k.object_id AND c.column_id = k.column_id \
      WHERE i.object_id = @id AND i.is_unique = 1 AND i.has_filter = 0 AND i.is_disabled = 0 AND i.is_hypothetical = 0 \

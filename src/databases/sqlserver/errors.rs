@@ -198,3 +198,6 @@ fn rejection(
         message: format!("{table}{sentence}"),
     })
 }
+
+#[cfg(test)]
+mod tests;

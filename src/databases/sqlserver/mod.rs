@@ -14,8 +14,6 @@ mod own_tables;
 mod session;
 mod slots;
 mod sql;
-#[cfg(test)]
-mod sql_tests;
 mod values;
 mod words;
 mod write;

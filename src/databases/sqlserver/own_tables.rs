@@ -44,7 +44,7 @@ IF OBJECT_ID(N'tidegate_binding', N'U') IS NULL CREATE TABLE tidegate_binding (
 /// The tables, in the order of [`DDL`].
 pub(super) const TABLES: [&str; 3] = ["tidegate_watermark", "tidegate_dead", "tidegate_binding"];
 
-const MISSING: &str = "SELECT CONVERT(nvarchar(128), t.name) FROM (VALUES (N'tidegate_watermark'), (N'tidegate_dead'), \
+pub(super) const MISSING: &str = "SELECT CONVERT(nvarchar(128), t.name) FROM (VALUES (N'tidegate_watermark'), (N'tidegate_dead'), \
     (N'tidegate_binding')) AS t (name) WHERE OBJECT_ID(t.name, N'U') IS NULL;";
 
 async fn missing(session: &mut Session, name: &str) -> Result<Vec<String>, WriteError> {

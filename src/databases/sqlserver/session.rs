@@ -215,7 +215,7 @@ impl Answer {
     }
 }
 
-const ABOUT_SERVER: &str = "SELECT CONVERT(int, SERVERPROPERTY('ProductMajorVersion')), \
+pub(super) const ABOUT_SERVER: &str = "SELECT CONVERT(int, SERVERPROPERTY('ProductMajorVersion')), \
     CONVERT(int, SERVERPROPERTY('EngineEdition')), CONVERT(int, d.compatibility_level), CONVERT(int, d.delayed_durability), \
     CONVERT(nvarchar(128), SERVERPROPERTY('ProductVersion')), CONVERT(nvarchar(128), SERVERPROPERTY('Edition')) \
     FROM sys.databases AS d WHERE d.database_id = DB_ID();";

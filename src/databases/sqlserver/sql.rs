@@ -245,3 +245,6 @@ fn is_ascii(cell: &tidegate_actors::transaction::Cell) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests;
