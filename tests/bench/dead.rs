@@ -33,7 +33,7 @@ struct Kind {
 enum Server {
     Postgres(PostgresServer, String),
     Mariadb(MariadbServer, String),
-    Sqlite(tempfile::TempDir),
+    Sqlite { _dir: tempfile::TempDir },
 }
 
 impl Kind {
@@ -50,7 +50,7 @@ impl Kind {
         let path = dir.path().join("bench.db");
         std::fs::File::create(&path).unwrap();
         let url = format!("sqlite://{}", path.display());
-        kinds.push(Self { name: "sqlite", url, server: Server::Sqlite(dir) });
+        kinds.push(Self { name: "sqlite", url, server: Server::Sqlite { _dir: dir } });
         for kind in &kinds {
             kind.create().await;
         }
@@ -62,7 +62,7 @@ impl Kind {
         match &self.server {
             Server::Postgres(server, database) => drop(server.connect(database).await.execute(sql).await.unwrap()),
             Server::Mariadb(server, database) => drop(server.connect(database).await.execute(sql).await.unwrap()),
-            Server::Sqlite(_) => {
+            Server::Sqlite { .. } => {
                 let mut file = SqliteConnection::connect(&self.url).await.unwrap();
                 file.execute("PRAGMA busy_timeout = 10000").await.unwrap();
                 file.execute(sql).await.unwrap();
@@ -79,7 +79,7 @@ impl Kind {
             Server::Mariadb(server, database) => {
                 sqlx::query_scalar(sql).fetch_one(&mut server.connect(database).await).await.unwrap()
             }
-            Server::Sqlite(_) => {
+            Server::Sqlite { .. } => {
                 let mut file = SqliteConnection::connect(&self.url).await.unwrap();
                 sqlx::query_scalar(sql).fetch_one(&mut file).await.unwrap()
             }

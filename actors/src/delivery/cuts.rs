@@ -173,3 +173,53 @@ impl Suspects {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn reason() -> Rejection {
+        Rejection { statement: None, row: None, code: "check".into(), column: None, message: "no".into() }
+    }
+
+    fn refused() -> Written {
+        Written::Refused { at: None, reason: reason(), plans: vec![0] }
+    }
+
+    #[test]
+    fn what_is_at_fault_is_tried_and_what_was_folded_is_halved_first() {
+        let mut cuts = Cuts::new(10, None);
+        let piece = cuts.piece(0).unwrap();
+        assert!(cuts.attempt(&piece).may_sift && cuts.attempt(&piece).trials.is_empty());
+        cuts.learn(Written::Sifted(vec![(vec![2], 0, reason()), (vec![1, 5, 8], 1, reason())]));
+        let piece = cuts.piece(0).unwrap();
+        assert_eq!(piece, 0..5);
+        assert_eq!(cuts.attempt(&piece).trials.keys().collect::<Vec<_>>(), [&(2, 0)]);
+        cuts.learn(Written::All);
+        assert_eq!(cuts.piece(5), Some(5..10), "the rest, whole");
+    }
+
+    #[test]
+    fn what_sifting_does_not_help_is_halved_down_to_one_message() {
+        let mut cuts = Cuts::new(8, None);
+        let mut pieces = Vec::new();
+        loop {
+            let piece = cuts.piece(0).unwrap();
+            pieces.push(piece.end);
+            if piece.len() == 1 {
+                break;
+            }
+            if cuts.attempt(&piece).may_sift {
+                cuts.learn(Written::Sifted(vec![(vec![0], 0, reason())]));
+            } else {
+                cuts.learn(refused());
+            }
+        }
+        assert_eq!(pieces, [8, 8, 8, 4, 2, 1], "it is on trial, it is so still, and then the halves");
+        let piece = cuts.piece(0).unwrap();
+        cuts.learn(refused());
+        assert_eq!(cuts.attempt(&piece).refused.keys().collect::<Vec<_>>(), [&(0, 0)]);
+    }
+}

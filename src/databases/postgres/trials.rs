@@ -18,12 +18,11 @@ use super::{
 
 /// Rows that are tried at once: with a bad row or two among them, as one in a hundred makes it, half of them are written twice.
 const ROWS: usize = 256;
-/// Where the error does not tell the row, so many parts are tried next.
-const PARTS: usize = 4;
 
 const SAVE: &str = "SAVEPOINT tidegate_trial";
 const BACK: &str = "ROLLBACK TO SAVEPOINT tidegate_trial";
 const KEEP: &str = "RELEASE SAVEPOINT tidegate_trial";
+const BACK_AND_KEEP: &str = "ROLLBACK TO SAVEPOINT tidegate_trial; RELEASE SAVEPOINT tidegate_trial";
 const KEEP_AND_SAVE: &str = "RELEASE SAVEPOINT tidegate_trial; SAVEPOINT tidegate_trial";
 
 async fn savepoint(pg: &mut PgConnection, name: &str, command: &'static str) -> Result<(), WriteError> {
@@ -51,15 +50,17 @@ pub(super) async fn rows(
         let range = trials[place].statements.clone();
         savepoint(pg, name, SAVE).await?;
         match either_way(pg, name, statements, range.clone(), &mut left_out).await {
-            Ok(untouched) => tried.committed.untouched.extend(untouched),
+            Ok(untouched) => {
+                tried.committed.untouched.extend(untouched);
+                savepoint(pg, name, KEEP).await?;
+            }
             Err(WriteError::Reject(mut reason)) => {
-                savepoint(pg, name, BACK).await?;
+                savepoint(pg, name, BACK_AND_KEEP).await?;
                 locate(pg, statements, &mut reason).await;
                 tried.refused.push((place, reason));
             }
             Err(error) => return Err(error),
         }
-        savepoint(pg, name, KEEP).await?;
         index = range.end.max(index + 1);
     }
     Ok(tried)
@@ -111,30 +112,31 @@ pub(super) async fn sift(
         let mut found = Vec::new();
         savepoint(pg, name, SAVE).await?;
         for (index, statement) in transaction.statements.iter().enumerate() {
-            let mut waiting = parts(0..statement.rows.len(), statement.rows.len().div_ceil(ROWS));
-            while let Some(rows) = waiting.pop() {
-                let rows_of = statement.rows[rows.clone()].to_vec();
-                // Whether a row goes with another one is for its trial to find out.
-                let part = [Statement { rows: rows_of, parents: Vec::new(), ..statement.clone() }];
-                let reason = match either_way(pg, name, &part, 0..1, &mut LeftOut::new(&part)).await {
-                    Ok(_) => {
-                        savepoint(pg, name, KEEP_AND_SAVE).await?;
-                        continue;
+            let places: Vec<usize> = (0..statement.rows.len()).collect();
+            let mut waiting = parts(&places, places.len().div_ceil(ROWS));
+            while let Some(mut places) = waiting.pop() {
+                let Some(mut reason) = refused(pg, name, statement, &places).await? else { continue };
+                // What is left to write once the bad row is out.
+                let mut rest: Vec<usize> = Vec::new();
+                let bad = loop {
+                    match reason.row.filter(|row| *row < places.len()).or((places.len() == 1).then_some(0)) {
+                        Some(row) => break places.remove(row),
+                        // It is among these: in their first half, or else in their second.
+                        None => {
+                            let second = places.split_off(places.len() / 2);
+                            match refused(pg, name, statement, &places).await? {
+                                Some(again) => {
+                                    rest.splice(..0, second);
+                                    reason = again;
+                                }
+                                None => places = second,
+                            }
+                        }
                     }
-                    Err(WriteError::Reject(reason)) => reason,
-                    Err(error) => return Err(error),
                 };
-                savepoint(pg, name, BACK).await?;
-                let told = reason.row.filter(|_| rows.len() > 1).or((rows.len() == 1).then_some(0));
-                match told {
-                    Some(row) => {
-                        let bad = rows.start + row;
-                        found.push(Rejection { statement: Some(index), row: Some(bad), ..reason });
-                        let rest = [bad + 1..rows.end, rows.start..bad];
-                        waiting.extend(rest.into_iter().filter(|rows| !rows.is_empty()));
-                    }
-                    None => waiting.extend(parts(rows, PARTS)),
-                }
+                found.push(Rejection { statement: Some(index), row: Some(bad), ..reason });
+                places.extend(rest);
+                waiting.extend((!places.is_empty()).then_some(places));
             }
         }
         Ok(Finish::Rollback(found))
@@ -142,11 +144,27 @@ pub(super) async fn sift(
     .await
 }
 
-/// So many parts of a range, the first of them last.
-fn parts(rows: Range<usize>, many: usize) -> Vec<Range<usize>> {
-    let size = rows.len().div_ceil(many.max(1)).max(1);
-    let starts = rows.clone().step_by(size);
-    let mut parts: Vec<_> = starts.map(|start| start..(start + size).min(rows.end)).collect();
+/// Writes these rows behind the savepoint, and sets it anew; or why they are refused, and then all is as before.
+async fn refused(
+    pg: &mut PgConnection,
+    name: &str,
+    statement: &Statement,
+    places: &[usize],
+) -> Result<Option<Rejection>, WriteError> {
+    let rows = places.iter().map(|place| statement.rows[*place].clone()).collect();
+    // Whether a row goes with another one is for its trial to find out.
+    let part = [Statement { rows, parents: Vec::new(), ..statement.clone() }];
+    match either_way(pg, name, &part, 0..1, &mut LeftOut::new(&part)).await {
+        Ok(_) => savepoint(pg, name, KEEP_AND_SAVE).await.map(|()| None),
+        Err(WriteError::Reject(reason)) => savepoint(pg, name, BACK).await.map(|()| Some(reason)),
+        Err(error) => Err(error),
+    }
+}
+
+/// So many parts of these, the first of them last.
+fn parts(places: &[usize], many: usize) -> Vec<Vec<usize>> {
+    let size = places.len().div_ceil(many.max(1)).max(1);
+    let mut parts: Vec<_> = places.chunks(size).map(<[usize]>::to_vec).collect();
     parts.reverse();
     parts
 }
@@ -156,9 +174,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parts_of_a_range_are_all_of_it() {
-        assert_eq!(parts(0..10, 4), [9..10, 6..9, 3..6, 0..3]);
-        assert_eq!(parts(5..6, 4), [5..6]);
-        assert_eq!(parts(0..0, 0), Vec::<Range<usize>>::new());
+    fn the_parts_are_all_there_is() {
+        let places: Vec<usize> = (0..10).collect();
+        assert_eq!(parts(&places, 4), [vec![9], vec![6, 7, 8], vec![3, 4, 5], vec![0, 1, 2]]);
+        assert_eq!(parts(&[5], 4), [vec![5]]);
+        assert!(parts(&[], 0).is_empty());
     }
 }
