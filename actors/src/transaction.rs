@@ -31,6 +31,12 @@ impl LaneId {
     pub fn prefix(installation: &str, destination: &str) -> String {
         format!("{installation}/{destination}/")
     }
+
+    /// The main lane of the same stream: what dead rows are kept under, whatever part passed them.
+    #[must_use]
+    pub fn main(&self) -> Self {
+        Self { part: "main".into(), ..self.clone() }
+    }
 }
 
 /// `installation/destination/stream/part`, the text in the `lane` column.

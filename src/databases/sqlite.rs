@@ -130,15 +130,21 @@ impl Destination for Sqlite {
 
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError> {
         self.transact(async |session| {
+            if let Some(lock) = &transaction.lock {
+                bookkeeping::lock(session, lock).await?;
+            }
             bookkeeping::fence(session, &transaction.fence).await?;
+            let lane = &transaction.fence.lane.main();
             if let Some(dead) = &transaction.exhume
-                && !bookkeeping::exhume(session, &transaction.fence.lane, dead).await?
+                && !bookkeeping::exhume(session, lane, dead).await?
             {
                 return Ok(End::Undo(Committed::default()));
             }
+            bookkeeping::open(session, &transaction.fence, &transaction.open).await?;
+            bookkeeping::close(session, &transaction.close).await?;
             let untouched = rows(session, &transaction.statements).await?;
-            bookkeeping::supersede(session, &transaction.fence.lane, &transaction.supersede).await?;
-            bookkeeping::bury(session, &transaction.fence.lane, &transaction.bury).await?;
+            bookkeeping::supersede(session, lane, &transaction.supersede).await?;
+            bookkeeping::bury(session, lane, &transaction.bury).await?;
             failpoint::reach(failpoint::INSIDE_SQLITE);
             Ok(End::Commit(Committed { untouched, exhumed: true }))
         })

@@ -18,7 +18,7 @@ use crate::{
     message::{Generation, StreamId},
     ports::{Destination, Fault, WriteError},
     schema::TableSchema,
-    transaction::{Cell, Committed, DeadId, DeadRow, Fence, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
+    transaction::{Cell, Committed, DeadId, DeadRow, Fence, LaneId, SideRow, Statement, TakenOver, Transaction, WatermarkRow},
 };
 
 /// The calls of a destination, to order faults for and to count.
@@ -319,11 +319,16 @@ impl Data {
 
     /// All of it, or nothing. Answers also whether anything was written.
     fn commit(&mut self, transaction: &Transaction) -> Result<(Committed, bool), WriteError> {
-        let Fence { lane, generation, owner, previous, new } = &transaction.fence;
-        let lane = lane.to_string();
-        let key = (lane.clone(), generation.clone());
-        let mine = |row: &&WatermarkRow| row.owner == **owner && row.last_id == *previous;
-        if self.watermarks.get(&key).filter(mine).is_none() {
+        let Fence { lane, generation, owner, previous: _, new } = &transaction.fence;
+        let key = (lane.to_string(), generation.clone());
+        // Dead rows are the main lane's, whatever part passes them.
+        let lane = lane.main().to_string();
+        let locked = transaction.lock.as_ref().is_none_or(|lock| self.stands(lock).is_some());
+        let Some(epoch) = self.stands(&transaction.fence).map(|row| row.epoch).filter(|_| locked) else {
+            return Err(WriteError::Fenced);
+        };
+        let place = |side: &SideRow| (side.lane.to_string(), side.generation.clone());
+        if transaction.open.iter().any(|side| self.watermarks.contains_key(&place(side))) {
             return Err(WriteError::Fenced);
         }
         let mut committed = Committed { exhumed: true, ..Committed::default() };
@@ -353,7 +358,22 @@ impl Data {
         if let Some(row) = self.watermarks.get_mut(&key) {
             row.last_id = *new;
         }
+        for side in &transaction.open {
+            let (lane, generation) = place(side);
+            let owner = owner.to_string();
+            let row =
+                WatermarkRow { lane, generation: generation.clone(), epoch, owner, last_id: side.last_id };
+            self.watermarks.insert((row.lane.clone(), generation), row);
+        }
+        let closed: Vec<String> = transaction.close.iter().map(ToString::to_string).collect();
+        self.watermarks.retain(|(lane, _), _| !closed.contains(lane));
         Ok((committed, true))
+    }
+
+    /// The row of a fence, where it is its owner's and where the owner believes it to be.
+    fn stands(&self, fence: &Fence) -> Option<&WatermarkRow> {
+        let row = self.watermarks.get(&(fence.lane.to_string(), fence.generation.clone()))?;
+        (row.owner == *fence.owner && row.last_id == fence.previous).then_some(row)
     }
 }
 

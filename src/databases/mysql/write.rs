@@ -51,13 +51,18 @@ pub(super) async fn transaction(
     transaction: &Transaction,
     name: &str,
 ) -> Result<Committed, Failure> {
-    let lane = transaction.fence.lane.to_string();
+    let lane = transaction.fence.lane.main().to_string();
+    if let Some(lock) = &transaction.lock {
+        bookkeeping::lock(session, lock).await?;
+    }
     bookkeeping::fence(session, &transaction.fence).await?;
     if let Some(dead) = &transaction.exhume
         && !bookkeeping::exhume(session, &lane, dead).await?
     {
         return Ok(Committed::default());
     }
+    bookkeeping::open(session, &transaction.fence, &transaction.open).await?;
+    bookkeeping::close(session, &transaction.close).await?;
     let untouched = rows(session, tables, &transaction.statements, name).await?;
     bookkeeping::supersede(session, &lane, &transaction.supersede).await?;
     bookkeeping::bury(session, &lane, &transaction.bury).await?;
