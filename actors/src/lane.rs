@@ -144,6 +144,7 @@ mod tests {
             position: None,
             bind: None,
             backfills: Vec::new(),
+            sides: Vec::new(),
         }
     }
 

@@ -32,7 +32,7 @@ impl LaneId {
         format!("{installation}/{destination}/")
     }
 
-    /// The main lane of the same stream: what dead rows are kept under, whatever part passed them.
+    /// The lane's main row. Dead letters of its side rows are kept under it too.
     #[must_use]
     pub fn main(&self) -> Self {
         Self { part: "main".into(), ..self.clone() }

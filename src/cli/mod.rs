@@ -9,6 +9,7 @@ mod export;
 mod health;
 mod key;
 mod live;
+mod replay;
 mod resume;
 mod send;
 mod serve;
@@ -47,6 +48,7 @@ enum Command {
     Key(key::Key),
     Dead(dead::Dead),
     Demo(demo::Demo),
+    Replay(replay::Replay),
     Resume(resume::Resume),
     Send(send::Send),
     Serve(serve::Serve),
@@ -66,6 +68,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Key(key) => key.run(flags).await,
         Command::Dead(dead) => dead.run(flags).await,
         Command::Demo(demo) => demo.run(flags).await,
+        Command::Replay(replay) => replay.run(flags).await,
         Command::Resume(resume) => resume.run(flags).await,
         Command::Send(send) => send.run(flags).await,
         Command::Serve(serve) => serve.run(flags).await,

@@ -105,6 +105,7 @@ impl Delivery {
             newest: state.newest.clone(),
             to: Position { generation: state.generation.clone(), id: state.last_id },
             sides: Vec::new(),
+            known: self.known(&state.lane),
             part: "main".into(),
             history: None,
             void: vec![dead.clone()],

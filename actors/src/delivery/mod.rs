@@ -256,6 +256,12 @@ impl Delivery {
         &self.lanes
     }
 
+    /// The ids of the routes on this lane's stream.
+    pub(crate) fn known(&self, lane: &LaneId) -> Vec<Arc<str>> {
+        let routes = self.spec.routes.iter().filter(|route| *route.application == *lane.stream);
+        routes.map(|route| route.id.as_str().into()).collect()
+    }
+
     /// The token of this acquisition.
     #[must_use]
     pub fn owner(&self) -> &Arc<str> {

@@ -209,6 +209,7 @@ impl Delivery {
             newest: state.newest.clone(),
             to: Position { generation: state.generation.clone(), id: transaction.fence.new },
             sides: Vec::new(),
+            known: self.known(&state.lane),
             part: "main".into(),
             history: (!messages.is_empty()).then_some(record),
             // Payloads of records that could be written after all.

@@ -93,6 +93,7 @@ impl Delivery {
             newest: newest.clone(),
             to: Position { generation: generation.clone(), id },
             sides: Vec::new(),
+            known: self.known(&lane),
             part: "main".into(),
             history: self.unrecorded(&lane, &generation, id),
             void,

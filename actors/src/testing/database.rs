@@ -18,7 +18,9 @@ use crate::{
     message::{Generation, StreamId},
     ports::{Destination, Fault, WriteError},
     schema::TableSchema,
-    transaction::{Cell, Committed, DeadId, DeadRow, Fence, LaneId, SideRow, Statement, TakenOver, Transaction, WatermarkRow},
+    transaction::{
+        Cell, Committed, DeadId, DeadRow, Fence, LaneId, SideRow, Statement, TakenOver, Transaction, WatermarkRow,
+    },
 };
 
 /// The calls of a destination, to order faults for and to count.
@@ -361,8 +363,7 @@ impl Data {
         for side in &transaction.open {
             let (lane, generation) = place(side);
             let owner = owner.to_string();
-            let row =
-                WatermarkRow { lane, generation: generation.clone(), epoch, owner, last_id: side.last_id };
+            let row = WatermarkRow { lane, generation: generation.clone(), epoch, owner, last_id: side.last_id };
             self.watermarks.insert((row.lane.clone(), generation), row);
         }
         let closed: Vec<String> = transaction.close.iter().map(ToString::to_string).collect();

@@ -95,7 +95,7 @@ impl EventLog for MemoryLog {
             let (generations, trimmed) = (stream.generations.clone(), stream.trimmed);
             let lane = state.lane(lane);
             let (starts, position, bind) = (lane.starts.clone(), lane.position.clone(), lane.bind.clone());
-            Ok(LaneView { generations, trimmed, starts, position, bind, backfills: Vec::new() })
+            Ok(LaneView { generations, trimmed, starts, position, bind, backfills: Vec::new(), sides: Vec::new() })
         };
         self.call(LogCall::View, work).await
     }

@@ -171,7 +171,8 @@ pub(super) async fn fence(session: &mut Session, fence: &Fence) -> Result<(), Fa
 
 /// Locks a row that a transaction of another part depends on, and moves it nowhere.
 pub(super) async fn lock(session: &mut Session, lock: &Fence) -> Result<(), Failure> {
-    let sql = "SELECT 1 FROM tidegate_watermark WHERE lane = ? AND generation = ? AND owner = ? AND last_id = ? FOR UPDATE";
+    let sql =
+        "SELECT 1 FROM tidegate_watermark WHERE lane = ? AND generation = ? AND owner = ? AND last_id = ? FOR UPDATE";
     let query = sqlx::query(sql)
         .bind(lock.lane.to_string())
         .bind(&*lock.generation.0)

@@ -305,7 +305,8 @@ pub(super) async fn bury(pg: &mut PgConnection, lane: &LaneId, rows: &[DeadRow])
     sqlx::query(
         "INSERT INTO tidegate_dead (lane, generation, id, route, table_name, record_key, superseded_by) \
          SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[]) \
-         ON CONFLICT (lane, generation, id, route) DO NOTHING",
+         ON CONFLICT (lane, generation, id, route) DO UPDATE SET table_name = excluded.table_name, \
+         record_key = excluded.record_key, superseded_by = excluded.superseded_by",
     )
     .bind(lane.to_string())
     .bind(rows.iter().map(|row| &*row.dead.generation.0).collect::<Vec<_>>())

@@ -72,6 +72,7 @@ pub(super) async fn everything_works(url: &str) {
             newest: to.generation.clone(),
             to,
             sides: vec![],
+            known: vec![],
             part: "main".into(),
             history: Some(batch(&ids[0], ids.last().unwrap(), 303)),
             void: vec![],

@@ -9,6 +9,7 @@ mod groups;
 mod lanes;
 mod looking_up;
 mod reading;
+mod sides;
 mod storm;
 mod trimming;
 
@@ -84,6 +85,7 @@ impl Scene {
             newest,
             to,
             sides: vec![],
+            known: vec![],
             part: "main".into(),
             history: None,
             void: vec![],

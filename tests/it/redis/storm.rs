@@ -41,6 +41,7 @@ impl Owner {
             newest: newest.clone(),
             to: to.clone(),
             sides: vec![],
+            known: vec![],
             part: "main".into(),
             history,
             void: vec![],

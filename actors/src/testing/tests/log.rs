@@ -30,6 +30,7 @@ fn claim(streams: &MemoryStreams, id: StreamId) -> Advance {
         to: Position { generation: newest.clone(), id },
         newest,
         sides: vec![],
+        known: vec![],
         part: "main".into(),
         history: None,
         void: vec![],
