@@ -78,6 +78,35 @@ pub async fn of(redis: &Redis, application: &str, destination: &str) -> Result<S
     Ok(parse(fields.iter(), destination))
 }
 
+/// The routes (by id) of a stream that are registered to begin below their lane, and that no owner has taken up yet.
+///
+/// # Errors
+/// Redis is away.
+pub async fn untaken(redis: &Redis, application: &str) -> Result<Vec<String>, LogError> {
+    let key = redis.keys().of(application).sides();
+    let fields: Vec<String> = redis
+        .link()
+        .run(async |mut connection| redis::cmd("HKEYS").arg(&key).query_async(&mut connection).await)
+        .await
+        .map_err(|error| unavailable(&error))?;
+    let route = |field: &String| Some(field.split_once(' ')?.1.strip_prefix("new ")?.to_owned());
+    Ok(fields.iter().filter_map(route).collect())
+}
+
+/// Where a route began, if that was below where its destination stood then.
+///
+/// # Errors
+/// Redis is away.
+pub async fn catches_up_from(redis: &Redis, application: &str, route: &str) -> Result<Option<Position>, LogError> {
+    let key = redis.keys().of(application).starts();
+    let start: Option<String> = redis
+        .link()
+        .run(async |mut connection| redis::cmd("HGET").arg(&key).arg(route).query_async(&mut connection).await)
+        .await
+        .map_err(|error| unavailable(&error))?;
+    Ok(start.filter(|text| text.split(' ').nth(2) == Some("backfill")).as_deref().and_then(parse_position))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

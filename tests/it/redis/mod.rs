@@ -9,6 +9,7 @@ mod groups;
 mod lanes;
 mod looking_up;
 mod reading;
+mod replaying;
 mod sides;
 mod storm;
 mod trimming;
