@@ -15,7 +15,7 @@ use serde_json::json;
 use tidegate_actors::{delivery::random_token, message::StreamId, ports::Command, route::RouteSpec};
 
 use super::{
-    now_ms, settings,
+    settings,
     table::{count, of, plain},
 };
 use crate::{
@@ -103,7 +103,7 @@ impl Replay {
         let records = counted.await?;
         bar.finish_and_clear();
         let job = Job { redis: &redis, route, destination, range, records, token: random_token(12) };
-        let notes = notes(&job, now_ms()?);
+        let notes = notes(&job);
         if !self.json {
             let mut out = std::io::stdout();
             writeln!(out, "{}", sentence(&job))?;
@@ -253,7 +253,7 @@ fn sentence(job: &Job<'_>) -> String {
 }
 
 /// What it cannot do, and what to know before.
-fn notes(job: &Job<'_>, now_ms: u64) -> Vec<String> {
+fn notes(job: &Job<'_>) -> Vec<String> {
     let Range { to, trimmed, cut, begins, .. } = &job.range;
     let mut notes = Vec::new();
     if *cut {
@@ -277,9 +277,8 @@ fn notes(job: &Job<'_>, now_ms: u64) -> Vec<String> {
                 .to_owned(),
         );
     } else {
-        let ago = now_ms.saturating_sub(job.range.from.id.ms) / 1000;
-        let waits = format!("until it is done, rows may show a state of up to {} ago", super::table::span(ago as f64));
-        notes.push(format!("{waits}; the route's new records wait for that"));
+        notes
+            .push("until it is done, rows may show an earlier state; the route's new records wait for that".to_owned());
     }
     if job.records > 100_000 {
         notes.push(format!("{} records take a while; `tidegate status` shows how far it is", count(job.records)));

@@ -105,7 +105,8 @@ fn destinations(rows: &[Row]) -> Table {
 fn beside(row: &Row) -> Vec<String> {
     let (red, yellow) = (Style::new().red(), Style::new().yellow());
     let held = row.held.iter().map(|table| {
-        let what = format!("{}: table `{}` is held at records of {}", row.name, table.table, instant(table.after.id.ms));
+        let what =
+            format!("{}: table `{}` is held at records of {}", row.name, table.table, instant(table.after.id.ms));
         paint(&plain(&format!("{what}: {}", table.why)), &red)
     });
     let behind = row.catching_up.iter().map(|one| {

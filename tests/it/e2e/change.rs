@@ -25,7 +25,9 @@ fn trail(kind: &str) -> String {
         "postgres" => "bigint generated always as identity primary key",
         _ => "bigint auto_increment primary key",
     };
-    format!("create table trail (seq {seq}, id bigint not null, version bigint not null, car_name varchar(200), stock int)")
+    format!(
+        "create table trail (seq {seq}, id bigint not null, version bigint not null, car_name varchar(200), stock int)"
+    )
 }
 
 /// The manifest with a route into `trail` for each destination.
