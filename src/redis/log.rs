@@ -170,6 +170,7 @@ impl EventLog for RedisLog {
             position: position.map(|text| parse_position(&text).ok_or_else(|| odd("lanes"))).transpose()?,
             bind,
             backfills: Vec::new(),
+            sides: Vec::new(),
         })
     }
 

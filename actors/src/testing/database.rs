@@ -18,7 +18,9 @@ use crate::{
     message::{Generation, StreamId},
     ports::{Destination, Fault, WriteError},
     schema::TableSchema,
-    transaction::{Cell, Committed, DeadId, DeadRow, Fence, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
+    transaction::{
+        Cell, Committed, DeadId, DeadRow, Fence, LaneId, SideRow, Statement, TakenOver, Transaction, WatermarkRow,
+    },
 };
 
 /// The calls of a destination, to order faults for and to count.
@@ -319,13 +321,22 @@ impl Data {
 
     /// All of it, or nothing. Answers also whether anything was written.
     fn commit(&mut self, transaction: &Transaction) -> Result<(Committed, bool), WriteError> {
-        let Fence { lane, generation, owner, previous, new } = &transaction.fence;
-        let lane = lane.to_string();
-        let key = (lane.clone(), generation.clone());
-        let mine = |row: &&WatermarkRow| row.owner == **owner && row.last_id == *previous;
-        if self.watermarks.get(&key).filter(mine).is_none() {
+        let mine = |fence: &Fence| {
+            let row = self.watermarks.get(&(fence.lane.to_string(), fence.generation.clone()));
+            row.is_some_and(|row| row.owner == *fence.owner && row.last_id == fence.previous)
+        };
+        let Fence { lane, generation, owner, new, .. } = &transaction.fence;
+        if !transaction.lock.iter().all(mine) || !mine(&transaction.fence) {
             return Err(WriteError::Fenced);
         }
+        let place = |row: &SideRow| (row.lane.to_string(), row.generation.clone());
+        if transaction.open.iter().any(|row| self.watermarks.contains_key(&place(row))) {
+            return Err(WriteError::Fenced);
+        }
+        let key = (lane.to_string(), generation.clone());
+        let epoch = self.watermarks.get(&key).map_or(1, |row| row.epoch);
+        // Dead letters of side rows stand with those of their main row.
+        let lane = lane.main().to_string();
         let mut committed = Committed { exhumed: true, ..Committed::default() };
         if let Some(dead) = &transaction.exhume {
             committed.exhumed = self.dead.contains_key(&(lane.clone(), dead.clone()));
@@ -333,6 +344,7 @@ impl Data {
                 return Ok((committed, false));
             }
         }
+        let owner = owner.to_string();
         committed.untouched = self.write(&transaction.statements)?;
         // From here on nothing can fail.
         if let Some(dead) = &transaction.exhume {
@@ -352,6 +364,15 @@ impl Data {
         }
         if let Some(row) = self.watermarks.get_mut(&key) {
             row.last_id = *new;
+        }
+        for row in &transaction.open {
+            let SideRow { generation, last_id, .. } = row.clone();
+            let lane = row.lane.to_string();
+            let row = WatermarkRow { lane, generation, epoch, owner: owner.clone(), last_id };
+            self.watermarks.insert((row.lane.clone(), row.generation.clone()), row);
+        }
+        for lane in transaction.close.iter().map(ToString::to_string) {
+            self.watermarks.retain(|(of, _), _| *of != lane);
         }
         Ok((committed, true))
     }

@@ -144,6 +144,7 @@ impl Stream {
             position,
             bind: self.bind.get(&destination).cloned(),
             backfills: Vec::new(),
+            sides: Vec::new(),
         }
     }
 

@@ -85,6 +85,7 @@ impl Scene {
             to,
             sides: vec![],
             part: "main".into(),
+            known: vec![],
             history: None,
             void: vec![],
         }
