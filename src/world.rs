@@ -307,7 +307,9 @@ impl Observe for Counters {
     fn destination(&self, name: &str, detail: &DestinationDetail) {
         metrics::backlog(name, detail.backlog, Duration::from_secs_f64(detail.backlog_age_s.max(0.0)));
         metrics::destination_up(name, detail.status == DestinationStatus::Up);
-        metrics::held_routes(name, u32::from(detail.held.is_some()));
+        let beside: usize = detail.held_tables.iter().map(|table| table.routes.len()).sum();
+        let whole = usize::from(detail.held.is_some());
+        metrics::held_routes(name, u32::try_from(beside.max(whole)).unwrap_or(u32::MAX));
         let state = match detail.breaker {
             BreakerState::Closed => 0,
             BreakerState::HalfOpen => 1,

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, bail};
 use chrono::{DateTime, SecondsFormat};
 use clap::Args;
-use tidegate_actors::route::Start;
+use tidegate_actors::route::{RouteSpec, Start};
 
 use super::{now_ms, registry, settings};
 use crate::{
@@ -162,12 +162,15 @@ impl Apply {
     }
 }
 
-/// Says from where on new routes catch up that begin below where their destinations stand already.
+/// Says from where on new routes catch up that begin below where their destinations may stand already.
 async fn catching_up(settings: &Settings, before: &Document, now: &Document) -> anyhow::Result<()> {
     let redis = Redis::open(settings.redis_url.expose(), &settings.prefix)?;
     let mut out = std::io::stdout();
     let new = now.routes.iter().filter(|route| !before.routes.iter().any(|known| known.id == route.id));
-    for route in new.filter(|route| route.start != Start::Now) {
+    let led = |route: &RouteSpec| {
+        before.routes.iter().any(|old| old.application == route.application && old.destination == route.destination)
+    };
+    for route in new.filter(|route| route.start != Start::Now && led(route)) {
         let Some(from) = sides::catches_up_from(&redis, &route.application, &route.id).await? else { continue };
         let from = match i64::try_from(from.id.ms).ok().filter(|ms| *ms > 0).and_then(DateTime::from_timestamp_millis) {
             Some(moment) => moment.to_rfc3339_opts(SecondsFormat::Millis, true),

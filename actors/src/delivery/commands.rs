@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::{Delivery, LaneState, Trouble, database, decisions::LOST, log};
 use crate::{
     compose::{Piece, Plans, Starts, compose},
-    message::{Action, Message, Position, StreamId},
+    message::{Action, Message, StreamId},
     ports::{Advance, Command, DeadLetter, LogError, Rejection, WriteError},
-    transaction::{DeadId, Fence, Transaction},
+    transaction::{DeadId, Transaction},
 };
 
 impl Delivery {
@@ -17,15 +17,21 @@ impl Delivery {
     /// What has to happen first; the command in hand stays on the list.
     pub async fn carry_out_commands(&mut self) -> Result<(), Trouble> {
         self.settle().await?;
-        for lane in 0..self.lanes.len() {
+        let mains = self.lanes.iter().take_while(|row| row.is_main()).count();
+        for lane in 0..mains {
             let name = self.lanes[lane].lane.clone();
             let waiting = log(self.limits.log, &self.progress, self.log.commands(&name)).await?;
             for command in waiting {
                 match &command {
                     Command::Redrive { dead, force, .. } => self.redrive(lane, dead, *force).await?,
                     Command::Discard { dead, .. } => self.exhume(lane, dead, Vec::new()).await.map(|_| ())?,
+                    Command::Replay { .. } => {
+                        if !self.replay(lane, &command).await? {
+                            continue;
+                        }
+                    }
                     // Applied already (the last step's answer was lost), or nothing waits for it.
-                    Command::Resume { .. } | Command::Replay { .. } => {}
+                    Command::Resume { .. } => {}
                 }
                 log(self.limits.log, &self.progress, self.log.finish(&name, &command)).await?;
             }
@@ -50,6 +56,9 @@ impl Delivery {
         }
         // The table may have been mended since the record was refused.
         self.read_tables().await?;
+        if let Some(why) = self.unfit.get(&*dead.route).cloned() {
+            return self.redrive_failed(lane, letter, None, why).await;
+        }
         let composed = match compose_one(&self.lanes[lane].lane.stream, self.plans.as_ref(), &letter) {
             Ok(statements) => statements,
             Err(reason) => {
@@ -78,14 +87,7 @@ impl Delivery {
             return Err(Trouble::StandBy);
         }
         let written = !statements.is_empty();
-        let state = &self.lanes[lane];
-        let fence = Fence {
-            lane: state.lane.clone(),
-            generation: state.generation.clone(),
-            owner: Arc::clone(&self.owner),
-            previous: state.last_id,
-            new: state.last_id,
-        };
+        let fence = self.fence(lane, self.lanes[lane].last_id);
         let transaction = Transaction { statements, exhume: Some(dead.clone()), ..Transaction::of(fence) };
         let call = self.database.commit(&transaction);
         // A lost answer needs no watermark here: the command stays on the list, and a dead row that is gone by then means
@@ -97,19 +99,7 @@ impl Delivery {
         }
         let older = self.lanes[lane].exhumed(dead, written);
         self.mark_superseded(lane, older).await?;
-        let state = &self.lanes[lane];
-        let advance = Advance {
-            lane: state.lane.clone(),
-            owner: Arc::clone(&self.owner),
-            version: self.version,
-            newest: state.newest.clone(),
-            to: Position { generation: state.generation.clone(), id: state.last_id },
-            sides: Vec::new(),
-            known: self.known(&state.lane),
-            part: "main".into(),
-            history: None,
-            void: vec![dead.clone()],
-        };
+        let advance = Advance { void: vec![dead.clone()], ..self.advance_of(lane) };
         match log(self.limits.log, &self.progress, self.log.advance(&advance)).await {
             Ok(()) | Err(LogError::NoSuchEntry(_)) => Ok(None),
             Err(error) => Err(error.into()),

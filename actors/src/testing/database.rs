@@ -321,18 +321,22 @@ impl Data {
 
     /// All of it, or nothing. Answers also whether anything was written.
     fn commit(&mut self, transaction: &Transaction) -> Result<(Committed, bool), WriteError> {
-        let Fence { lane, generation, owner, previous: _, new } = &transaction.fence;
-        let key = (lane.to_string(), generation.clone());
-        // Dead rows are the main lane's, whatever part passes them.
-        let lane = lane.main().to_string();
-        let locked = transaction.lock.as_ref().is_none_or(|lock| self.stands(lock).is_some());
-        let Some(epoch) = self.stands(&transaction.fence).map(|row| row.epoch).filter(|_| locked) else {
-            return Err(WriteError::Fenced);
+        let mine = |fence: &Fence| {
+            let row = self.watermarks.get(&(fence.lane.to_string(), fence.generation.clone()));
+            row.is_some_and(|row| row.owner == *fence.owner && row.last_id == fence.previous)
         };
-        let place = |side: &SideRow| (side.lane.to_string(), side.generation.clone());
-        if transaction.open.iter().any(|side| self.watermarks.contains_key(&place(side))) {
+        let Fence { lane, generation, owner, new, .. } = &transaction.fence;
+        if !transaction.lock.iter().all(mine) || !mine(&transaction.fence) {
             return Err(WriteError::Fenced);
         }
+        let place = |row: &SideRow| (row.lane.to_string(), row.generation.clone());
+        if transaction.open.iter().any(|row| self.watermarks.contains_key(&place(row))) {
+            return Err(WriteError::Fenced);
+        }
+        let key = (lane.to_string(), generation.clone());
+        let epoch = self.watermarks.get(&key).map_or(1, |row| row.epoch);
+        // Dead letters of side rows stand with those of their main row.
+        let lane = lane.main().to_string();
         let mut committed = Committed { exhumed: true, ..Committed::default() };
         if let Some(dead) = &transaction.exhume {
             committed.exhumed = self.dead.contains_key(&(lane.clone(), dead.clone()));
@@ -340,6 +344,7 @@ impl Data {
                 return Ok((committed, false));
             }
         }
+        let owner = owner.to_string();
         committed.untouched = self.write(&transaction.statements)?;
         // From here on nothing can fail.
         if let Some(dead) = &transaction.exhume {
@@ -360,21 +365,16 @@ impl Data {
         if let Some(row) = self.watermarks.get_mut(&key) {
             row.last_id = *new;
         }
-        for side in &transaction.open {
-            let (lane, generation) = place(side);
-            let owner = owner.to_string();
-            let row = WatermarkRow { lane, generation: generation.clone(), epoch, owner, last_id: side.last_id };
-            self.watermarks.insert((row.lane.clone(), generation), row);
+        for row in &transaction.open {
+            let SideRow { generation, last_id, .. } = row.clone();
+            let lane = row.lane.to_string();
+            let row = WatermarkRow { lane, generation, epoch, owner: owner.clone(), last_id };
+            self.watermarks.insert((row.lane.clone(), row.generation.clone()), row);
         }
-        let closed: Vec<String> = transaction.close.iter().map(ToString::to_string).collect();
-        self.watermarks.retain(|(lane, _), _| !closed.contains(lane));
+        for lane in transaction.close.iter().map(ToString::to_string) {
+            self.watermarks.retain(|(of, _), _| *of != lane);
+        }
         Ok((committed, true))
-    }
-
-    /// The row of a fence, where it is its owner's and where the owner believes it to be.
-    fn stands(&self, fence: &Fence) -> Option<&WatermarkRow> {
-        let row = self.watermarks.get(&(fence.lane.to_string(), fence.generation.clone()))?;
-        (row.owner == *fence.owner && row.last_id == fence.previous).then_some(row)
     }
 }
 

@@ -1,6 +1,6 @@
 -- KEYS: stream, meta, lanes, starts, sides. ARGV: token, route id, destination id, 'now' | 'earliest' | 'restored' | milliseconds, and for
 -- 'restored' the registry version that is restored.
--- A route that begins below where its destination stands is marked `backfill`, and lowers the stored position at once: nothing
+-- A route that may begin below where its destination stands is marked `backfill`, and lowers the stored position at once: nothing
 -- is trimmed that it was promised, until an owner that knows it has taken it up (advance.lua).
 -- Returns {'OK', generation, id}, {'TOO_EARLY', generation, id of the group}, or {'PASSED', '', '0-0'}.
 local stream, lanes, starts = KEYS[1], KEYS[3], KEYS[4]
@@ -48,14 +48,13 @@ elseif wanted ~= 'restored' and redis.call('HEXISTS', starts, route) == 0 then
     local start_rank, other_rank = rank_of(tokens, generation), rank_of(tokens, other_generation)
     return start_rank < other_rank or (start_rank == other_rank and below(id, other_id))
   end
-  local main = redis.call('HGET', KEYS[5], destination .. ' main')
-  local main_generation, main_id = lane_generation, lane_id
-  if main then main_generation, main_id = parse_lane(main) end
-  if is_below(main_generation, main_id) then
-    if mode == 'parallel' then return { 'TOO_EARLY', lane_generation, lane_id } end
+  if mode == 'parallel' then
+    if is_below(lane_generation, lane_id) then return { 'TOO_EARLY', lane_generation, lane_id } end
+  elseif wanted ~= 'now' and below(id, info['last-generated-id']) then
+    -- The database may stand above what is stored here: whether the route has anything to catch up, its owner finds out.
     mark = 'backfill '
-    redis.call('HSET', KEYS[5], destination .. ' main', main_generation .. ' ' .. main_id,
-      destination .. ' new ' .. route, generation .. ' ' .. id)
+    redis.call('HSETNX', KEYS[5], destination .. ' main', lane_generation .. ' ' .. lane_id)
+    redis.call('HSET', KEYS[5], destination .. ' new ' .. route, generation .. ' ' .. id)
     if is_below(lane_generation, lane_id) then
       local rest = string.match(redis.call('HGET', lanes, destination), '^%w+ %d+%-%d+(.*)$')
       redis.call('HSET', lanes, destination, generation .. ' ' .. id .. rest)

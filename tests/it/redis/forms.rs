@@ -72,8 +72,8 @@ pub(super) async fn everything_works(url: &str) {
             newest: to.generation.clone(),
             to,
             sides: vec![],
-            known: vec![],
             part: "main".into(),
+            known: vec![],
             history: Some(batch(&ids[0], ids.last().unwrap(), 303)),
             void: vec![],
         };

@@ -86,8 +86,8 @@ impl Scene {
             newest,
             to,
             sides: vec![],
-            known: vec![],
             part: "main".into(),
+            known: vec![],
             history: None,
             void: vec![],
         }

@@ -41,8 +41,8 @@ impl Owner {
             newest: newest.clone(),
             to: to.clone(),
             sides: vec![],
-            known: vec![],
             part: "main".into(),
+            known: vec![],
             history,
             void: vec![],
         };

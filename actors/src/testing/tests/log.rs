@@ -30,8 +30,8 @@ fn claim(streams: &MemoryStreams, id: StreamId) -> Advance {
         to: Position { generation: newest.clone(), id },
         newest,
         sides: vec![],
-        known: vec![],
         part: "main".into(),
+        known: vec![],
         history: None,
         void: vec![],
     }
