@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     failpoint,
-    lane::{Part, lies_before, resume},
+    lane::{Part, ResumePoint, lies_before, resume},
     message::{Action, Message, Position},
-    ports::{Command, LaneView},
+    ports::{Command, LaneView, SidePosition},
     transaction::{Op, SideRow, Statement, Transaction},
 };
 
@@ -26,8 +26,9 @@ impl Delivery {
         if self.rows_of(main).any(named) {
             return Ok(false);
         }
+        let name = Arc::clone(&self.spec.name);
         let refused = |why: &str| {
-            tracing::warn!(destination = %self.spec.name, route = %id, reason = why, "a replay is not carried out");
+            tracing::warn!(destination = %name, route = %id, reason = why, "a replay is not carried out");
             Ok(true)
         };
         let of_lane = |route: &&Arc<crate::route::RouteSpec>| route.id == *id && *route.application == *lane.stream;
@@ -41,45 +42,63 @@ impl Delivery {
             // It waits, catches up, or is being sent again already: one after the other.
             return Ok(false);
         }
-        let view = log(self.limits.log, &self.progress, self.log.view(&lane)).await?;
-        if view.generations.last().is_none_or(|newest| newest.generation != self.lanes[main].newest) {
-            return Err(Trouble::TakeOver("the next generation of the stream begins".into()));
-        }
         let part = Part::Replay { token: token.as_str().into(), instead: to.is_none().then(|| id.as_str().into()) };
-        let side = side_of(&lane, &part);
-        let begin = |start: &Position| {
-            let starts = vec![(id.clone(), start.clone())];
-            resume(&LaneView { starts, ..view.clone() }, &[], &side.to_string())
-        };
-        // What has been trimmed meanwhile can't be sent again; the rest can.
-        let trimmed = || {
-            let of = view.generations.iter().rev().find(|known| known.after <= view.trimmed)?;
-            Some(Position { generation: of.generation.clone(), id: view.trimmed })
-        };
-        let point = match begin(from) {
-            Ok(point) => point,
-            Err(gap) => match trimmed().map(|start| begin(&start)) {
-                Some(Ok(point)) => point,
-                _ => return refused(&gap.to_string()),
-            },
-        };
-        let at = Position { generation: point.generation, id: point.id };
-        let state = &self.lanes[main];
-        let ended = |to: &Position| !lies_before(&state.order, &at, to);
-        if ended(&state.position()) || to.as_ref().is_some_and(ended) {
-            return Ok(true);
+        // First the position goes back, then the row is opened where the stream still begins: nothing is trimmed in between.
+        let (mut view, mut point) = (self.newest_view(main).await?, None);
+        for _ in 0..2 {
+            let Some(begins) = begin(&view, id, from) else { return refused("nothing of it is left in the stream") };
+            let at = Position { generation: begins.generation.clone(), id: begins.id };
+            let state = &self.lanes[main];
+            let ended = |to: &Position| !lies_before(&state.order, &at, to);
+            if ended(&state.position()) || to.as_ref().is_some_and(ended) {
+                return Ok(true);
+            }
+            let mut claim = self.advance_of(main);
+            claim.sides.push(SidePosition {
+                part: part.text(),
+                routes: vec![id.as_str().into()],
+                at: at.clone(),
+                held: None,
+            });
+            self.unsent = Some(claim);
+            self.send_advance().await?;
+            view = self.newest_view(main).await?;
+            if view.trimmed <= at.id {
+                point = Some((at, begins.until));
+                break;
+            }
         }
+        let Some((at, until)) = point else { return Ok(false) };
         self.hold_lease().await?;
-        let row = SideRow { lane: side, generation: at.generation.clone(), last_id: at.id };
+        let row = SideRow { lane: side_of(&lane, &part), generation: at.generation.clone(), last_id: at.id };
         let fence = self.fence(main, self.lanes[main].last_id);
         let transaction = Transaction { open: vec![row], ..Transaction::of(fence) };
         self.commit_still(&transaction, "the beginning of a replay").await?;
         failpoint::reach(failpoint::AFTER_SIDE_OPEN);
-        self.opened(main, vec![Opened { part, at, until: point.until, replay: Some(command.clone()) }]);
+        self.opened(main, vec![Opened { part, at, until, replay: Some(command.clone()) }]);
         self.unsent = Some(self.advance_of(main));
         self.send_advance().await?;
         Ok(false)
     }
+
+    /// The lane as the log has it, of the generation that we know.
+    async fn newest_view(&mut self, main: usize) -> Result<LaneView, Trouble> {
+        let view = log(self.limits.log, &self.progress, self.log.view(&self.lanes[main].lane)).await?;
+        if view.generations.last().is_none_or(|newest| newest.generation != self.lanes[main].newest) {
+            return Err(Trouble::TakeOver("the next generation of the stream begins".into()));
+        }
+        Ok(view)
+    }
+}
+
+/// Where a replay begins: what has been trimmed meanwhile can't be sent again; the rest can.
+fn begin(view: &LaneView, route: &str, from: &Position) -> Option<ResumePoint> {
+    let at =
+        |start: Position| resume(&LaneView { starts: vec![(route.to_owned(), start)], ..view.clone() }, &[], route);
+    at(from.clone()).ok().or_else(|| {
+        let of = view.generations.iter().rev().find(|known| known.after <= view.trimmed)?;
+        at(Position { generation: of.generation.clone(), id: view.trimmed }).ok()
+    })
 }
 
 /// Messages that were delivered before: what was inserted then is there.

@@ -139,7 +139,8 @@ impl Delivery {
         };
         let replay = commands.iter().find(token).cloned();
         let text = part.text();
-        let hint = view.sides.iter().find(|side| side.part == text).map(|side| side.routes.clone());
+        let is_table = matches!(part, Part::Table(_));
+        let hint = view.sides.iter().find(|side| is_table && side.part == text).map(|side| side.routes.clone());
         self.add_side(main, Opened { part, at, until, replay });
         if let Some(row) = self.lanes.last_mut() {
             row.beside.known = hint.unwrap_or_default();
