@@ -18,6 +18,7 @@ use crate::{
 
 mod compile;
 mod fields;
+mod fits;
 mod key;
 mod rule;
 mod sent;

@@ -24,7 +24,7 @@ use crate::{
     redis::{
         Redis, dead,
         replay::{self, Bound, Range},
-        sides,
+        sides::{self, Sides},
     },
     registry::Store,
     resources::{Delivery, Destination, Document},
@@ -103,7 +103,8 @@ impl Replay {
         let records = counted.await?;
         bar.finish_and_clear();
         let job = Job { redis: &redis, route, destination, range, records, token: random_token(12) };
-        let notes = notes(&job);
+        let standing = sides::of(&redis, &route.application, &destination.id).await?;
+        let notes = notes(&job, &standing);
         if !self.json {
             let mut out = std::io::stdout();
             writeln!(out, "{}", sentence(&job))?;
@@ -253,7 +254,7 @@ fn sentence(job: &Job<'_>) -> String {
 }
 
 /// What it cannot do, and what to know before.
-fn notes(job: &Job<'_>) -> Vec<String> {
+fn notes(job: &Job<'_>, standing: &Sides) -> Vec<String> {
     let Range { to, trimmed, cut, begins, .. } = &job.range;
     let mut notes = Vec::new();
     if *cut {
@@ -261,11 +262,18 @@ fn notes(job: &Job<'_>) -> Vec<String> {
         notes.push(format!("{}: {what}", moment(*trimmed)));
     }
     if let Some(begins) = begins {
-        let what = "the route begins there: what came before was never sent by it. A new route with `start` gets it";
+        let what = "the route begins there: what came before is sent by it for the first time";
         notes.push(format!("{}: {what}", moment(begins.id)));
     }
     if job.records == 0 {
         return notes;
+    }
+    if let Some(side) = standing.of_route(&job.route.id).next() {
+        let why = side
+            .held
+            .as_ref()
+            .map_or("it is behind the others".to_owned(), |why| format!("its table is held: {}", plain(why)));
+        notes.push(format!("{why}; it is sent again once it stands where the others do"));
     }
     notes.push("inserts are written as upserts; updates and deletes are done as they were sent".to_owned());
     let folded = if job.route.every_change { "" } else { ", once for the changes of one key in one batch" };

@@ -37,7 +37,7 @@ pub struct Range {
     pub trimmed: StreamId,
     /// What was asked for lies partly below that.
     pub cut: bool,
-    /// The route begins above what was asked for: nothing from before it is sent *again*.
+    /// The route begins above what was asked for: what lies before is sent for the first time.
     pub begins: Option<Position>,
 }
 
@@ -58,7 +58,7 @@ pub enum RangeError {
     Backwards,
 }
 
-/// Resolves both ends to places in the stream, clamped to what is there and what the route was sent.
+/// Resolves both ends to places in the stream, clamped to what is there.
 ///
 /// # Errors
 /// See [`RangeError`].
@@ -105,7 +105,6 @@ pub async fn range(
     let start = start.as_deref().and_then(parse_position);
     let begins =
         start.filter(|start| start.id > after && generations.iter().any(|one| one.generation == start.generation));
-    after = after.max(begins.as_ref().map_or(after, |start| start.id));
     let upto = match to {
         None => None,
         Some(bound) => {

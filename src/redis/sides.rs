@@ -35,7 +35,8 @@ impl Sides {
         self.of_route(route).filter(|side| side.part.strip_prefix("replay ").is_some_and(|rest| rest.contains(' ')))
     }
 
-    fn of_route<'a>(&'a self, route: &'a str) -> impl Iterator<Item = &'a SidePosition> {
+    /// Every side row that has to do with a route.
+    pub fn of_route<'a>(&'a self, route: &'a str) -> impl Iterator<Item = &'a SidePosition> {
         self.rows.iter().filter(move |side| side.routes.iter().any(|id| **id == *route))
     }
 

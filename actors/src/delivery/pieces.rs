@@ -341,10 +341,16 @@ impl Delivery {
     }
 }
 
-/// A row is not given up by a catalogue that may have changed since it was read.
+/// A row is not given up by a catalogue that may have changed since it was read, whether mapping refused it or the database did;
+/// least of all for a column that the catalogue did not have then.
 pub(super) fn may_be_stale(plans: Option<&Plans>, composed: &Composed, age: Duration) -> bool {
     let Some(plans) = plans else { return true };
-    composed.refused.iter().any(|refused| refused.by_mapping && plans.get(refused.plan).read_at.elapsed() > age)
+    composed.refused.iter().any(|refused| {
+        let plan = plans.get(refused.plan);
+        let unknown = |column: &String| plan.mapping.plan.table.column(column).is_none();
+        let lacking = refused.reason.code == "not_null" && refused.reason.column.as_ref().is_some_and(unknown);
+        lacking || plan.read_at.elapsed() > age
+    })
 }
 
 /// The payloads of what is given up here.

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use super::{FieldTable, Mapping, Source, ValueRule, cast_through, nearest};
+use super::{FieldTable, Mapping, Source, ValueRule, cast_through, fits::never_fits, nearest};
 use crate::{
     route::{ColumnRule, ColumnSource, Columns, RouteSpec},
     schema::{ColumnSchema, TableSchema},
@@ -55,6 +55,17 @@ impl Mapping {
             let place = columns.len();
             columns.push(index);
             let rule = rule.cloned().unwrap_or_else(|| plain(&column.name));
+            if never_fits(&rule, &column.kind) {
+                let (table, declared) = (&route.table, &column.declared);
+                compiler.error(
+                    Some(&column.name),
+                    format!(
+                        "column `{}` of table `{table}` is {declared}, which cannot hold what the route's `as` makes of its \
+                         field: give the column its type back, or correct `as`",
+                        column.name
+                    ),
+                );
+            }
             if let Some(default) = compiler.default(column, &rule) {
                 defaults.push((place, default));
             }

@@ -66,6 +66,8 @@ pub(super) struct Row {
 pub(super) struct HeldTable {
     pub(super) table: String,
     pub(super) why: String,
+    /// Since when (RFC 3339, UTC), where its owner says so.
+    pub(super) since: Option<String>,
     /// The routes into it, by name.
     pub(super) routes: Vec<String>,
     /// The stream it reads: the application's name.
@@ -159,6 +161,10 @@ impl Looker {
                 row.state = state(detail.status, waiting.leased);
                 row.eta_s = if waiting.messages == 0 { Some(0.0) } else { detail.drain_eta_s.or(eta_s) };
                 row.last_error = detail.held.clone().or_else(|| detail.last_error.clone());
+                for held in &mut row.held {
+                    let told = detail.held_tables.iter().find(|told| told.table == held.table);
+                    held.since = told.map(|told| told.since.clone());
+                }
             }
             destinations.push(row);
         }
@@ -199,7 +205,7 @@ impl Row {
             let table = side.part.strip_prefix("table ");
             if let (Some(table), Some(why)) = (table, &side.held) {
                 let (table, why, routes) = (table.to_owned(), why.clone(), routes.collect());
-                self.held.push(HeldTable { table, why, routes, application, after });
+                self.held.push(HeldTable { table, why, since: None, routes, application, after });
                 continue;
             }
             let kind = match () {

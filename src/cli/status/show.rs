@@ -105,9 +105,8 @@ fn destinations(rows: &[Row]) -> Table {
 fn beside(row: &Row) -> Vec<String> {
     let (red, yellow) = (Style::new().red(), Style::new().yellow());
     let held = row.held.iter().map(|table| {
-        let what =
-            format!("{}: table `{}` is held at records of {}", row.name, table.table, instant(table.after.id.ms));
-        paint(&plain(&format!("{what}: {}", table.why)), &red)
+        let since = table.since.as_ref().map_or(String::new(), |since| format!(" since {since}"));
+        paint(&plain(&format!("{}: table `{}` is held{since}: {}", row.name, table.table, table.why)), &red)
     });
     let behind = row.catching_up.iter().map(|one| {
         let at = match one.after.id.ms {
@@ -156,8 +155,8 @@ pub(super) fn json(seen: &Seen) -> std::io::Result<()> {
             "epoch": row.epoch, "backlog": row.backlog, "backlog_age_s": row.oldest_s, "drain_eta_s": row.eta_s,
             "dead_letters": row.dead, "last_error": row.last_error,
             "held_tables": row.held.iter().map(|table| json!({
-                "table": table.table, "why": table.why, "routes": table.routes, "application": table.application,
-                "after": place(&table.after),
+                "table": table.table, "why": table.why, "since": table.since, "routes": table.routes,
+                "application": table.application, "after": place(&table.after),
             })).collect::<Vec<_>>(),
             "catching_up": row.catching_up.iter().map(|one| json!({
                 "route": one.route, "kind": one.kind, "application": one.application, "after": place(&one.after),
