@@ -359,16 +359,28 @@ impl Delivery {
         self.read_tables().await
     }
 
-    /// Up to where a side row may read: never beyond main.
+    /// The row that a side row must not pass: main, or for a bounded replay whichever row its route has come by.
+    fn leader(&self, at: usize) -> usize {
+        let row = &self.lanes[at];
+        let again = match (&row.part, &row.beside.replay) {
+            (Part::Replay { instead: None, .. }, Some(Command::Replay { route, .. })) => route,
+            _ => return row.main,
+        };
+        let route = self.spec.routes.iter().find(|route| route.id == *again);
+        route.map_or(row.main, |route| self.carrier(row.main, route, None))
+    }
+
+    /// Up to where a side row may read; nothing, where the row that it follows is in an older generation still.
     fn bound(&self, at: usize) -> Option<StreamId> {
         let row = &self.lanes[at];
-        let main = &self.lanes[row.main];
-        let meets = (row.generation == main.generation).then_some(main.last_id);
+        let leader = &self.lanes[self.leader(at)];
+        let meets = (row.generation == leader.generation).then_some(leader.last_id);
+        let waits = meets.is_none() && lies_before(&row.order, &leader.position(), &row.position());
         let ends = match &row.beside.replay {
             Some(Command::Replay { to: Some(to), .. }) if to.generation == row.generation => Some(to.id),
             _ => None,
         };
-        [row.until, meets, ends].into_iter().flatten().min()
+        [row.until, meets, ends].into_iter().flatten().min().filter(|_| !waits)
     }
 
     /// Whether a side row has something to read and may.

@@ -82,9 +82,10 @@ impl Data {
         self.rows.keys().all(|(_, part, _)| part == Part::MAIN || part.starts_with("done "))
     }
 
-    /// Whether a row of this part stands.
-    pub(crate) fn has_part(&self, stream: usize, part: &str) -> bool {
-        self.rows.keys().any(|(of, named, _)| *of == stream && named == part)
+    /// Whether a side row stands below what was trimmed of its stream.
+    pub(crate) fn side_below(&self, trimmed: impl Fn(usize) -> StreamId) -> bool {
+        let beside = |part: &str| part != Part::MAIN && !part.starts_with("done ");
+        self.rows.iter().any(|((stream, part, _), row)| beside(part) && row.last < trimmed(*stream))
     }
 
     /// A side row that stands beyond its main one, if there is one.

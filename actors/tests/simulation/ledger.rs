@@ -59,6 +59,8 @@ pub(crate) struct Ledger {
     /// By destination and stream: the database has gone back, and Redis has not heard of it yet.
     behind: Vec<Vec<bool>>,
     replays: Vec<Replay>,
+    /// By destination: whether its database has ever gone back.
+    went_back: Vec<bool>,
     /// Whether the added route begins below its lane, and catches up.
     pub(crate) catches_up: bool,
     pub(crate) violation: Option<Violation>,
@@ -80,6 +82,7 @@ impl Ledger {
         Self {
             ever: vec![Vec::new(); destinations],
             behind: vec![vec![false; streams]; destinations],
+            went_back: vec![false; destinations],
             ..Self::default()
         }
     }
@@ -191,6 +194,7 @@ impl Ledger {
     /// The database has gone back to a backup.
     pub(crate) fn restored(&mut self, destination: usize) {
         self.behind[destination].fill(true);
+        self.went_back[destination] = true;
         // What was written again is gone with the rest; how far the replay has got, too.
         self.replays.retain(|replay| replay.destination != destination);
     }
@@ -246,6 +250,11 @@ impl Ledger {
             let behind = !(record..self.records.len()).any(passed);
             alive && !redis.streams[stream].has(record) && behind
         };
+        // A side row that is back with a backup may stand below what was trimmed since.
+        let beside = || data.side_below(|stream| redis.streams[stream].trimmed);
+        if self.went_back[destination] && beside() {
+            return true;
+        }
         self.promises.iter().any(|promise| promise.destination == destination)
             && (0..self.records.len()).any(|r| gone(&r))
     }
