@@ -28,7 +28,7 @@ use crate::{
     redis::{
         Redis, RedisGroup, RedisLog, RedisReader, dead,
         memory::{self, MemoryGuard, Pressure},
-        registration,
+        registration, sides,
         trim::{self, Retention},
     },
     registry::{alarm::Alarm, connection::connection, secrets::MasterKey, watch::WatchState},
@@ -172,10 +172,13 @@ struct Keeper {
     strangers: Strangers,
 }
 
-/// Lanes that the registry does not know: one that is just being registered is known in a moment; one whose removal was
+/// Lanes, and routes below their lane, that the registry does not know: one that is just being registered is known in a moment; one whose removal was
 /// cut off is forgotten after [`STRANGER_FOR`], since it would keep its stream from being trimmed for good.
 #[derive(Debug, Default)]
 struct Strangers(BTreeMap<(String, String), Instant>);
+
+/// What the names of routes among the strangers begin with: no destination's id does.
+const ROUTE: &str = "route ";
 
 /// Much longer than an `apply` takes from registering a lane to publishing it.
 const STRANGER_FOR: Duration = Duration::from_secs(10 * 60);
@@ -228,9 +231,19 @@ impl Housekeeping for Keeper {
                 }
             };
             // Those that no route leads to any more hold the stream as well: forgetting them was cut off.
-            for destination in self.strangers.seen(&application, &trimmed.unlisted, Instant::now()) {
-                registration::unregister_destination(&self.redis, &application, &destination).await?;
-                tracing::warn!(%application, %destination, "forgot a lane that no route leads to any more");
+            // So do routes that were to begin below their lane, and were never published.
+            let known = |route: &String| document.routes.iter().any(|known| known.id == *route);
+            let untaken = sides::untaken(&self.redis, &application).await?;
+            let unpublished = untaken.into_iter().filter(|route| !known(route)).map(|route| format!("{ROUTE}{route}"));
+            let unlisted: Vec<String> = trimmed.unlisted.iter().cloned().chain(unpublished).collect();
+            for stranger in self.strangers.seen(&application, &unlisted, Instant::now()) {
+                if let Some(route) = stranger.strip_prefix(ROUTE) {
+                    registration::unregister_route(&self.redis, &application, route).await?;
+                    tracing::warn!(%application, %route, "forgot a route that was registered and never published");
+                    continue;
+                }
+                registration::unregister_destination(&self.redis, &application, &stranger).await?;
+                tracing::warn!(%application, destination = %stranger, "forgot a lane that no route leads to any more");
             }
             streams.insert(
                 application,
@@ -294,7 +307,9 @@ impl Observe for Counters {
     fn destination(&self, name: &str, detail: &DestinationDetail) {
         metrics::backlog(name, detail.backlog, Duration::from_secs_f64(detail.backlog_age_s.max(0.0)));
         metrics::destination_up(name, detail.status == DestinationStatus::Up);
-        metrics::held_routes(name, u32::from(detail.held.is_some()));
+        let beside: usize = detail.held_tables.iter().map(|table| table.routes.len()).sum();
+        let whole = usize::from(detail.held.is_some());
+        metrics::held_routes(name, u32::try_from(beside.max(whole)).unwrap_or(u32::MAX));
         let state = match detail.breaker {
             BreakerState::Closed => 0,
             BreakerState::HalfOpen => 1,

@@ -178,6 +178,16 @@ impl Starts {
         Self { begin: begin.collect() }
     }
 
+    /// Leaves a route to another row of the lane.
+    pub fn leave(&mut self, route: &str) {
+        self.begin.insert(route.to_owned(), Begin::Later);
+    }
+
+    /// Takes everything of a route, wherever it began: what is sent again may lie before that.
+    pub fn take_all(&mut self, route: &str) {
+        self.begin.insert(route.to_owned(), Begin::After(StreamId::ZERO));
+    }
+
     fn wants(&self, route: &str, id: StreamId) -> bool {
         match self.begin.get(route) {
             Some(Begin::After(after)) => id > *after,
@@ -388,7 +398,11 @@ pub fn compose_with(piece: &Piece<'_>, on_trial: &BTreeMap<(usize, usize), Rejec
         }
         // The first one counts, and each key is named once: a database may pick any of several.
         let named = |known: &Supersede| known.table == table && known.key == key;
-        if piece.dead.contains_key(&(table.clone(), key.clone())) && !composed.supersede.iter().any(named) {
+        // What is sent again, or catches up, may be older than all that is dead of its key.
+        let newer = |dead: &DeadId| dead.generation == *piece.generation && dead.id > by;
+        let older = |standing: &Vec<DeadId>| !standing.iter().all(newer);
+        let obsolete = piece.dead.get(&(table.clone(), key.clone())).is_some_and(older);
+        if obsolete && !composed.supersede.iter().any(named) {
             composed.supersede.push(Supersede { table, key, by });
         }
     }

@@ -26,6 +26,12 @@ pub const AFTER_FENCE: &str = "after-fence";
 pub const AFTER_BEGIN_LANE: &str = "after-begin-lane";
 /// A take-over is about to claim the position in the log.
 pub const BEFORE_CLAIM: &str = "before-claim";
+/// A side row was opened in the transaction that moved on, or by a command; the log does not know of it.
+pub const AFTER_SIDE_OPEN: &str = "after-side-open";
+/// A side row has met its main one and is about to be deleted.
+pub const BEFORE_SIDE_CLOSE: &str = "before-side-close";
+/// A side row is deleted; the log does not know of it.
+pub const AFTER_SIDE_CLOSE: &str = "after-side-close";
 
 /// Keeps what `FAILPOINTS` said in force while it lives.
 pub struct Scenario(#[allow(dead_code, reason = "kept for its end")] fail::FailScenario<'static>);

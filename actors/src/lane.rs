@@ -3,7 +3,11 @@
 //! The destination's watermark is the truth, the log's position a hint. A take-over walks the stream's generations and
 //! finds the one that is not finished yet (delivery rules 2 and 3 in ARCHITECTURE.md).
 
+mod part;
+
 use std::cmp::Ordering;
+
+pub use part::Part;
 
 use crate::{
     message::{Generation, Position, StreamId},
@@ -56,6 +60,9 @@ pub fn resume(view: &LaneView, rows: &[WatermarkRow], lane: &str) -> Result<Resu
         .map(|(_, start)| order(&start.generation).map_or((0, StreamId::ZERO), |index| (index, start.id)))
         .min()
         .unwrap_or((0, StreamId::ZERO));
+    // A route that catches up beside the lane may begin in an older generation than the lane ever read.
+    let oldest_row = view.generations.iter().position(|known| row(&known.generation).is_some());
+    let first = oldest_row.map_or(first, |oldest| first.max(oldest));
     // A lane that began before all that is known has a row for the first generation that is left: older ones are only
     // forgotten once every lane has arrived here. Without that row its database has gone back behind what was trimmed.
     let forgotten = view.generations.get(first).filter(|oldest| {
@@ -124,6 +131,32 @@ pub fn moves(view: &LaneView, rows: &[WatermarkRow], lane: &str, to: &Position) 
     Some(view.generations.iter().enumerate().rev().filter_map(step).collect())
 }
 
+/// The lane as one of its side rows sees it: it begins where its oldest row is, and nowhere else.
+#[must_use]
+pub fn beside(view: &LaneView, rows: &[WatermarkRow], lane: &str) -> LaneView {
+    let of_lane =
+        |known: &GenerationStart| rows.iter().find(|row| row.lane == lane && row.generation == known.generation);
+    let oldest = view.generations.iter().find_map(of_lane).or_else(|| rows.iter().find(|row| row.lane == lane));
+    let start = oldest.map(|row| Position { generation: row.generation.clone(), id: row.last_id });
+    LaneView { starts: start.map(|start| (lane.to_owned(), start)).into_iter().collect(), ..view.clone() }
+}
+
+/// The lane as its main row sees it: routes that catch up beside it do not say where it begins, unless there are no
+/// others.
+#[must_use]
+pub fn mainly(view: &LaneView) -> LaneView {
+    let starts: Vec<_> = view.starts.iter().filter(|(route, _)| !view.backfills.contains(route)).cloned().collect();
+    LaneView { starts: if starts.is_empty() { view.starts.clone() } else { starts }, ..view.clone() }
+}
+
+/// Whether one place of a stream lies before another. A generation that the stream has forgotten lies before all it
+/// knows.
+#[must_use]
+pub fn lies_before(order: &[Generation], one: &Position, other: &Position) -> bool {
+    let place = |position: &Position| order.iter().position(|known| *known == position.generation);
+    (place(one), one.id) < (place(other), other.id)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -144,6 +177,7 @@ mod tests {
             position: None,
             bind: None,
             backfills: Vec::new(),
+            sides: Vec::new(),
         }
     }
 
@@ -221,6 +255,29 @@ mod tests {
             at("b", 20, true, None),
             "a lane that began here"
         );
+    }
+
+    #[test]
+    fn a_side_row_goes_on_where_it_stands_and_follows_the_generations() {
+        let stream = view(&[("a", 0), ("b", 20), ("c", 40)], ("a", 0), 0);
+        let of = |rows: &[WatermarkRow]| resume(&beside(&stream, rows, "l"), rows, "l");
+        assert_eq!(of(&[row("b", 25)]), at("b", 25, false, Some(40)), "it never was in a");
+        assert_eq!(of(&[row("b", 40)]), at("c", 40, true, None));
+        assert_eq!(of(&[row("a", 15)]), at("a", 15, false, Some(20)));
+        let emptied = view(&[("z", 0)], ("z", 0), 0);
+        let rows = [row("b", 25)];
+        assert_eq!(resume(&beside(&emptied, &rows, "l"), &rows, "l"), at("z", 0, true, None));
+    }
+
+    #[test]
+    fn a_route_that_catches_up_does_not_take_its_lane_back() {
+        let mut stream = view(&[("a", 0), ("b", 20)], ("b", 22), 0);
+        stream.starts.push(("late".into(), Position { generation: Generation::new("a"), id: id(3) }));
+        stream.backfills = vec!["late".into()];
+        assert_eq!(resume(&mainly(&stream), &[], "l"), at("b", 22, true, None), "a database that knows nothing yet");
+        // The other routes are gone meanwhile.
+        stream.starts.remove(0);
+        assert_eq!(resume(&mainly(&stream), &[row("b", 30)], "l"), at("b", 30, false, None));
     }
 
     #[test]

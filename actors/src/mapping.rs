@@ -20,6 +20,7 @@ mod child_keys;
 mod children;
 mod compile;
 mod fields;
+mod fits;
 mod key;
 mod path;
 mod rows;

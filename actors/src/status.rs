@@ -135,12 +135,56 @@ pub struct DestinationDetail {
     pub last_error: Option<String>,
     /// What it is held for, and what to do; null while it is not held.
     pub held: Option<String>,
+    /// Tables whose records wait for somebody to put something right, while the others go on; empty as a rule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_tables: Vec<HeldTable>,
+    /// Routes that are on their way to where the destination stands; empty as a rule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub catching_up: Vec<CatchUp>,
     /// Rows written since the actor started.
     pub rows_written: u64,
     /// Log entries passed since the actor started.
     pub entries_delivered: u64,
     /// Dead letters made since the actor started.
     pub dead_letters_made: u64,
+}
+
+/// A table that waits, while the destination's others go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldTable {
+    /// Its name, as its routes say it.
+    pub table: String,
+    /// What is wrong, and what to do.
+    pub why: String,
+    /// Since when (RFC 3339, UTC), as far as is known.
+    pub since: String,
+    /// The names of the routes whose records wait.
+    pub routes: Vec<String>,
+}
+
+/// A route that is sent what the destination's others have already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatchUp {
+    /// Its name.
+    pub route: String,
+    /// Why.
+    pub kind: CatchUpKind,
+    /// The last message that it has, as generation and stream id.
+    pub after: String,
+    /// Where it ends.
+    pub to: String,
+}
+
+/// Why a route catches up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CatchUpKind {
+    /// It began below where the destination stood.
+    Backfill,
+    /// An operator has it sent again.
+    Replay,
+    /// Its table was held.
+    Table,
 }
 
 /// A moment so long before now as RFC 3339 in UTC, with milliseconds: what became of an `Instant` for people.

@@ -25,7 +25,7 @@ pub struct LaneId {
     pub destination: Arc<str>,
     /// The stream: the application's name.
     pub stream: Arc<str>,
-    /// `main`, or the table of a side row.
+    /// `main`, or a side row's (see [`crate::lane::Part`]).
     pub part: Arc<str>,
 }
 
@@ -34,6 +34,18 @@ impl LaneId {
     #[must_use]
     pub fn prefix(installation: &str, destination: &str) -> String {
         format!("{installation}/{destination}/")
+    }
+
+    /// Whether this is the lane's main row.
+    #[must_use]
+    pub fn is_main(&self) -> bool {
+        &*self.part == crate::lane::Part::MAIN
+    }
+
+    /// The lane's main row. Dead letters of its side rows are kept under it too.
+    #[must_use]
+    pub fn main(&self) -> Self {
+        Self { part: "main".into(), ..self.clone() }
     }
 }
 

@@ -10,11 +10,14 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use chrono::{DateTime, SecondsFormat};
 use clap::Args;
+use tidegate_actors::route::{RouteSpec, Start};
 
 use super::{now_ms, registry, settings};
 use crate::{
     config::{Flags, Settings},
+    redis::{Redis, sides},
     registry::{
         Edit, Registry, StreamRegistration,
         manifest::{Manifest, Mistaken},
@@ -22,6 +25,7 @@ use crate::{
         secrets::MasterKey,
         snapshot::Snapshot,
     },
+    resources::Document,
 };
 
 /// Largest file: a thousand routes are a tenth of it.
@@ -96,6 +100,7 @@ impl Apply {
         registry.acknowledge().await?;
         if !what.is_empty() {
             writeln!(std::io::stdout(), "Applied.")?;
+            catching_up(&settings, &current, &plan.document).await?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -165,4 +170,27 @@ impl Apply {
             (_, false) => Ok(()),
         }
     }
+}
+
+/// Says from where on new routes catch up that begin below where their destinations may stand already.
+async fn catching_up(settings: &Settings, before: &Document, now: &Document) -> anyhow::Result<()> {
+    let redis = Redis::open(settings.redis_url.expose(), &settings.prefix)?;
+    let mut out = std::io::stdout();
+    let new = now.routes.iter().filter(|route| !before.routes.iter().any(|known| known.id == route.id));
+    let led = |route: &RouteSpec| {
+        before.routes.iter().any(|old| old.application == route.application && old.destination == route.destination)
+    };
+    for route in new.filter(|route| route.start != Start::Now && led(route)) {
+        let Some(from) = sides::catches_up_from(&redis, &route.application, &route.id).await? else { continue };
+        let from = match i64::try_from(from.id.ms).ok().filter(|ms| *ms > 0).and_then(DateTime::from_timestamp_millis) {
+            Some(moment) => moment.to_rfc3339_opts(SecondsFormat::Millis, true),
+            None => "the earliest record".to_owned(),
+        };
+        writeln!(
+            out,
+            "route {} catches up from {from}, beside the other routes of {} (`tidegate status` shows how far it is)",
+            route.name, route.destination
+        )?;
+    }
+    Ok(())
 }

@@ -9,6 +9,7 @@ mod export;
 mod health;
 mod key;
 mod live;
+mod replay;
 mod resume;
 mod route;
 mod send;
@@ -50,6 +51,7 @@ enum Command {
     Key(key::Key),
     Dead(dead::Dead),
     Demo(demo::Demo),
+    Replay(replay::Replay),
     Resume(resume::Resume),
     Route(route::Route),
     Send(send::Send),
@@ -71,6 +73,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Key(key) => key.run(flags).await,
         Command::Dead(dead) => dead.run(flags).await,
         Command::Demo(demo) => demo.run(flags).await,
+        Command::Replay(replay) => replay.run(flags).await,
         Command::Resume(resume) => resume.run(flags).await,
         Command::Route(route) => route.run(flags).await,
         Command::Send(send) => send.run(flags).await,

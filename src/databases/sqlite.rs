@@ -156,17 +156,23 @@ impl Destination for Sqlite {
 
     async fn commit_trials(&mut self, transaction: &Transaction, trials: &[Trial]) -> Result<Tried, WriteError> {
         self.transact(async |session| {
+            if let Some(lock) = &transaction.lock {
+                bookkeeping::lock(session, lock).await?;
+            }
             bookkeeping::fence(session, &transaction.fence).await?;
+            let lane = &transaction.fence.lane.main();
             if let Some(dead) = &transaction.exhume
-                && !bookkeeping::exhume(session, &transaction.fence.lane, dead).await?
+                && !bookkeeping::exhume(session, lane, dead).await?
             {
                 return Ok(End::Undo(Tried::default()));
             }
+            bookkeeping::open(session, &transaction.fence, &transaction.open).await?;
+            bookkeeping::close(session, &transaction.close).await?;
             let mut tried = trials::rows(session, &transaction.statements, trials).await?;
             tried.committed.exhumed = true;
             let (supersede, bury) = settled(transaction, trials, &tried.refused);
-            bookkeeping::supersede(session, &transaction.fence.lane, &supersede).await?;
-            bookkeeping::bury(session, &transaction.fence.lane, &bury).await?;
+            bookkeeping::supersede(session, lane, &supersede).await?;
+            bookkeeping::bury(session, lane, &bury).await?;
             failpoint::reach(failpoint::INSIDE_SQLITE);
             Ok(End::Commit(tried))
         })

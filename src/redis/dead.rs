@@ -1,7 +1,10 @@
 //! Dead letters' payloads, and the commands about them. The row in the destination's `tidegate_dead` is the truth; a payload
 //! above the lane's position is not (yet) a dead letter. The owner keeps them; operators list them and ask for a redrive.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use redis::{Value, cmd};
 use tidegate_actors::{
@@ -13,7 +16,7 @@ use tidegate_actors::{
 use super::{
     Link, Redis, StreamKeys,
     log::{is_parallel, parse_generations, parse_position},
-    odd, scripts, unavailable,
+    odd, scripts, sides, unavailable,
 };
 
 /// How many payloads are asked for at once: each may be a megabyte.
@@ -73,8 +76,9 @@ pub async fn list(
 /// Redis is away.
 pub async fn ids(redis: &Redis, application: &str, destination: &str) -> Result<Vec<DeadId>, LogError> {
     let keys = redis.keys().of(application);
-    let (dead_key, lanes, meta) = (keys.dead(destination), keys.lanes(), keys.meta());
-    let (fields, lane, generations): (Vec<String>, Option<String>, Option<String>) = redis
+    let (dead_key, lanes, meta, sides) = (keys.dead(destination), keys.lanes(), keys.meta(), keys.sides());
+    type Raw = (Vec<String>, Option<String>, Option<String>, HashMap<String, String>);
+    let (fields, lane, generations, sides): Raw = redis
         .link()
         .run(async |mut connection| {
             redis::pipe()
@@ -86,6 +90,8 @@ pub async fn ids(redis: &Redis, application: &str, destination: &str) -> Result<
                 .cmd("HGET")
                 .arg(&meta)
                 .arg("generations")
+                .cmd("HGETALL")
+                .arg(&sides)
                 .query_async(&mut connection)
                 .await
         })
@@ -95,10 +101,13 @@ pub async fn ids(redis: &Redis, application: &str, destination: &str) -> Result<
     let rank = |generation: &Generation| order.iter().position(|start| start.generation == *generation);
     // A payload of a parallel destination is the truth itself: there is no row, and no position that it would wait for.
     let position = lane.as_deref().filter(|lane| !is_parallel(lane)).and_then(parse_position);
+    let sides = sides::parse(sides.iter(), destination);
     let passed = |dead: &DeadId| {
         let place =
             |position: &Position| (rank(&dead.generation), dead.id) <= (rank(&position.generation), position.id);
-        position.as_ref().is_none_or(place)
+        // A route that is carried beside the lane has passed what its side row has.
+        sides.main.as_ref().or(position.as_ref()).is_none_or(place)
+            && sides.carrying(&dead.route).all(|side| place(&side.at))
     };
     let mut found: Vec<DeadId> = fields.iter().filter_map(|field| parse_field(field)).filter(passed).collect();
     found.sort_by(|a, b| (rank(&a.generation), a.id, &a.route).cmp(&(rank(&b.generation), b.id, &b.route)));

@@ -1,5 +1,5 @@
 //! The delivery history: one record for each batch, filed under the id of its last message, so that the batch that covers a
-//! message is the first at or above the message's id.
+//! message is the first at or above the message's id. Each part of a lane has a history of its own.
 
 use redis::{Value, cmd};
 use tidegate_actors::{
@@ -17,9 +17,10 @@ pub async fn batch_of(
     redis: &Redis,
     application: &str,
     destination: &str,
+    part: &str,
     message: &Position,
 ) -> Result<Option<BatchRecord>, LogError> {
-    let key = redis.keys().of(application).history(destination, &message.generation.0);
+    let key = redis.keys().of(application).history_of(destination, &message.generation.0, part);
     let from = message.id.to_string();
     let found: Value = redis
         .link()
@@ -61,10 +62,11 @@ pub(crate) async fn each(
     application: &str,
     destination: &str,
     generation: &Generation,
+    part: &str,
     mut with: impl FnMut(BatchRecord),
 ) -> Result<(), LogError> {
     const STEP: usize = 500;
-    let key = redis.keys().of(application).history(destination, &generation.0);
+    let key = redis.keys().of(application).history_of(destination, &generation.0, part);
     let mut from = "-".to_owned();
     loop {
         let found: Vec<Value> = redis

@@ -76,7 +76,20 @@ impl StreamKeys {
         self.with("lanes")
     }
 
-    /// Hash: route id → `generation id destination`.
+    /// Hash of what stands beside a lane: `destination main` → `generation id` of the main row, `destination part` → a
+    /// side row as JSON, `destination new route` → `generation id` of a route that no owner has taken up yet.
+    #[must_use]
+    pub fn sides(&self) -> String {
+        self.with("sides")
+    }
+
+    /// Hash: `destination part` → generation, for every part other than `main` that has a history.
+    #[must_use]
+    pub fn parts(&self) -> String {
+        self.with("parts")
+    }
+
+    /// Hash: route id → `generation id destination`; `generation id backfill destination` where the route began below its lane.
     #[must_use]
     pub fn starts(&self) -> String {
         self.with("starts")
@@ -104,6 +117,13 @@ impl StreamKeys {
     #[must_use]
     pub fn history(&self, destination: &str, generation: &str) -> String {
         format!("{}{generation}", self.history_prefix(destination))
+    }
+
+    /// The same for a part of a lane: its batches stand apart, since the ids in one stream only rise.
+    #[must_use]
+    pub fn history_of(&self, destination: &str, generation: &str, part: &str) -> String {
+        let main = self.history(destination, generation);
+        if part == "main" { main } else { format!("{main}:{part}") }
     }
 
     /// What the keys of a destination's history begin with; the generation follows.

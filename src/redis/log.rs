@@ -13,7 +13,7 @@ use tidegate_actors::{
     transaction::{DeadId, LaneId},
 };
 
-use super::{Keys, Link, Redis, dead, odd, random_token, scripts, unavailable};
+use super::{Keys, Link, Redis, dead, odd, random_token, scripts, sides, unavailable};
 
 /// Most values in one write command: Lua unpacks them onto its stack.
 const VALUES_PER_CALL: usize = 500;
@@ -86,6 +86,16 @@ pub(crate) fn parse_position(text: &str) -> Option<Position> {
     Some(Position { generation: Generation::new(words.next()?), id: words.next()?.parse().ok()? })
 }
 
+/// The routes of a destination that began below their lane, among the starts as they are stored (`generation id backfill
+/// destination`).
+pub(crate) fn backfills(starts: &[(String, String)], destination: &str) -> Vec<String> {
+    let marked = |start: &str| {
+        let mut words = start.split(' ').skip(2);
+        words.next() == Some("backfill") && words.next() == Some(destination)
+    };
+    starts.iter().filter(|(_, start)| marked(start)).map(|(route, _)| route.clone()).collect()
+}
+
 /// Whether a lane, as it is stored, is one of a parallel destination.
 pub(crate) fn is_parallel(text: &str) -> bool {
     text.split(' ').nth(4) == Some("parallel")
@@ -148,16 +158,18 @@ impl EventLog for RedisLog {
     async fn view(&mut self, lane: &LaneId) -> Result<LaneView, LogError> {
         let keys = self.keys.of(&lane.stream);
         let token = random_token();
-        type Raw = (String, String, Option<String>, Option<String>, Vec<(String, String)>);
-        let (generations, trimmed, position, bind, starts): Raw = self
+        type Pairs = Vec<(String, String)>;
+        type Raw = (String, String, Option<String>, Option<String>, Pairs, Pairs);
+        let (generations, trimmed, position, bind, starts, sides): Raw = self
             .link
             .run(async |mut connection| {
                 let mut call = scripts::VIEW.key(keys.stream());
-                call.key(keys.meta()).key(keys.lanes()).key(keys.starts()).key(keys.bind());
+                call.key(keys.meta()).key(keys.lanes()).key(keys.starts()).key(keys.bind()).key(keys.sides());
                 call.arg(&token).arg(&*lane.destination).invoke_async(&mut connection).await
             })
             .await
             .map_err(|error| unavailable(&error))?;
+        let backfills = backfills(&starts, &lane.destination);
         let starts = starts
             .iter()
             .filter(|(_, start)| start.rsplit(' ').next() == Some(&*lane.destination))
@@ -169,7 +181,8 @@ impl EventLog for RedisLog {
             starts: starts.ok_or_else(|| odd("starts"))?,
             position: position.map(|text| parse_position(&text).ok_or_else(|| odd("lanes"))).transpose()?,
             bind,
-            backfills: Vec::new(),
+            backfills,
+            sides: sides::parse(sides.iter().map(|(field, side)| (field, side)), &lane.destination).rows,
         })
     }
 
@@ -192,21 +205,36 @@ impl EventLog for RedisLog {
     }
 
     async fn advance(&mut self, advance: &Advance) -> Result<(), LogError> {
-        let Advance { lane, owner, version, newest, to, history, void, .. } = advance;
+        let Advance { lane, owner, version, newest, to, sides, part, known, history, void } = advance;
         let keys = self.keys.of(&lane.stream);
+        // A side's batch counts in the generation where the side stands; one that has met its main row, where that does.
+        let stands = sides.iter().find(|side| side.part == *part).map_or(to, |side| &side.at);
         let record = match history {
             Some(record) => serde_json::to_string(record).map_err(|_| odd("history"))?,
             None => String::new(),
         };
-        let entries = history.as_ref().map_or(0, |record| record.entries);
+        let entries = history.as_ref().filter(|_| **part == *"main").map_or(0, |record| record.entries);
+        let last = history.as_ref().map_or(to.id, |record| record.last).to_string();
+        let sides: Vec<_> = sides
+            .iter()
+            .map(|side| Ok((side, serde_json::to_string(side).map_err(|_| odd("side"))?)))
+            .collect::<Result<_, LogError>>()?;
         let answer: String = self
             .link
             .run(async |mut connection| {
                 let mut call = scripts::ADVANCE.key(keys.stream());
                 call.key(keys.meta()).key(keys.lanes()).key(keys.lease(&lane.destination)).key(keys.starts());
-                call.key(keys.history(&lane.destination, &to.generation.0)).key(keys.dead(&lane.destination));
+                call.key(keys.history_of(&lane.destination, &stands.generation.0, part));
+                call.key(keys.dead(&lane.destination)).key(keys.sides()).key(keys.parts());
                 call.arg(&*lane.destination).arg(&**owner).arg(*version).arg(&*newest.0).arg(&*to.generation.0);
                 call.arg(to.id.to_string()).arg(entries).arg(&record).arg(&*self.group);
+                call.arg(&**part).arg(&*stands.generation.0).arg(sides.len()).arg(known.len()).arg(&last);
+                for (side, json) in &sides {
+                    call.arg(&*side.part).arg(format!("{} {}", side.at.generation.0, side.at.id)).arg(json);
+                }
+                for route in known {
+                    call.arg(&**route);
+                }
                 for letter in void {
                     call.arg(dead::field(letter));
                 }

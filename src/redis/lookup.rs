@@ -1,7 +1,8 @@
 //! What became of a message: the message itself, and how far it is on each of its routes.
 //!
-//! Nothing is stored per message. That it was passed follows from the lane's position, how it went from the dead letters
-//! and the batch that covers it, and what was sent from the message and the table that the batch was mapped for.
+//! Nothing is stored per message. That it was passed follows from the lane's position and from what stands beside it
+//! ([`super::sides`]), how it went from the dead letters and the batch that covers it, and what was sent from the message and
+//! the table that the batch was mapped for.
 
 use std::collections::HashMap;
 
@@ -19,7 +20,9 @@ use tidegate_actors::{
 use super::{
     Redis, dead, history,
     log::{is_parallel, parse_generations, parse_position},
-    odd, sent, status,
+    odd, sent,
+    sides::{self, Sides},
+    status,
     stream::entry,
     unavailable,
 };
@@ -35,8 +38,8 @@ pub enum Status {
     Delivered,
     /// Refused; kept as a dead letter.
     Dead,
-    /// Its route waits for an operator or a schema. Only the owner knows: whoever answers a request puts it in place of
-    /// `Pending` where the owner says so.
+    /// Its route waits for an operator or a schema. Of a table that is held, the log knows; of a whole destination only the owner:
+    /// whoever answers a request puts it in place of `Pending` where the owner says so.
     Held,
     /// The route's filter said no.
     Skipped,
@@ -63,7 +66,7 @@ pub struct RouteDelivery {
     pub attempts: Option<u32>,
     /// When it was written, RFC 3339 in UTC.
     pub delivered_at: Option<String>,
-    /// Why it is dead.
+    /// Why it is dead or held.
     pub error: Option<Rejection>,
     /// The later change of the same key in the same batch that replaced it.
     pub folded_into: Option<String>,
@@ -97,7 +100,7 @@ pub async fn message(redis: &Redis, application: &str, id: &MessageId) -> Result
 }
 
 /// Whether an id lies in its generation: above where that starts, and not above where the next one does.
-fn holds(generations: &[GenerationStart], position: &Position) -> bool {
+pub(super) fn holds(generations: &[GenerationStart], position: &Position) -> bool {
     let Some(place) = generations.iter().position(|start| start.generation == position.generation) else {
         return false;
     };
@@ -124,30 +127,50 @@ struct Ground {
     generations: Vec<GenerationStart>,
     lanes: HashMap<String, String>,
     starts: HashMap<String, String>,
+    sides: HashMap<String, String>,
+    parts: Vec<String>,
 }
 
 impl Ground {
     async fn of(redis: &Redis, application: &str) -> Result<Self, LogError> {
         let keys = redis.keys().of(application);
         let (meta, lanes, starts) = (keys.meta(), keys.lanes(), keys.starts());
-        type Raw = (Option<String>, HashMap<String, String>, HashMap<String, String>);
-        let (generations, lanes, starts): Raw = redis
+        let (sides, parts) = (keys.sides(), keys.parts());
+        type Texts = HashMap<String, String>;
+        type Raw = (Option<String>, Texts, Texts, Texts, Vec<String>);
+        let (generations, lanes, starts, sides, parts): Raw = redis
             .link()
             .run(async |mut connection| {
                 let mut pipe = redis::pipe();
                 pipe.cmd("HGET").arg(&meta).arg("generations");
-                pipe.cmd("HGETALL").arg(&lanes).cmd("HGETALL").arg(&starts).query_async(&mut connection).await
+                pipe.cmd("HGETALL").arg(&lanes).cmd("HGETALL").arg(&starts);
+                pipe.cmd("HGETALL").arg(&sides).cmd("HKEYS").arg(&parts).query_async(&mut connection).await
             })
             .await
             .map_err(|error| unavailable(&error))?;
         let generations = parse_generations(generations.as_deref().unwrap_or_default()).ok_or_else(|| odd("meta"))?;
-        Ok(Self { generations, lanes, starts })
+        Ok(Self { generations, lanes, starts, sides, parts })
     }
 
     /// Whether a message is at or below a place. An unknown generation is older than all that are known.
     fn reached(&self, message: &Position, place: &Position) -> bool {
         let rank = |wanted: &Generation| self.generations.iter().position(|start| start.generation == *wanted);
         (rank(&message.generation), message.id) <= (rank(&place.generation), place.id)
+    }
+
+    /// Where a destination's lane and what is beside it stand.
+    fn sides_of(&self, destination: &str) -> Sides {
+        sides::parse(self.sides.iter(), destination)
+    }
+
+    /// The parts of a destination's lane that have a history, those of a replay last: what it sent was sent before.
+    fn parts_of(&self, destination: &str) -> Vec<&str> {
+        let part =
+            |field: &'_ str| field.strip_prefix(destination).and_then(|rest| rest.strip_prefix(' ')).map(str::len);
+        let parts = self.parts.iter().filter_map(|field| Some(&field[field.len() - part(field)?..]));
+        let mut parts: Vec<&str> = parts.collect();
+        parts.sort_by_key(|part| (part.starts_with("replay "), *part));
+        parts
     }
 }
 
@@ -204,7 +227,23 @@ async fn delivery(
     if ground.lanes.get(&destination.id).is_some_and(|lane| is_parallel(lane)) {
         return parallel(redis, application, route, destination, id, delivery).await;
     }
-    let position = ground.lanes.get(&destination.id).and_then(|text| parse_position(text));
+    let sides = ground.sides_of(&destination.id);
+    let mut waits = false;
+    // The route is carried beside the lane: what is above that place waits, wherever the main row stands.
+    let behind = sides.carrying(&route.id).filter(|side| !ground.reached(&id.0, &side.at));
+    for side in behind {
+        if let Some(why) = &side.held {
+            let (code, message) = ("held".into(), why.clone());
+            delivery.status = Status::Held;
+            delivery.error = Some(Rejection { statement: None, row: None, code, column: None, message });
+        }
+        waits = true;
+    }
+    if waits || sides.untaken(&route.id).is_some_and(|place| !ground.reached(&id.0, place)) {
+        return Ok(delivery);
+    }
+    let stored = || ground.lanes.get(&destination.id).and_then(|text| parse_position(text));
+    let position = sides.main.clone().or_else(stored);
     if !position.is_some_and(|position| ground.reached(&id.0, &position)) {
         return Ok(delivery);
     }
@@ -218,7 +257,14 @@ async fn delivery(
         return Ok(delivery);
     }
     delivery.status = Status::Delivered;
-    let Some(batch) = history::batch_of(redis, application, &destination.id, &id.0).await? else { return Ok(delivery) };
+    let parts = ground.parts_of(&destination.id);
+    let batch = batch(redis, application, route, &destination.id, &parts, &id.0).await?;
+    let replayed = sides.replaying(&route.id).any(|side| !ground.reached(&id.0, &side.at));
+    if replayed && !batch.as_ref().is_some_and(|batch| names(batch, route)) {
+        delivery.status = Status::Pending;
+        return Ok(delivery);
+    }
+    let Some(batch) = batch else { return Ok(delivery) };
     delivery.rows = Some(u32::from(!batch.untouched.contains(&id.0.id)));
     delivery.attempts = Some(batch.attempts);
     delivery.delivered_at = delivered_at(&batch);
@@ -234,6 +280,34 @@ async fn delivery(
         }
     }
     Ok(delivery)
+}
+
+/// The batch in which a route was sent a message: one of the main row's or, where that skipped the route, one of a part's.
+/// Where none names the route (nothing was to be written), the main row's.
+async fn batch(
+    redis: &Redis,
+    application: &str,
+    route: &RouteSpec,
+    destination: &str,
+    parts: &[&str],
+    message: &Position,
+) -> Result<Option<BatchRecord>, LogError> {
+    let main = history::batch_of(redis, application, destination, "main", message).await?;
+    if main.as_ref().is_some_and(|batch| names(batch, route)) {
+        return Ok(main);
+    }
+    for part in parts {
+        let found = history::batch_of(redis, application, destination, part, message).await?;
+        if let Some(batch) = found.filter(|batch| names(batch, route)) {
+            return Ok(Some(batch));
+        }
+    }
+    Ok(main)
+}
+
+/// Whether something was written for the route in this batch.
+fn names(batch: &BatchRecord, route: &RouteSpec) -> bool {
+    batch.routes.iter().any(|(id, ..)| *id == route.id)
 }
 
 /// The same on a route of a parallel destination: its group knows what was handed out and what is acknowledged, and nobody

@@ -92,8 +92,14 @@ impl RedisReader {
                 return Ok(outcome);
             }
         }
-        // The rest of an older generation is there already or never will be: waiting is for the newest.
-        let waiting: Vec<&ReadFrom> = lanes.iter().filter(|lane| lane.until.is_none()).collect();
+        // What is left below an end (of an older generation, or where a side row meets its main one) is there already or never
+        // will be: waiting is for what is new, once for each stream.
+        let mut waiting: Vec<&ReadFrom> = Vec::new();
+        for lane in lanes.iter().filter(|lane| lane.until.is_none()) {
+            if !waiting.iter().any(|other| other.lane.stream == lane.lane.stream) {
+                waiting.push(lane);
+            }
+        }
         let exhausted = lanes.iter().any(|lane| lane.until.is_some_and(|until| lane.after < until));
         if exhausted || block.is_zero() {
             return Ok(ReadOutcome::Idle);
@@ -105,7 +111,8 @@ impl RedisReader {
         match self.wait(connection, &waiting, block.min(MAX_BLOCK)).await? {
             Some(place) => {
                 let outcome = self.collect(connection, waiting[place], max_entries).await?;
-                self.turn = place + 1;
+                self.turn =
+                    lanes.iter().position(|lane| std::ptr::eq(lane, waiting[place])).map_or(0, |place| place + 1);
                 Ok(outcome.unwrap_or(ReadOutcome::Idle))
             }
             None => Ok(ReadOutcome::Idle),

@@ -56,16 +56,17 @@ pub enum RegistrationError {
     /// The start is neither `now`, `earliest` nor a moment.
     #[error("`{0}` is no start of a route: say `now`, `earliest`, or a moment such as 2025-06-01T00:00:00Z")]
     BadStart(String),
-    /// The destination has passed the start already.
+    /// The group of a parallel destination has passed the start already.
     #[error(
-        "the route would begin earlier than its destination already stands on this application's stream ({0}), which is not \
-         possible yet: let it start `now`"
+        "the route would begin earlier than its parallel destination was handed out to ({0}): its consumer group cannot go \
+         back for one route. Let the route start `now`, or make the destination `ordered`, which can catch up"
     )]
     TooEarly(String),
 }
 
 /// Registers a route: fixes where it starts and, where the destination has no position on this stream yet, puts it
-/// there. A route that is registered already keeps its start.
+/// there. A route that begins below where its ordered destination stands is marked as one that has to catch up, and lowers the
+/// stored position. A route that is registered already keeps its start.
 ///
 /// # Errors
 /// See [`RegistrationError`].
@@ -119,7 +120,7 @@ async fn register(
         .link()
         .run(async |mut connection| {
             let mut call = scripts::REGISTER.key(keys.stream());
-            call.key(keys.meta()).key(keys.lanes()).key(keys.starts());
+            call.key(keys.meta()).key(keys.lanes()).key(keys.starts()).key(keys.sides());
             call.arg(&token).arg(route_id).arg(destination_id).arg(wanted).arg(version);
             call.invoke_async(&mut connection).await
         })
@@ -159,15 +160,18 @@ pub async fn register_group(redis: &Redis, application: &str, destination_id: &s
 /// # Errors
 /// Redis is away.
 pub async fn unregister_route(redis: &Redis, application: &str, route_id: &str) -> Result<(), LogError> {
-    let key = redis.keys().of(application).starts();
+    let keys = redis.keys().of(application);
     redis
         .link()
-        .run(async |mut connection| redis::cmd("HDEL").arg(&key).arg(route_id).query_async(&mut connection).await)
+        .run(async |mut connection| {
+            let mut call = scripts::UNROUTE.key(keys.starts());
+            call.key(keys.sides()).arg(route_id).invoke_async::<u8>(&mut connection).await.map(|_| ())
+        })
         .await
         .map_err(|error| unavailable(&error))
 }
 
-/// Forgets a destination on this stream: its position, history, dead letters, commands, lease, bind token and its routes'
+/// Forgets a destination on this stream: its position, side rows, history, dead letters, commands, lease, bind token and its routes'
 /// starts. To be called for each application once no route leads from it to the destination any more; until then its
 /// position keeps the stream from being trimmed.
 ///
@@ -181,6 +185,7 @@ pub async fn unregister_destination(redis: &Redis, application: &str, destinatio
             let mut call = scripts::UNREGISTER.key(keys.stream());
             call.key(keys.meta()).key(keys.lanes()).key(keys.bind()).key(keys.lease(destination_id));
             call.key(keys.dead(destination_id)).key(keys.commands(destination_id)).key(keys.starts());
+            call.key(keys.sides()).key(keys.parts());
             call.arg(destination_id).arg(keys.history_prefix(destination_id)).invoke_async(&mut connection).await
         })
         .await
@@ -197,7 +202,13 @@ pub async fn clear(redis: &Redis, application: &str) -> Result<(), LogError> {
         .link()
         .run(async |mut connection| {
             let mut call = scripts::CLEAR.key(keys.stream());
-            call.key(keys.meta()).key(keys.lanes()).key(keys.plans()).invoke_async(&mut connection).await
+            call.key(keys.meta())
+                .key(keys.lanes())
+                .key(keys.plans())
+                .key(keys.sides())
+                .key(keys.parts())
+                .invoke_async(&mut connection)
+                .await
         })
         .await
         .map_err(|error| unavailable(&error))

@@ -12,7 +12,7 @@ use super::{Redis, connection::is_broken, odd, scripts, unavailable};
 pub struct LaneStatus {
     /// The destination's id.
     pub destination: String,
-    /// Where it stands.
+    /// Where it stands; its main row, where some tables or routes are behind it.
     pub position: Position,
     /// What waits above that.
     pub backlog: Backlog,
@@ -27,7 +27,7 @@ pub async fn lanes(redis: &Redis, application: &str) -> Result<Vec<LaneStatus>, 
     let rows: Vec<(String, String, String, u64, String)> = redis
         .link()
         .run(async |mut connection| {
-            scripts::LANES.key(keys.stream()).key(keys.lanes()).invoke_async(&mut connection).await
+            scripts::LANES.key(keys.stream()).key(keys.lanes()).key(keys.sides()).invoke_async(&mut connection).await
         })
         .await
         .map_err(|error| unavailable(&error))?;

@@ -3,7 +3,10 @@
 //! One script decides and removes, so that no lane can be claimed or registered in between. A destination without a
 //! position of the newest generation forbids trimming altogether. The janitor calls [`round`] every now and then.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use redis::cmd;
 use tidegate_actors::ports::LogError;
@@ -67,7 +70,7 @@ pub async fn stream(
             .link()
             .run(async |mut connection| {
                 let mut call = scripts::TRIM.key(keys.stream());
-                call.key(keys.meta()).key(keys.lanes()).key(keys.starts());
+                call.key(keys.meta()).key(keys.lanes()).key(keys.starts()).key(keys.parts());
                 call.arg(version).arg(ms).arg(messages).arg(keys.histories_prefix()).arg(registered);
                 call.invoke_async(&mut connection).await
             })
@@ -121,13 +124,15 @@ pub fn registered<'a>(document: &'a Document, application: &str) -> Vec<&'a str>
 /// Redis is away.
 pub async fn sweep_plans(redis: &Redis, application: &str, unused: &mut HashSet<String>) -> Result<usize, LogError> {
     let keys = redis.keys().of(application);
-    let (plans, lanes, meta) = (keys.plans(), keys.lanes(), keys.meta());
-    let (kept, destinations, generations): (Vec<String>, Vec<String>, Option<String>) = redis
+    let (plans, lanes, meta, parts) = (keys.plans(), keys.lanes(), keys.meta(), keys.parts());
+    type Raw = (Vec<String>, Vec<String>, Option<String>, HashMap<String, String>);
+    let (kept, destinations, generations, parts): Raw = redis
         .link()
         .run(async |mut connection| {
             let mut pipe = redis::pipe();
             pipe.cmd("HKEYS").arg(&plans).cmd("HKEYS").arg(&lanes);
-            pipe.cmd("HGET").arg(&meta).arg("generations").query_async(&mut connection).await
+            pipe.cmd("HGET").arg(&meta).arg("generations");
+            pipe.cmd("HGETALL").arg(&parts).query_async(&mut connection).await
         })
         .await
         .map_err(|error| unavailable(&error))?;
@@ -139,12 +144,15 @@ pub async fn sweep_plans(redis: &Redis, application: &str, unused: &mut HashSet<
     let generations = parse_generations(generations.as_deref().unwrap_or_default()).ok_or_else(|| odd("meta"))?;
     for destination in &destinations {
         for start in &generations {
-            history::each(redis, application, destination, &start.generation, |record| {
-                for (_, _, digest) in &record.routes {
-                    unreferenced.remove(digest);
-                }
-            })
-            .await?;
+            let parts = parts.keys().filter_map(|field| field.strip_prefix(destination)?.strip_prefix(' '));
+            for part in std::iter::once("main").chain(parts) {
+                history::each(redis, application, destination, &start.generation, part, |record| {
+                    for (_, _, digest) in &record.routes {
+                        unreferenced.remove(digest);
+                    }
+                })
+                .await?;
+            }
         }
     }
     let gone: Vec<&String> = unreferenced.intersection(unused).collect();

@@ -16,7 +16,8 @@ use tidegate_actors::{
 use super::{
     describe,
     manifest::{
-        ApplicationEntry, DestinationEntry, Manifest, Mistake, Mistaken, PasswordSource, RouteEntry, place_of, reader::hint,
+        ApplicationEntry, DestinationEntry, Manifest, Mistake, Mistaken, PasswordSource, RouteEntry, place_of,
+        reader::hint,
     },
     secrets::{MasterKey, SecretError},
 };

@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Instant};
 use super::{Delivery, LaneState, Trouble, database, decisions::LOST, log};
 use crate::{
     compose::{Piece, Plans, Starts, block, compose},
-    message::{Action, Message, Position, StreamId},
+    mapping::Mapping,
+    message::{Action, Message, StreamId},
     ports::{Advance, Command, DeadLetter, LogError, Rejection, WriteError},
     route::OnDead,
-    transaction::{DeadId, Fence, Transaction},
+    transaction::{DeadId, Statement, TablePlan, Transaction},
 };
 
 impl Delivery {
@@ -23,30 +24,39 @@ impl Delivery {
         // The tables may have been mended since records were refused: one look at them for all that is asked now.
         let mut tables_read = false;
         self.commands_wait = false;
-        for lane in 0..self.lanes.len() {
+        let mains = self.lanes.iter().take_while(|row| row.is_main()).count();
+        for lane in 0..mains {
             let name = self.lanes[lane].lane.clone();
             loop {
                 let waiting = log(self.limits.log, &self.progress, self.log.commands(&name)).await?;
-                if waiting.is_empty() {
-                    break;
-                }
+                // A replay stays on the list until it has ended.
+                let mut finished = false;
                 for command in waiting {
                     if began.elapsed() > self.limits.commands / 2 {
                         self.commands_wait = true;
                         return Ok(());
                     }
-                    match &command {
+                    let over = match &command {
                         Command::Redrive { dead, force, data } => {
                             if !std::mem::replace(&mut tables_read, true) {
                                 self.read_tables().await?;
                             }
-                            self.redrive(lane, dead, *force, data.as_deref()).await?;
+                            self.redrive(lane, dead, *force, data.as_deref()).await.map(|()| true)?
                         }
-                        Command::Discard { dead, reason } => self.discard(lane, dead, reason.as_deref()).await?,
+                        Command::Discard { dead, reason } => {
+                            self.discard(lane, dead, reason.as_deref()).await.map(|()| true)?
+                        }
+                        Command::Replay { .. } => self.replay(lane, &command).await?,
                         // Applied already (the last step's answer was lost), or nothing waits for it.
-                        Command::Resume { .. } | Command::Replay { .. } => {}
+                        Command::Resume { .. } => true,
+                    };
+                    if over {
+                        log(self.limits.log, &self.progress, self.log.finish(&name, &command)).await?;
+                        finished = true;
                     }
-                    log(self.limits.log, &self.progress, self.log.finish(&name, &command)).await?;
+                }
+                if !finished {
+                    break;
                 }
             }
         }
@@ -116,6 +126,9 @@ impl Delivery {
             let why = letter.reason.message.clone();
             return self.redrive_failed(lane, letter, None, why).await;
         }
+        if let Some(why) = self.unfit.get(&*dead.route).cloned() {
+            return self.redrive_failed(lane, letter, None, why).await;
+        }
         let original = data.map(|edited| std::mem::replace(&mut letter.data, edited.to_owned()));
         let composed = compose_one(&self.lanes[lane].lane.stream, self.plans.as_ref(), &letter);
         let outcome = match composed {
@@ -138,20 +151,13 @@ impl Delivery {
         &mut self,
         lane: usize,
         dead: &DeadId,
-        statements: Vec<crate::transaction::Statement>,
+        statements: Vec<Statement>,
     ) -> Result<Option<Rejection>, Trouble> {
         if !self.lease.holds() {
             return Err(Trouble::StandBy);
         }
         let written = !statements.is_empty();
-        let state = &self.lanes[lane];
-        let fence = Fence {
-            lane: state.lane.clone(),
-            generation: state.generation.clone(),
-            owner: Arc::clone(&self.owner),
-            previous: state.last_id,
-            new: state.last_id,
-        };
+        let fence = self.fence(lane, self.lanes[lane].last_id);
         let transaction = Transaction { statements, exhume: Some(dead.clone()), ..Transaction::of(fence) };
         let call = self.database.commit(&transaction);
         // A lost answer needs no watermark here: the command stays on the list, and a dead row that is gone by then means
@@ -163,18 +169,7 @@ impl Delivery {
         }
         let older = self.lanes[lane].exhumed(dead, written);
         self.mark_superseded(lane, older).await?;
-        let state = &self.lanes[lane];
-        let advance = Advance {
-            lane: state.lane.clone(),
-            owner: Arc::clone(&self.owner),
-            version: self.version,
-            newest: state.newest.clone(),
-            to: Position { generation: state.generation.clone(), id: state.last_id },
-            sides: Vec::new(),
-            part: "main".into(),
-            history: None,
-            void: vec![dead.clone()],
-        };
+        let advance = Advance { void: vec![dead.clone()], ..self.advance_of(lane) };
         match log(self.limits.log, &self.progress, self.log.advance(&advance)).await {
             Ok(()) | Err(LogError::NoSuchEntry(_)) => Ok(None),
             Err(error) => Err(error.into()),
@@ -227,12 +222,27 @@ impl LaneState {
     }
 }
 
+/// Of these statements those that one route writes, its children's among them.
+fn of_route(statements: Vec<Statement>, mapping: &Mapping) -> Vec<Statement> {
+    let own = |plan: &Arc<TablePlan>| {
+        std::iter::once(&mapping.plan).chain(&mapping.children).any(|own| Arc::ptr_eq(own, plan))
+    };
+    let kept: Vec<usize> = (0..statements.len()).filter(|&at| own(&statements[at].plan)).collect();
+    let mut statements: Vec<_> = statements.into_iter().filter(|statement| own(&statement.plan)).collect();
+    for statement in &mut statements {
+        for (parent, _) in &mut statement.parents {
+            *parent = kept.iter().position(|at| at == parent).unwrap_or(*parent);
+        }
+    }
+    statements
+}
+
 /// What a redrive of this dead letter writes, by the route as it is now.
 pub(super) fn compose_one(
     application: &str,
     plans: Option<&Plans>,
     letter: &DeadLetter,
-) -> Result<Vec<crate::transaction::Statement>, Rejection> {
+) -> Result<Vec<Statement>, Rejection> {
     let gone = |message: &str| Rejection {
         statement: None,
         row: None,
@@ -273,6 +283,5 @@ pub(super) fn compose_one(
     if let Some(refused) = composed.refused.into_iter().find(|refused| refused.plan == plan) {
         return Err(refused.reason);
     }
-    let table = &plans.get(plan).mapping.plan;
-    Ok(composed.statements.into_iter().filter(|statement| Arc::ptr_eq(&statement.plan, table)).collect())
+    Ok(of_route(composed.statements, &plans.get(plan).mapping))
 }

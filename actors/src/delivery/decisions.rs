@@ -6,9 +6,9 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Delivery, Trouble, database, log, now_ms};
+use super::{Delivery, Trouble, database, log, now_ms, sides::side_of};
 use crate::{
-    lane::{Gap, Move, moves},
+    lane::{Gap, Move, Part, lies_before, moves},
     message::Position,
     ports::{Command, DeadLetter, LaneView, Rejection},
     transaction::{DeadId, Fence, LaneId, TakenOver, Transaction},
@@ -34,8 +34,10 @@ impl Delivery {
         let Some(Command::Resume { to }) = decisions.last() else { return Ok(self.undecided(lane, foreign, gap)) };
         let applied = match moves(view, &taken.rows, &lane.to_string(), to) {
             Some(steps) => {
+                // Everything up to there is passed and everything after it is sent: by main alone.
+                self.end_sides(lane, taken).await?;
                 for step in steps {
-                    self.move_row(lane, step).await?;
+                    self.move_row(lane, step, None).await?;
                 }
                 if foreign {
                     log(short, &progress, self.log.rebind(lane, &self.owner, &taken.bind)).await?;
@@ -75,7 +77,59 @@ impl Delivery {
         })
     }
 
-    async fn move_row(&mut self, lane: &LaneId, step: Move) -> Result<(), Trouble> {
+    /// What was removed before a side row had read it is for an operator to decide, too. The decision moves such rows to the
+    /// place, but never beyond main.
+    pub(super) async fn decide_beside(
+        &mut self,
+        main: usize,
+        taken: &TakenOver,
+        gaps: Vec<(LaneId, LaneView, Gap)>,
+    ) -> Result<Trouble, Trouble> {
+        let (short, progress) = (self.limits.log, self.progress.clone());
+        let (lane, place) = (self.lanes[main].lane.clone(), self.lanes[main].position());
+        let order = Arc::clone(&self.lanes[main].order);
+        gaps.iter().for_each(|(side, _, gap)| self.count_gap(side, gap));
+        let decisions = log(short, &progress, self.log.decisions(&lane)).await?;
+        let Some(Command::Resume { to }) = decisions.last() else {
+            return Ok(self.undecided(&lane, false, gaps.into_iter().next().map(|(.., gap)| gap)));
+        };
+        let to = if lies_before(&order, &place, to) { &place } else { to };
+        for (side, view, _) in &gaps {
+            for step in moves(view, &taken.rows, &side.to_string(), to).unwrap_or_default() {
+                let lock = Some(self.fence(main, place.id));
+                self.move_row(side, step, lock).await?;
+            }
+        }
+        for command in &decisions {
+            log(short, &progress, self.log.finish(&lane, command)).await?;
+        }
+        Ok(Trouble::TakeOver(format!("an operator decided to go on after {}", to.id)))
+    }
+
+    /// Deletes the side rows of a lane whose main row is about to be moved by a decision.
+    async fn end_sides(&mut self, lane: &LaneId, taken: &TakenOver) -> Result<(), Trouble> {
+        let text = lane.to_string();
+        let Some(row) = taken.rows.iter().find(|row| row.lane == text) else { return Ok(()) };
+        let prefix = text.strip_suffix(Part::MAIN).unwrap_or(&text);
+        let parts = taken.rows.iter().filter_map(|row| Part::parse(row.lane.strip_prefix(prefix)?));
+        let mut close: Vec<LaneId> =
+            parts.filter(|part| !matches!(part, Part::Main | Part::Done(_))).map(|part| side_of(lane, &part)).collect();
+        close.dedup();
+        if close.is_empty() {
+            return Ok(());
+        }
+        let fence = Fence {
+            lane: lane.clone(),
+            generation: row.generation.clone(),
+            owner: Arc::clone(&self.owner),
+            previous: row.last_id,
+            new: row.last_id,
+        };
+        let transaction = Transaction { close, ..Transaction::of(fence) };
+        self.commit_still(&transaction, "the end of side rows").await
+    }
+
+    async fn move_row(&mut self, lane: &LaneId, step: Move, lock: Option<Fence>) -> Result<(), Trouble> {
         let (setup, progress) = (self.limits.setup, self.progress.clone());
         let Move { generation, from, to } = step;
         let Some(previous) = from else {
@@ -83,7 +137,8 @@ impl Delivery {
             return Ok(database(setup, &progress, "the beginning of a lane", call).await?);
         };
         let owner = Arc::clone(&self.owner);
-        let transaction = Transaction::of(Fence { lane: lane.clone(), generation, owner, previous, new: to });
+        let fence = Fence { lane: lane.clone(), generation, owner, previous, new: to };
+        let transaction = Transaction { lock, ..Transaction::of(fence) };
         let call = self.database.commit(&transaction);
         database(setup, &progress, "the move of a watermark", call).await?;
         Ok(())

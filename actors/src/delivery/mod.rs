@@ -11,9 +11,16 @@ mod lease;
 mod parallel;
 mod passed;
 mod pieces;
+mod replay;
+mod sides;
 mod take_over;
 
-use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
 
 pub use claims::{Claims, Step};
 pub use lease::LeaseClock;
@@ -21,8 +28,8 @@ pub use parallel::ParallelDelivery;
 
 use crate::{
     compose::{DeadKeys, Plans, Starts},
-    lane::Gap,
-    message::{Generation, StreamId},
+    lane::{Gap, Part},
+    message::{Generation, Position, StreamId},
     ports::{Advance, Destination, EventLog, Fault, LogError, WriteError},
     progress::Progress,
     route::DestinationSpec,
@@ -119,11 +126,15 @@ impl From<WriteError> for Trouble {
     }
 }
 
-/// One lane, once it is taken over.
+/// One row of a lane, once it is taken over: its main row, or one beside it.
 #[derive(Debug)]
 pub struct LaneState {
     /// Its name.
     pub lane: LaneId,
+    /// What it stands for.
+    pub part: Part,
+    /// The place of its main row among the lanes; its own where it is one.
+    main: usize,
     /// The generation that is being read.
     pub generation: Generation,
     /// The newest generation of the stream.
@@ -132,7 +143,19 @@ pub struct LaneState {
     pub last_id: StreamId,
     /// The end of this generation, where a newer one follows.
     pub until: Option<StreamId>,
+    /// The stream's generations, oldest first, and where the log says that routes begin.
+    order: Arc<[Generation]>,
+    registered: Arc<[(String, Position)]>,
+    /// Where routes begin in this generation, whoever carries them.
+    begins: Starts,
+    /// The same without those that another row carries.
     starts: Starts,
+    /// The ids of the routes that this row carries.
+    routes: Vec<Arc<str>>,
+    /// What is particular to a side row.
+    beside: sides::Beside,
+    /// In a main row: tables that get a side row with the next piece although they fit, and why.
+    to_hold: BTreeMap<Arc<str>, String>,
     /// Dead letters that stand: a later record of their key makes them obsolete.
     dead: DeadKeys,
     /// Dead letters that are obsolete, and by what. The rows say so; payloads may not yet.
@@ -142,6 +165,18 @@ pub struct LaneState {
 }
 
 impl LaneState {
+    /// Whether it is a main row.
+    #[must_use]
+    pub fn is_main(&self) -> bool {
+        self.part == Part::Main
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { generation: self.generation.clone(), id: self.last_id }
+    }
+
     /// A dead row is in the database.
     fn stands(&mut self, row: DeadRow) {
         match (row.key, row.superseded_by) {
@@ -185,6 +220,15 @@ pub struct Delivery {
     lanes: Vec<LaneState>,
     taken: bool,
     plans: Option<Plans>,
+    /// Routes that their tables do not fit, and why, as of the last look at the catalogue.
+    unfit: BTreeMap<String, String>,
+    /// The routes that have a plan, in the order of the plans; and how often that changed.
+    fitting: Vec<String>,
+    shape: u64,
+    /// Digests of plans that the log keeps.
+    kept_plans: HashSet<String>,
+    /// Whether side rows are read next, while some catch up.
+    sides_next: bool,
     in_doubt: Option<passed::Passed>,
     unsent: Option<Advance>,
     /// The gap that was counted last.
@@ -221,6 +265,11 @@ impl Delivery {
             lanes: Vec::new(),
             taken: false,
             plans: None,
+            unfit: BTreeMap::new(),
+            fitting: Vec::new(),
+            shape: 0,
+            kept_plans: HashSet::new(),
+            sides_next: false,
             in_doubt: None,
             unsent: None,
             gap: None,
@@ -252,7 +301,7 @@ impl Delivery {
         self.taken
     }
 
-    /// The lanes, once taken over.
+    /// The rows of all lanes, once taken over: main rows first, then side rows.
     #[must_use]
     pub fn lanes(&self) -> &[LaneState] {
         &self.lanes

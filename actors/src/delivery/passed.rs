@@ -1,7 +1,7 @@
 //! What follows a commit: where the lane stands, which dead letters stand, and what Redis is told (delivery rules 5, 7 and
 //! 10).
 
-use super::{Delivery, Trouble, database, log};
+use super::{Delivery, Trouble, database, log, sides::Opened};
 use crate::{
     failpoint,
     message::StreamId,
@@ -21,6 +21,10 @@ pub(super) struct Passed {
     pub(super) supersede: Vec<Supersede>,
     /// Which of its trials the database took is not known: only its rows tell.
     pub(super) unsettled: bool,
+    /// Where the row stands after it.
+    pub(super) new: StreamId,
+    /// Side rows that it opened.
+    pub(super) opened: Vec<Opened>,
 }
 
 impl Delivery {
@@ -34,10 +38,10 @@ impl Delivery {
             let call = self.database.watermark(&state.lane, &state.generation);
             let row = database(self.limits.setup, &self.progress, "the watermark", call).await?;
             match row.filter(|row| row.owner == *self.owner).map(|row| row.last_id) {
-                Some(last) if last == doubt.advance.to.id && doubt.unsettled => {
+                Some(last) if last == doubt.new && doubt.unsettled => {
                     return Err(Trouble::TakeOver("which rows were refused is for the database to say".into()));
                 }
-                Some(last) if last == doubt.advance.to.id => {
+                Some(last) if last == doubt.new => {
                     if let Some(passed) = self.in_doubt.take() {
                         return self.passed(passed).await;
                     }
@@ -51,18 +55,25 @@ impl Delivery {
 
     /// Goes on from a transaction that is in the database.
     pub(super) async fn passed(&mut self, passed: Passed) -> Result<(), Trouble> {
-        let Passed { lane, advance, bury, letters, supersede, .. } = passed;
+        let Passed { lane, advance, bury, letters, supersede, new, opened, .. } = passed;
         if let Some(record) = &advance.history {
             self.counts.rows += u64::from(record.rows);
-            self.counts.entries += u64::from(record.entries);
+            // What a side row reads has been counted by main.
+            self.counts.entries += if self.lanes[lane].is_main() { u64::from(record.entries) } else { 0 };
         }
         self.counts.dead += bury.len() as u64;
         self.attempts = 0;
-        let state = &mut self.lanes[lane];
-        state.last_id = advance.to.id;
-        state.kept.retain(|dead| dead.id > advance.to.id);
+        let row = &mut self.lanes[lane];
+        row.last_id = new;
+        row.kept.retain(|dead| dead.id > new);
+        row.beside.blocked_at = row.beside.blocked_at.filter(|id| *id > new);
+        row.to_hold.clear();
+        let main = row.main;
+        self.opened(main, opened);
         self.unsent = Some(advance);
-        // In the order of the transaction: what is given up here is not older than what was written here.
+        // In the order of the transaction: what is given up here is not older than what was written here. Dead letters of side
+        // rows stand with those of their main row.
+        let (lane, state) = (main, &mut self.lanes[main]);
         let mut obsolete: Vec<(DeadId, StreamId)> = Vec::new();
         for Supersede { table, key, by } in supersede {
             let gone = state.dead.remove(&(table, key)).unwrap_or_default();
@@ -100,7 +111,7 @@ impl Delivery {
     }
 
     /// Tells Redis how far we are. Refusals that only concern display are not worth stopping for.
-    async fn send_advance(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn send_advance(&mut self) -> Result<(), Trouble> {
         let Some(mut advance) = self.unsent.clone() else { return Ok(()) };
         advance.version = self.version;
         match log(self.limits.log, &self.progress, self.log.advance(&advance)).await {

@@ -11,14 +11,26 @@ use super::{
     cuts::{Attempt, Cuts, Refusals, Written, at_fault},
     database, log, now_ms,
     passed::Passed,
+    replay::{sent_again, write_over},
+    sides::{Opened, side_of},
 };
 use crate::{
     compose::{Composed, Piece, Plans, compose_with},
     failpoint,
-    message::{Message, Position, StreamId},
-    ports::{Advance, Batch, BatchRecord, DeadLetter, Entry, WriteError},
-    transaction::{DeadId, DeadRow, Fence, Transaction, Tried, settled},
+    message::{Message, StreamId},
+    ports::{Advance, Batch, BatchRecord, DeadLetter, Entry, Fault, SidePosition, WriteError},
+    transaction::{DeadId, DeadRow, Fence, SideRow, Transaction, Tried, settled},
 };
+
+/// What a try to write a piece came to.
+pub(super) enum Piecemeal {
+    /// The database took it, or not.
+    Written(Written),
+    /// Tables or rows are others now: the batch is begun anew where the row stands.
+    Anew,
+    /// A side row can't go on now.
+    Waits,
+}
 
 impl Delivery {
     /// Writes what of this batch is not written yet. After trouble it can be called again with the same batch.
@@ -27,11 +39,11 @@ impl Delivery {
     /// What has to happen first; everything written so far stays written.
     pub async fn deliver(&mut self, batch: &Batch) -> Result<(), Trouble> {
         self.settle().await?;
-        let lane = self
-            .lanes
-            .iter()
-            .position(|state| state.lane == batch.lane)
-            .ok_or_else(|| Trouble::TakeOver("a batch of a lane that is not ours".into()))?;
+        let Some(lane) = self.lanes.iter().position(|state| state.lane == batch.lane) else {
+            // A side row may have met its main one since this was read.
+            let beside = self.lanes.iter().any(|state| state.lane == batch.lane.main());
+            return if beside { Ok(()) } else { Err(Trouble::TakeOver("a batch of a lane that is not ours".into())) };
+        };
         if batch.after > self.lanes[lane].last_id {
             return Err(Trouble::TakeOver("a batch that does not follow where the lane stands".into()));
         }
@@ -39,13 +51,16 @@ impl Delivery {
         let unknown = batch.entries.iter().position(|entry| matches!(entry, Entry::Unknown { .. }));
         let (mut cuts, mut next) = (Cuts::new(batch.entries.len(), unknown), 0);
         loop {
-            let done = self.lanes[lane].last_id;
+            let (done, shape) = (self.lanes[lane].last_id, self.shape);
             next += batch.entries[next..].iter().take_while(|entry| entry.id() <= done).count();
             let Some(piece) = cuts.piece(next) else { return Ok(()) };
             let (last, attempt) = (batch.entries[piece.end - 1].id(), cuts.attempt(&piece));
             let messages = messages(&batch.entries[piece])?;
-            let written = self.write_piece(lane, &messages, last, &attempt).await?;
-            cuts.learn(written);
+            match self.write_piece(lane, &messages, last, &attempt).await? {
+                Piecemeal::Written(written) if self.shape == shape => cuts.learn(written),
+                Piecemeal::Written(_) | Piecemeal::Anew => cuts = Cuts::new(batch.entries.len(), unknown),
+                Piecemeal::Waits => return Ok(()),
+            }
         }
     }
 
@@ -56,9 +71,24 @@ impl Delivery {
     pub async fn finish_generation(&mut self, lane: usize) -> Result<(), Trouble> {
         self.settle().await?;
         if let Some(until) = self.lanes[lane].until.filter(|until| *until > self.lanes[lane].last_id) {
-            self.write_piece(lane, &[], until, &Attempt::default()).await?;
+            self.write_nothing(lane, until).await?;
         }
         Err(Trouble::TakeOver("the next generation of the stream begins".into()))
+    }
+
+    /// Moves a side row to where there is nothing for it on the way.
+    pub(super) async fn pass_beside(&mut self, lane: usize, until: StreamId) -> Result<(), Trouble> {
+        self.settle().await?;
+        if self.may_go_on(lane) && until > self.lanes[lane].last_id {
+            self.write_nothing(lane, until).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_nothing(&mut self, lane: usize, until: StreamId) -> Result<(), Trouble> {
+        // At most as often as there are tables: what does not fit any more gets a row of its own.
+        while let Piecemeal::Anew = self.write_piece(lane, &[], until, &Attempt::default()).await? {}
+        Ok(())
     }
 
     async fn write_piece(
@@ -67,42 +97,72 @@ impl Delivery {
         messages: &[&Message],
         last: StreamId,
         attempt: &Attempt,
-    ) -> Result<Written, Trouble> {
-        let Attempt { refused, trials, .. } = attempt;
+    ) -> Result<Piecemeal, Trouble> {
+        let Attempt { refused, .. } = attempt;
         if self.plans.is_none() {
+            let shape = self.shape;
             self.read_tables().await?;
+            if self.shape != shape && !refused.is_empty() {
+                return Ok(Piecemeal::Anew);
+            }
         }
-        let mut composed = self.compose(lane, messages, refused, trials);
+        let (is_main, main, replays) = {
+            let state = &self.lanes[lane];
+            (state.is_main(), state.main, state.part.is_replay())
+        };
+        if let Some(why) = self.nothing_fits().filter(|_| is_main) {
+            return Err(Trouble::Hold(why));
+        }
+        if !is_main && self.why_it_waits(lane).is_some() {
+            return Ok(Piecemeal::Waits);
+        }
+        let again = if replays { sent_again(messages) } else { Vec::new() };
+        let again: Vec<&Message> = again.iter().collect();
+        let messages = if replays { &again[..] } else { messages };
+        let mut opens = if is_main { self.to_open(lane) } else { Vec::new() };
+        // Beside side rows, a row that refers to one that is not there may only have to wait: nothing is given up on trial.
+        let alone = !self.lanes.iter().any(|row| !row.is_main()) && opens.is_empty();
+        let nothing = Refusals::new();
+        let trials = if alone { &attempt.trials } else { &nothing };
+        let mut composed = self.compose(lane, messages, refused, trials, &opens);
         if may_be_stale(self.plans.as_ref(), &composed, self.limits.catalogue_age) {
+            let shape = self.shape;
             self.read_tables().await?;
-            composed = self.compose(lane, messages, refused, trials);
+            if self.shape != shape {
+                return Ok(Piecemeal::Anew);
+            }
+            opens = if is_main { self.to_open(lane) } else { Vec::new() };
+            composed = self.compose(lane, messages, refused, trials, &opens);
+        }
+        if replays {
+            write_over(&mut composed.statements);
         }
         let (messages, last) = match composed.cut {
             Some(cut) => (&messages[..cut], messages[cut - 1].id),
             None => (messages, last),
         };
-        let application = &self.lanes[lane].lane.stream;
-        let mut letters = letters(self.plans.as_ref(), &composed, messages, application, self.attempts + 1);
+        let home = self.lanes[main].lane.clone();
+        let mut letters = letters(self.plans.as_ref(), &composed, messages, &home.stream, self.attempts + 1);
         if !letters.is_empty() {
-            let state = &mut self.lanes[lane];
-            state.kept.extend(letters.iter().map(|letter| letter.dead.clone()));
-            let call = self.log.keep_dead(&state.lane, &letters);
+            if !replays {
+                self.lanes[lane].kept.extend(letters.iter().map(|letter| letter.dead.clone()));
+            }
+            let call = self.log.keep_dead(&home, &letters);
             log(self.limits.log, &self.progress, call).await?;
         }
         self.hold_lease().await?;
-        let state = &self.lanes[lane];
-        let fence = Fence {
-            lane: state.lane.clone(),
-            generation: state.generation.clone(),
-            owner: Arc::clone(&self.owner),
-            previous: state.last_id,
-            new: last,
+        let side_row = |opened: &Opened| SideRow {
+            lane: side_of(&home, &opened.part),
+            generation: opened.at.generation.clone(),
+            last_id: opened.at.id,
         };
         let transaction = Transaction {
+            lock: (!is_main).then(|| self.fence(main, self.lanes[main].last_id)),
+            open: opens.iter().map(side_row).collect(),
             statements: std::mem::take(&mut composed.statements),
             bury: std::mem::take(&mut composed.bury),
             supersede: std::mem::take(&mut composed.supersede),
-            ..Transaction::of(fence)
+            ..Transaction::of(self.fence(lane, last))
         };
         failpoint::reach(failpoint::BEFORE_TRANSACTION);
         self.attempts += 1;
@@ -115,33 +175,43 @@ impl Delivery {
         let tried = outcome.as_ref().unwrap_or(&nothing);
         let changed = tried_letters(&transaction, &composed, tried, &mut letters);
         let (supersede, bury) = settled(&transaction, &composed.trials, &tried.refused);
-        let advance = self.advance_for(lane, messages, &transaction, &composed, tried, &bury, started_ms, took);
-        let (previous, unsettled) = (transaction.fence.previous, outcome.is_err() && !composed.trials.is_empty());
-        let passed = Passed { lane, previous, advance, bury, letters, supersede, unsettled };
+        let advance = self.advance_for(lane, messages, &transaction, &composed, &opens, tried, &bury, started_ms, took);
+        let unsettled = outcome.is_err() && !composed.trials.is_empty();
+        let Fence { previous, new, .. } = transaction.fence;
+        let passed = Passed { lane, previous, new, advance, bury, letters, supersede, opened: opens, unsettled };
         match outcome {
             Ok(_) => {
                 failpoint::reach(failpoint::AFTER_COMMIT);
+                if !passed.opened.is_empty() {
+                    failpoint::reach(failpoint::AFTER_SIDE_OPEN);
+                }
                 if !changed.is_empty() {
-                    let call = self.log.keep_dead(&self.lanes[lane].lane, &changed);
+                    let call = self.log.keep_dead(&home, &changed);
                     if let Err(error) = log(self.limits.log, &self.progress, call).await {
                         self.in_doubt = Some(passed);
                         return Err(error.into());
                     }
                 }
                 self.passed(passed).await?;
-                Ok(Written::All)
+                Ok(Piecemeal::Written(Written::All))
             }
             Err(WriteError::Reject(reason)) => {
                 self.attempts = 0;
-                if attempt.may_sift {
+                if attempt.may_sift && alone {
                     let call = self.database.sift(&transaction);
                     let found = database(self.limits.write, &self.progress, "a transaction", call).await?;
                     let found = at_fault(&composed, found);
                     if !found.is_empty() {
-                        return Ok(Written::Sifted(found));
+                        return Ok(Piecemeal::Written(Written::Sifted(found)));
                     }
                 }
-                Ok(Written::refused(&composed, reason))
+                let refers = reason.code == "foreign_key";
+                let written = Written::refused(&composed, reason);
+                Ok(if refers && self.wait_for_others(lane, messages, &written, !passed.opened.is_empty()) {
+                    if is_main { Piecemeal::Anew } else { Piecemeal::Waits }
+                } else {
+                    Piecemeal::Written(written)
+                })
             }
             Err(WriteError::Retry(fault)) => {
                 self.in_doubt = Some(passed);
@@ -151,18 +221,67 @@ impl Delivery {
                 self.counts.fenced += 1;
                 Err(WriteError::Fenced.into())
             }
-            Err(WriteError::Hold(fault)) => {
-                // The catalogue knows better which route misses what; where it misses nothing any more, the next try shows.
-                self.plans = None;
-                self.read_tables().await?;
-                Err(WriteError::Hold(fault).into())
-            }
+            Err(WriteError::Hold(fault)) => self.held(lane, fault).await,
         }
+    }
+
+    /// The database says that something about tables or rights is wrong. The catalogue knows better which route misses what;
+    /// where it misses nothing any more, the next try shows.
+    async fn held(&mut self, lane: usize, fault: Fault) -> Result<Piecemeal, Trouble> {
+        let shape = self.shape;
+        self.plans = None;
+        self.read_tables().await?;
+        if !self.lanes[lane].is_main() {
+            // Main and the other side rows need not wait for this one.
+            self.lanes[lane].beside.waits = Some(fault.message);
+            return Ok(Piecemeal::Waits);
+        }
+        if self.shape != shape { Ok(Piecemeal::Anew) } else { Err(WriteError::Hold(fault).into()) }
+    }
+
+    /// Why the whole destination waits, where none of its routes fits its table: there is nothing to go on with.
+    fn nothing_fits(&self) -> Option<String> {
+        let none = self.fitting.is_empty() && !self.unfit.is_empty();
+        none.then(|| {
+            let mut all: Vec<&str> = self.unfit.values().map(String::as_str).collect();
+            all.dedup();
+            all.truncate(3);
+            all.join("; ")
+        })
+    }
+
+    /// A row refers to one that is not there. While a side row may still bring that one, nothing is given up: in main the
+    /// table that refers gets a row of its own, and a side row waits. False: it is a dead letter like any other, or cut further.
+    fn wait_for_others(&mut self, lane: usize, messages: &[&Message], written: &Written, opens: bool) -> bool {
+        let Written::Refused { at, plans, .. } = written else { return false };
+        let Some(last) = messages.last() else { return false };
+        let Some(others) = self.still_to_come(lane, last.id).or_else(|| opens.then(|| "what waits with it".into()))
+        else {
+            return false;
+        };
+        if !self.lanes[lane].is_main() {
+            // Alone, so that everything before it is written.
+            let alone = messages.len() == 1;
+            if alone {
+                self.lanes[lane].beside.blocked_at = Some(last.id);
+            }
+            return alone;
+        }
+        let at_fault: Vec<usize> = match at {
+            Some((_, plan)) => vec![*plan],
+            None if messages.len() == 1 => plans.clone(),
+            None => return false,
+        };
+        let Some(known) = &self.plans else { return false };
+        let tables: Vec<Arc<str>> = at_fault.iter().map(|plan| known.get(*plan).route.table.as_str().into()).collect();
+        let why = format!("its rows refer to some that are not there and may yet come by {others}");
+        self.lanes[lane].to_hold.extend(tables.into_iter().map(|table| (table, why.clone())));
+        true
     }
 
     /// Nothing is written beyond the lease's end. One that ran out while this node was slow is asked for again: if another
     /// owner came in between, the fence finds out.
-    async fn hold_lease(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn hold_lease(&mut self) -> Result<(), Trouble> {
         if self.lease.holds() {
             return Ok(());
         }
@@ -176,15 +295,23 @@ impl Delivery {
         Ok(())
     }
 
-    fn compose(&self, lane: usize, messages: &[&Message], refused: &Refusals, trials: &Refusals) -> Composed {
+    fn compose(
+        &self,
+        lane: usize,
+        messages: &[&Message],
+        refused: &Refusals,
+        trials: &Refusals,
+        opens: &[Opened],
+    ) -> Composed {
         let state = &self.lanes[lane];
+        let without = (!opens.is_empty()).then(|| self.starts_without(lane, opens));
         let piece = Piece {
             application: &state.lane.stream,
             generation: &state.generation,
             messages,
-            starts: &state.starts,
+            starts: without.as_ref().unwrap_or(&state.starts),
             refused,
-            dead: &state.dead,
+            dead: &self.lanes[state.main].dead,
             fold: messages.len() > 1,
         };
         self.plans.as_ref().map_or_else(Composed::default, |plans| compose_with(&piece, trials, plans))
@@ -197,6 +324,7 @@ impl Delivery {
         messages: &[&Message],
         transaction: &Transaction,
         composed: &Composed,
+        opens: &[Opened],
         tried: &Tried,
         bury: &[DeadRow],
         started_ms: u64,
@@ -226,25 +354,38 @@ impl Delivery {
             untouched,
             folded: messages.len() > 1,
         };
-        Advance {
-            lane: state.lane.clone(),
-            owner: Arc::clone(&self.owner),
-            version: self.version,
-            newest: state.newest.clone(),
-            to: Position { generation: state.generation.clone(), id: transaction.fence.new },
-            sides: Vec::new(),
-            part: "main".into(),
-            history: (!messages.is_empty()).then_some(record),
-            // Payloads of records that could be written after all.
-            void: state.kept.iter().filter(|dead| dead.id <= transaction.fence.new && !buried(dead)).cloned().collect(),
+        let mut advance = self.advance_of(state.main);
+        if state.is_main() {
+            advance.to.id = transaction.fence.new;
+            advance.sides.extend(opens.iter().map(|opened| SidePosition {
+                part: opened.part.text(),
+                routes: self.routes_into(state.main, &opened.part),
+                at: opened.at.clone(),
+                held: self.why_it_opens(state.main, &opened.part),
+            }));
+        } else {
+            advance.part = Arc::clone(&state.lane.part);
+            let mine = advance.sides.iter_mut().find(|side| side.part == advance.part);
+            mine.into_iter().for_each(|side| side.at.id = transaction.fence.new);
         }
+        advance.history = (!messages.is_empty()).then_some(record);
+        // Payloads of records that could be written after all.
+        advance.void =
+            state.kept.iter().filter(|dead| dead.id <= transaction.fence.new && !buried(dead)).cloned().collect();
+        advance
     }
 }
 
-/// A row is not given up by a catalogue that may have changed since it was read.
+/// A row is not given up by a catalogue that may have changed since it was read, whether mapping refused it or the database did;
+/// least of all for a column that the catalogue did not have then.
 pub(super) fn may_be_stale(plans: Option<&Plans>, composed: &Composed, age: Duration) -> bool {
     let Some(plans) = plans else { return true };
-    composed.refused.iter().any(|refused| refused.by_mapping && plans.get(refused.plan).read_at.elapsed() > age)
+    composed.refused.iter().any(|refused| {
+        let plan = plans.get(refused.plan);
+        let unknown = |column: &String| plan.mapping.plan.table.column(column).is_none();
+        let lacking = refused.reason.code == "not_null" && refused.reason.column.as_ref().is_some_and(unknown);
+        lacking || plan.read_at.elapsed() > age
+    })
 }
 
 /// The payloads of what is given up here.

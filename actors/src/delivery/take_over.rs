@@ -1,18 +1,18 @@
 //! Taking a destination over: lease, fence, resume points, claims (delivery rules 2, 3 and 5).
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Instant,
 };
 
-use super::{Delivery, LaneState, Limits, Trouble, database, log, random_token};
+use super::{Delivery, LaneState, Limits, Trouble, database, log, random_token, sides::Beside};
 use crate::{
     compose::{DeadKeys, Plan, Plans, Starts},
     failpoint, fnv,
-    lane::{ResumePoint, resume},
+    lane::{Part, ResumePoint, mainly, resume},
     mapping::Mapping,
-    message::{Generation, Position, StreamId},
+    message::Generation,
     ports::{Advance, BatchRecord, Destination, EventLog, LaneView, LogError, PlanRecord, WriteError},
     progress::Progress,
     route::DestinationSpec,
@@ -47,31 +47,47 @@ impl Delivery {
         failpoint::reach(failpoint::AFTER_FENCE);
         self.counts.epoch = taken.rows.iter().map(|row| row.epoch).max().unwrap_or(1);
         self.lanes.clear();
-        for (lane, view) in wanted.into_iter().zip(views) {
-            let state = self.take_lane(lane, view, &taken).await?;
-            self.lanes.push(state);
+        self.kept_plans.clear();
+        let mut void = Vec::with_capacity(wanted.len());
+        for (lane, view) in wanted.into_iter().zip(&views) {
+            void.push(self.take_lane(lane, view, &taken).await?);
+        }
+        let mut left_over = Vec::new();
+        for (main, view) in views.iter().enumerate() {
+            left_over.push(self.take_sides(main, view, &taken).await?);
+        }
+        if self.lanes.len() > views.len() && self.plans.is_none() {
+            // What waits, and why, is told with the claim.
+            self.read_tables().await?;
+        }
+        for (main, void) in void.into_iter().enumerate() {
+            self.claim(main, void).await?;
         }
         // What was in hand under the old token has been written or not by now; the watermark says which.
         self.in_doubt = None;
         self.unsent = None;
+        for (main, parts) in left_over.into_iter().enumerate() {
+            self.sweep(main, &parts).await?;
+        }
         self.taken = true;
         Ok(())
     }
 
-    async fn take_lane(&mut self, lane: LaneId, view: LaneView, taken: &TakenOver) -> Result<LaneState, Trouble> {
+    /// Finds where a lane's main row goes on; payloads of dead letters that are void.
+    async fn take_lane(&mut self, lane: LaneId, view: &LaneView, taken: &TakenOver) -> Result<Vec<DeadId>, Trouble> {
         let (setup, short, progress) = (self.limits.setup, self.limits.log, self.progress.clone());
         let lane_text = lane.to_string();
         if view.bind.is_none() {
             log(short, &progress, self.log.bind(&lane, &taken.bind)).await?;
         }
         let foreign = view.bind.as_ref().is_some_and(|bound| *bound != taken.bind);
-        let resumed = resume(&view, &taken.rows, &lane_text);
+        let resumed = resume(&mainly(view), &taken.rows, &lane_text);
         if let (Err(gap), false) = (&resumed, foreign) {
             self.count_gap(&lane, gap);
         }
         let point = match resumed {
             Ok(point) if !foreign => point,
-            resumed => return Err(self.decide(&lane, &view, taken, foreign, resumed.err()).await?),
+            resumed => return Err(self.decide(&lane, view, taken, foreign, resumed.err()).await?),
         };
         let ResumePoint { generation, id, insert, until } = point;
         if insert {
@@ -79,69 +95,98 @@ impl Delivery {
             database(setup, &progress, "the beginning of a lane", call).await?;
             failpoint::reach(failpoint::AFTER_BEGIN_LANE);
         }
-        let newest = view.generations.last().map_or_else(|| generation.clone(), |newest| newest.generation.clone());
         // A payload without a row is void: its message was written after all, before the last owner went.
         let rows: HashSet<&DeadId> =
             taken.dead.iter().filter(|(of, _)| *of == lane_text).map(|(_, row)| &row.dead).collect();
         let kept = log(short, &progress, self.log.dead_ids(&lane)).await?;
         self.mourn(&lane, taken, &kept).await?;
         let void: Vec<_> = kept.into_iter().filter(|dead| !rows.contains(dead)).collect();
-        let claim = Advance {
-            lane: lane.clone(),
-            owner: Arc::clone(&self.owner),
-            version: self.version,
-            newest: newest.clone(),
-            to: Position { generation: generation.clone(), id },
-            sides: Vec::new(),
-            part: "main".into(),
-            history: self.unrecorded(&lane, &generation, id),
-            void,
-        };
-        failpoint::reach(failpoint::BEFORE_CLAIM);
-        match log(short, &progress, self.log.advance(&claim)).await {
-            // The database stands at an entry that was taken out of the stream by hand; what follows it is still there.
-            Ok(()) | Err(LogError::NoSuchEntry(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let order: Vec<_> = view.generations.iter().map(|known| known.generation.clone()).collect();
-        let starts = Starts::new(&view.starts, &order, &generation);
+        let order: Arc<[Generation]> = view.generations.iter().map(|known| known.generation.clone()).collect();
+        let newest = order.last().cloned().unwrap_or_else(|| generation.clone());
+        let begins = Starts::new(&view.starts, &order, &generation);
         let mut state = LaneState {
             lane,
+            part: Part::Main,
+            main: self.lanes.len(),
             generation,
             newest,
             last_id: id,
             until,
-            starts,
+            order,
+            registered: view.starts.clone().into(),
+            starts: begins.clone(),
+            begins,
+            routes: Vec::new(),
+            beside: Beside::default(),
+            to_hold: BTreeMap::new(),
             dead: DeadKeys::new(),
             superseded: HashMap::new(),
             kept: Vec::new(),
         };
         let mut mine: Vec<_> = taken.dead.iter().filter(|(of, _)| *of == lane_text).map(|(_, row)| row).collect();
+        let ranks = Arc::clone(&state.order);
         // In the order of the log: the first one of a key is the one that others may wait behind.
-        let rank = |row: &DeadRow| order.iter().position(|known| *known == row.dead.generation);
+        let rank = |row: &DeadRow| ranks.iter().position(|known| *known == row.dead.generation);
         mine.sort_by_cached_key(|row| (rank(row), row.dead.id));
         mine.into_iter().for_each(|row| state.stands(row.clone()));
-        Ok(state)
+        self.lanes.push(state);
+        Ok(void)
+    }
+
+    /// Claims a lane's position in the log, with all of its side rows.
+    async fn claim(&mut self, main: usize, void: Vec<DeadId>) -> Result<(), Trouble> {
+        let mut claim = Advance { void, ..self.advance_of(main) };
+        if let Some((part, record)) = self.unrecorded(main) {
+            (claim.part, claim.history) = (part, Some(record));
+        }
+        failpoint::reach(failpoint::BEFORE_CLAIM);
+        match log(self.limits.log, &self.progress, self.log.advance(&claim)).await {
+            // The database stands at an entry that was taken out of the stream by hand; what follows it is still there.
+            Ok(()) | Err(LogError::NoSuchEntry(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The record of the last transaction, where it turns out to be in the database and the log may not have it.
-    fn unrecorded(&self, lane: &LaneId, generation: &Generation, id: StreamId) -> Option<BatchRecord> {
+    fn unrecorded(&self, main: usize) -> Option<(Arc<str>, BatchRecord)> {
         let last = self.unsent.as_ref().or(self.in_doubt.as_ref().map(|doubt| &doubt.advance))?;
-        let stands = last.lane == *lane && last.to.generation == *generation && last.to.id == id;
-        last.history.clone().filter(|_| stands)
+        let record = last.history.clone()?;
+        let row = self.lanes.iter().find(|row| row.main == main && row.lane.part == last.part)?;
+        let stood = match row.part {
+            Part::Main => &last.to,
+            _ => &last.sides.iter().find(|side| side.part == last.part)?.at,
+        };
+        let stands = self.lanes[main].lane == last.lane && row.position() == *stood;
+        stands.then(|| (Arc::clone(&last.part), record))
     }
 
     /// Compiles the routes against the tables as they stand now.
     pub(super) async fn read_tables(&mut self) -> Result<(), Trouble> {
-        let lanes: Vec<_> = self.lanes.iter().map(|state| &state.lane).collect();
+        let lanes: Vec<_> = self.lanes.iter().filter(|row| row.is_main()).map(|state| &state.lane).collect();
         let (log, database) = (&mut *self.log, &mut *self.database);
-        self.plans = Some(compile(&self.spec, &lanes, log, database, self.limits, &self.progress).await?);
+        let kept = &mut self.kept_plans;
+        let (plans, unfit) = compile(&self.spec, &lanes, log, database, self.limits, &self.progress, kept).await?;
+        let routes: Vec<String> = plans.all().iter().map(|plan| plan.route.id.clone()).collect();
+        if self.fitting != routes {
+            // Places in the list of plans are others now.
+            (self.fitting, self.shape) = (routes, self.shape + 1);
+        }
+        self.unfit = unfit.into_iter().map(|unfit| (unfit.route, unfit.why)).collect();
+        self.plans = Some(plans);
         Ok(())
     }
 }
 
+/// A route whose table does not fit it.
+pub(super) struct Unfit {
+    /// Its id.
+    pub(super) route: String,
+    /// What is missing, and the remedy.
+    pub(super) why: String,
+}
+
 /// Compiles a destination's routes against the tables as they stand now, and keeps what is needed to tell later what was
-/// sent.
+/// sent. Beside the plans: the routes that do not fit.
 pub(super) async fn compile(
     spec: &DestinationSpec,
     lanes: &[&LaneId],
@@ -149,26 +194,33 @@ pub(super) async fn compile(
     database: &mut dyn Destination,
     limits: Limits,
     progress: &Progress,
-) -> Result<Plans, Trouble> {
+    kept: &mut HashSet<String>,
+) -> Result<(Plans, Vec<Unfit>), Trouble> {
     let mut list: Vec<Plan> = Vec::with_capacity(spec.routes.len());
+    let mut unfit = Vec::new();
     for route in spec.routes.clone() {
         let read_at = Instant::now();
         let mut tables = Vec::with_capacity(1 + route.children.len());
+        let mut missing = None;
         for name in std::iter::once(&route.table).chain(route.children.iter().map(|child| &child.table)) {
-            let found = super::database(limits.setup, progress, "the catalogue", database.table(name)).await;
-            tables.push(match found {
-                Err(WriteError::Hold(fault)) => {
-                    return Err(Trouble::Hold(format!("route `{}`: {}", route.name, fault.message)));
-                }
-                other => other?,
-            });
+            match super::database(limits.setup, progress, "the catalogue", database.table(name)).await {
+                Err(WriteError::Hold(fault)) => missing = missing.or(Some(fault.message)),
+                other => tables.push(other?),
+            }
+        }
+        if let Some(why) = missing {
+            unfit.push(Unfit { route: route.id.clone(), why: format!("route `{}`: {why}", route.name) });
+            continue;
         }
         let table = tables.remove(0);
         let record = PlanRecord { route: (*route).clone(), table, children: tables };
         let digest = digest(&record);
         for lane in lanes.iter().filter(|lane| *lane.stream == *route.application) {
-            super::log(limits.log, progress, log.keep_plan(lane, &digest, &record)).await?;
+            if !kept.contains(&digest) {
+                super::log(limits.log, progress, log.keep_plan(lane, &digest, &record)).await?;
+            }
         }
+        kept.insert(digest.clone());
         let number = list
             .iter()
             .find(|plan| {
@@ -176,13 +228,17 @@ pub(super) async fn compile(
                     && plan.mapping.plan.table.schema == record.table.schema
             })
             .map_or(list.len(), |plan| plan.table);
-        let mapping = Mapping::compile(&route, record.table, record.children).map_err(|errors| {
-            let sentences: Vec<_> = errors.iter().map(ToString::to_string).collect();
-            Trouble::Hold(sentences.join("; "))
-        })?;
+        let mapping = match Mapping::compile(&route, record.table, record.children) {
+            Ok(mapping) => mapping,
+            Err(errors) => {
+                let sentences: Vec<_> = errors.iter().map(ToString::to_string).collect();
+                unfit.push(Unfit { route: route.id.clone(), why: sentences.join("; ") });
+                continue;
+            }
+        };
         list.push(Plan { route, mapping, digest, table: number, read_at });
     }
-    Ok(Plans::new(list))
+    Ok((Plans::new(list), unfit))
 }
 
 /// A short digest that is the same for the same route and table on every node (FNV-1a, 64 bits: it only has to tell a

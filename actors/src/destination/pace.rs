@@ -40,6 +40,9 @@ pub(super) struct Pace {
     pub(super) batch_entries: usize,
     backoff: Backoff,
     hold_backoff: Backoff,
+    /// When the catalogue is looked at again for the sake of tables that wait, and how long after that.
+    tables_at: Instant,
+    tables_backoff: Backoff,
     commands_at: Instant,
     /// Weak, so that the actor's own copy is the last to be dropped and tells how it ended.
     vitals: Weak<Vitals>,
@@ -72,6 +75,8 @@ impl Pace {
             batch_entries: limits.batch_entries,
             backoff: Backoff::default(),
             hold_backoff: Backoff::new(HOLD_WAIT.0, HOLD_WAIT.1),
+            tables_at: now,
+            tables_backoff: Backoff::new(HOLD_WAIT.0, HOLD_WAIT.1),
             commands_at: now,
             vitals: Rc::downgrade(vitals),
         }
@@ -101,6 +106,20 @@ impl Pace {
             self.commands_at = now + self.limits.commands;
         }
         due
+    }
+
+    /// Whether it is time to look at tables that wait; it is again after a while that grows while they do.
+    pub(super) fn tables_due(&mut self, now: Instant) -> bool {
+        let due = now >= self.tables_at;
+        if due {
+            self.tables_at = now + self.tables_backoff.next(&mut rand::rng());
+        }
+        due
+    }
+
+    /// No table waits: the next one that does is looked at soon.
+    pub(super) fn no_table_waits(&mut self) {
+        self.tables_backoff.reset();
     }
 
     /// Commands are looked for next.

@@ -22,7 +22,11 @@ use crate::{
 /// How long a node that is not to write looks at nothing, if the supervisor has nothing to say.
 const STAND_BY: Duration = Duration::from_secs(5);
 
-type Ahead = Pin<Box<dyn Future<Output = Result<ReadOutcome, LogError>>>>;
+/// A read under way.
+pub(super) struct Ahead {
+    asked: Vec<ReadFrom>,
+    outcome: Pin<Box<dyn Future<Output = Result<ReadOutcome, LogError>>>>,
+}
 
 /// The steps of one destination, one after the other.
 pub(super) struct Runner {
@@ -96,6 +100,12 @@ impl Runner {
                 self.pace.commands_first(now);
             }
         }
+        self.delivery.close_met().await?;
+        if !self.delivery.waits_beside() {
+            self.pace.no_table_waits();
+        } else if self.pace.tables_due(now) {
+            self.delivery.look_again().await?;
+        }
         if self.batch.is_none() {
             self.batch = self.next_batch().await?;
         }
@@ -104,7 +114,7 @@ impl Runner {
             return Ok(());
         };
         if self.ahead.is_none() {
-            self.ahead = Some(self.read_after(Some(&batch)));
+            self.ahead = self.read_after(Some(&batch));
         }
         let before = (self.delivery.counts(), self.stands(&batch));
         let outcome = self.delivery.deliver(&batch).await;
@@ -114,8 +124,7 @@ impl Runner {
             return Err(trouble);
         }
         self.pace.went_well();
-        let ended = self.delivery.lanes().iter().position(|lane| lane.until.is_some_and(|until| lane.last_id >= until));
-        match ended {
+        match self.delivery.ended() {
             Some(lane) => self.delivery.finish_generation(lane).await,
             None => Ok(()),
         }
@@ -130,13 +139,16 @@ impl Runner {
         }
         let mut ahead = match self.ahead.take() {
             Some(ahead) => ahead,
-            None => self.read_after(None),
+            None => match self.read_after(None) {
+                Some(ahead) => ahead,
+                None => return Ok(None),
+            },
         };
         let longest = Instant::now() + self.pace.limits.block;
         let wake = self.pace.breaker.probe_at().map_or(longest, |at| at.min(longest));
         let zone = self.pace.progress().map(|progress| progress.slow_zone(self.pace.limits.block * 2));
         let outcome = tokio::select! {
-            outcome = &mut ahead => Some(outcome),
+            outcome = &mut ahead.outcome => Some(outcome),
             () = tokio::time::sleep_until(wake.into()) => None,
             () = told(&mut self.pace.control) => None,
         };
@@ -147,10 +159,7 @@ impl Runner {
         };
         match outcome? {
             ReadOutcome::Batch(batch) => Ok(Some(batch)),
-            ReadOutcome::Idle => match self.delivery.lanes().iter().position(|lane| lane.until.is_some()) {
-                Some(lane) => self.delivery.finish_generation(lane).await.map(|()| None),
-                None => Ok(None),
-            },
+            ReadOutcome::Idle => self.delivery.nothing_more(&ahead.asked).await.map(|()| None),
             ReadOutcome::NewGeneration(lane) => {
                 Err(Trouble::TakeOver(format!("the stream of `{}` has a new generation", lane.stream)))
             }
@@ -162,25 +171,22 @@ impl Runner {
         }
     }
 
-    fn read_after(&self, batch: Option<&Batch>) -> Ahead {
-        let from = |state: &crate::delivery::LaneState| ReadFrom {
-            lane: state.lane.clone(),
-            after: batch.filter(|batch| batch.lane == state.lane).map_or(state.last_id, Batch::last),
-            newest: state.newest.clone(),
-            version: self.delivery.version(),
-            until: state.until,
-        };
-        let lanes = self.delivery.lanes().iter().map(from).collect();
+    /// Begins to read what comes after this batch; nothing, where it has to be written first.
+    fn read_after(&mut self, batch: Option<&Batch>) -> Option<Ahead> {
+        // Whoever is on the way to main waits for nothing.
+        let block = if self.delivery.catches_up() { Duration::ZERO } else { self.pace.limits.block };
+        let asked = self.delivery.reads(batch)?;
         // Dropped together with the future, which tells the reader that nobody waits any more.
         let (waiting, wanted) = tokio::sync::oneshot::channel();
-        let (max_entries, block) = (self.pace.batch_entries, self.pace.limits.block);
-        let asked = self.reader.send(Read { lanes, max_entries, block, wanted });
-        Box::pin(async move {
+        let max_entries = self.pace.batch_entries;
+        let answer = self.reader.send(Read { lanes: asked.clone(), max_entries, block, wanted });
+        let outcome = Box::pin(async move {
             let _waiting = waiting;
-            asked
+            answer
                 .await
                 .unwrap_or_else(|error| Err(LogError::Unavailable(format!("the reader does not answer: {error}"))))
-        })
+        });
+        Some(Ahead { asked, outcome })
     }
 
     /// Asks an idle database for a sign of life, so that it shows that it is down before a record finds out.
@@ -260,10 +266,11 @@ impl Runner {
         if after.fenced > before.fenced {
             self.pace.observer.fenced(&self.pace.name());
         }
-        if after.entries == before.entries {
+        if (after.entries, after.rows) == (before.entries, before.rows) {
             return;
         }
-        let done = self.stands(batch);
+        // What a side row reads, main has passed long ago: how old it was then is not how long it took.
+        let done = if batch.lane.is_main() { self.stands(batch) } else { None };
         let new = |id: &StreamId| Some(*id) > from && Some(*id) <= done;
         let written = batch.entries.iter().map(crate::ports::Entry::id).filter(new);
         self.pace.observer.committed(
@@ -298,6 +305,9 @@ impl Runner {
             let holder =
                 if detail.leased { Some(&self.node) } else { holder.as_ref().filter(|holder| **holder != self.node) };
             detail.owner = holder.map(ToString::to_string);
+            let taken = self.delivery.is_taken();
+            detail.held_tables = if taken { self.delivery.held_tables() } else { Vec::new() };
+            detail.catching_up = if taken { self.delivery.catching_up() } else { Vec::new() };
         });
     }
 }

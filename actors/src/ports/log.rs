@@ -60,6 +60,8 @@ pub struct LaneView {
     /// Routes (ids among `starts`) that began below where the lane stood when they were added: they catch up beside it
     /// (delivery rule 9).
     pub backfills: Vec<String>,
+    /// The side rows that the last advance told of: a hint at which routes each has carried, no more.
+    pub sides: Vec<SidePosition>,
 }
 
 /// A claim of a lane, or its advance: both are one script with the same refusals.
@@ -82,6 +84,9 @@ pub struct Advance {
     pub history: Option<BatchRecord>,
     /// The part of the lane that `history` belongs to: `main`, or a side row's.
     pub part: Arc<str>,
+    /// The ids of the lane's routes, as far as `version` knows them: a route that begins below the lane keeps the stored position
+    /// low by itself until its owner knows of it.
+    pub known: Vec<Arc<str>>,
     /// Dead letters whose payloads turned out void (their message was written after all), or were taken back.
     pub void: Vec<DeadId>,
 }

@@ -3,6 +3,7 @@
 
 mod node;
 mod parallel;
+mod sides;
 
 use std::time::Duration;
 

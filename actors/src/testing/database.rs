@@ -19,8 +19,8 @@ use crate::{
     ports::{Destination, Fault, Rejection, TableName, WriteError},
     schema::TableSchema,
     transaction::{
-        Cell, Committed, DeadId, DeadRow, Fence, LaneId, LeftOut, Statement, TakenOver, Transaction, Trial, Tried,
-        WatermarkRow, settled,
+        Cell, Committed, DeadId, DeadRow, Fence, LaneId, LeftOut, SideRow, Statement, TakenOver, Transaction, Trial,
+        Tried, WatermarkRow, settled,
     },
 };
 
@@ -402,18 +402,28 @@ impl Data {
 
     /// All of it, or nothing. Answers also whether anything was written.
     fn commit(&mut self, transaction: &Transaction, trials: &[Trial]) -> Result<(Tried, bool), WriteError> {
-        let Fence { lane, generation, owner, previous, new } = &transaction.fence;
-        let lane = lane.to_string();
-        let key = (lane.clone(), generation.clone());
-        let mine = |row: &&WatermarkRow| row.owner == **owner && row.last_id == *previous;
-        if self.watermarks.get(&key).filter(mine).is_none() {
+        let mine = |fence: &Fence| {
+            let row = self.watermarks.get(&(fence.lane.to_string(), fence.generation.clone()));
+            row.is_some_and(|row| row.owner == *fence.owner && row.last_id == fence.previous)
+        };
+        let Fence { lane, generation, owner, new, .. } = &transaction.fence;
+        if !transaction.lock.iter().all(mine) || !mine(&transaction.fence) {
             return Err(WriteError::Fenced);
         }
+        let place = |row: &SideRow| (row.lane.to_string(), row.generation.clone());
+        if transaction.open.iter().any(|row| self.watermarks.contains_key(&place(row))) {
+            return Err(WriteError::Fenced);
+        }
+        let key = (lane.to_string(), generation.clone());
+        let epoch = self.watermarks.get(&key).map_or(1, |row| row.epoch);
+        // Dead letters of side rows stand with those of their main row.
+        let lane = lane.main().to_string();
         if let Some(dead) = &transaction.exhume
             && !self.dead.contains_key(&(lane.clone(), dead.clone()))
         {
             return Ok((Tried::default(), false));
         }
+        let owner = owner.to_string();
         let mut tried = self.write_trials(&transaction.statements, trials)?;
         tried.committed.exhumed = true;
         let (supersede, bury) = settled(transaction, trials, &tried.refused);
@@ -435,6 +445,15 @@ impl Data {
         }
         if let Some(row) = self.watermarks.get_mut(&key) {
             row.last_id = *new;
+        }
+        for row in &transaction.open {
+            let SideRow { generation, last_id, .. } = row.clone();
+            let lane = row.lane.to_string();
+            let row = WatermarkRow { lane, generation, epoch, owner: owner.clone(), last_id };
+            self.watermarks.insert((row.lane.clone(), row.generation.clone()), row);
+        }
+        for lane in transaction.close.iter().map(ToString::to_string) {
+            self.watermarks.retain(|(of, _), _| *of != lane);
         }
         Ok((tried, true))
     }

@@ -10,10 +10,11 @@ use super::{
     streams::{LogCall, State},
 };
 use crate::{
-    message::StreamId,
+    lane::lies_before,
+    message::{Position, StreamId},
     ports::{
-        Advance, Backlog, Batch, Command, DeadLetter, EntryReader, EventLog, LaneView, LogError, PlanRecord, ReadFrom,
-        ReadOutcome,
+        Advance, Backlog, Batch, BatchRecord, Command, DeadLetter, EntryReader, EventLog, LaneView, LogError,
+        PlanRecord, ReadFrom, ReadOutcome,
     },
     transaction::{DeadId, LaneId},
 };
@@ -95,7 +96,8 @@ impl EventLog for MemoryLog {
             let (generations, trimmed) = (stream.generations.clone(), stream.trimmed);
             let lane = state.lane(lane);
             let (starts, position, bind) = (lane.starts.clone(), lane.position.clone(), lane.bind.clone());
-            Ok(LaneView { generations, trimmed, starts, position, bind, backfills: Vec::new() })
+            let backfills = lane.backfills.iter().map(|(route, _)| route.clone()).collect();
+            Ok(LaneView { generations, trimmed, starts, position, bind, backfills, sides: lane.sides.clone() })
         };
         self.call(LogCall::View, work).await
     }
@@ -203,18 +205,30 @@ impl State {
             || id == stream.last_id
             || stream.entries.contains_key(&id)
             || stream.generations.iter().any(|start| start.after == id);
+        let order = self.order(&advance.lane.stream);
         let lane = self.lane(&advance.lane);
         let stands = lane.position.as_ref() == Some(&advance.to);
         if !in_stream && !stands && !lane.starts.iter().any(|(_, start)| *start == advance.to) {
             return Err(LogError::NoSuchEntry(id));
         }
-        lane.position = Some(advance.to.clone());
+        let knows = |route: &str| advance.known.iter().any(|known| **known == *route);
+        lane.backfills.iter_mut().for_each(|(route, known)| *known |= knows(route));
+        let unknown = |(route, _): &&(String, Position)| lane.backfills.contains(&(route.clone(), false));
+        let waiting = lane.starts.iter().filter(unknown).map(|(_, start)| start);
+        let all = waiting.chain(advance.sides.iter().map(|side| &side.at)).chain([&advance.to]).cloned();
+        lane.position = all.reduce(|low, other| if lies_before(&order, &other, &low) { other } else { low });
+        lane.sides = advance.sides.clone();
         if let Some(record) = &advance.history {
             // The same batch again, whose first answer was lost, or the past of a destination that was restored: the
             // record of the first time stays.
-            let generation = &advance.to.generation;
-            if !lane.history.iter().any(|(of, other)| of == generation && other.last >= record.last) {
-                lane.history.push((generation.clone(), record.clone()));
+            let part = advance.part.to_string();
+            let of_part = advance.sides.iter().find(|side| *side.part == *part);
+            let generation = &of_part.map_or(&advance.to, |side| &side.at).generation;
+            let later = |(of, other_part, other): &(_, String, BatchRecord)| {
+                of == generation && *other_part == part && other.last >= record.last
+            };
+            if !lane.history.iter().any(later) {
+                lane.history.push((generation.clone(), part, record.clone()));
             }
         }
         for dead in &advance.void {

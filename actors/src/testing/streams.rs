@@ -11,8 +11,9 @@ use std::{
 
 use super::{Failure, MemoryLog, MemoryReader, service::Service};
 use crate::{
+    lane::lies_before,
     message::{Action, Generation, Message, MessageId, Position, StreamId},
-    ports::{BatchRecord, Command, DeadLetter, Entry, GenerationStart, LogError, NewRecord, PlanRecord},
+    ports::{BatchRecord, Command, DeadLetter, Entry, GenerationStart, LogError, NewRecord, PlanRecord, SidePosition},
     transaction::{DeadId, LaneId},
 };
 
@@ -113,11 +114,15 @@ pub(super) struct Lane {
     pub(super) group: Option<super::group::Group>,
     /// The owner's token, and when it runs out by the log's clock.
     pub(super) lease: Option<(String, u64)>,
+    /// The lowest of the main and the side rows, and of backfills that no owner knows of yet.
     pub(super) position: Option<Position>,
+    pub(super) sides: Vec<SidePosition>,
     pub(super) starts: Vec<(String, Position)>,
+    /// Routes that began below the lane; with `true` once an owner knows of them.
+    pub(super) backfills: Vec<(String, bool)>,
     pub(super) bind: Option<String>,
-    /// With the generation of the ids.
-    pub(super) history: Vec<(Generation, BatchRecord)>,
+    /// With the generation of the ids, and the lane's part.
+    pub(super) history: Vec<(Generation, String, BatchRecord)>,
     pub(super) dead: BTreeMap<DeadId, DeadLetter>,
     pub(super) plans: BTreeMap<String, PlanRecord>,
     pub(super) commands: Vec<Command>,
@@ -143,6 +148,11 @@ impl State {
 
     pub(super) fn lane(&mut self, lane: &LaneId) -> &mut Lane {
         self.lanes.entry(lane.into()).or_default()
+    }
+
+    /// The generations of a stream, oldest first.
+    pub(super) fn order(&mut self, stream: &str) -> Vec<Generation> {
+        self.stream(stream).generations.iter().map(|known| known.generation.clone()).collect()
     }
 
     /// Ascending, so that a test's output reads in order.
@@ -287,7 +297,25 @@ impl MemoryStreams {
         });
     }
 
-    /// The position as last advanced.
+    /// A route that begins below where the lane stands: it catches up beside it.
+    pub fn set_backfill(&self, lane: &LaneId, route: &str, start: Position) {
+        self.set_start(lane, route, start.clone());
+        self.service.with(|state| {
+            let order = state.order(&lane.stream);
+            let lane = state.lane(lane);
+            lane.backfills.push((route.into(), false));
+            let lower = lane.position.as_ref().is_none_or(|position| lies_before(&order, &start, position));
+            lane.position = if lower { Some(start) } else { lane.position.take() };
+        });
+    }
+
+    /// Where the side rows stand, as last advanced.
+    #[must_use]
+    pub fn sides(&self, lane: &LaneId) -> Vec<SidePosition> {
+        self.of_lane(lane, |lane| lane.sides.clone())
+    }
+
+    /// The position as last advanced: the lowest of the main and the side rows.
     #[must_use]
     pub fn position(&self, lane: &LaneId) -> Option<Position> {
         self.of_lane(lane, |lane| lane.position.clone())
@@ -304,10 +332,12 @@ impl MemoryStreams {
         self.service.with(|state| state.lane(lane).lease = None);
     }
 
-    /// The batches that were delivered, in order.
+    /// The batches that this part of the lane delivered, in order.
     #[must_use]
     pub fn history(&self, lane: &LaneId) -> Vec<BatchRecord> {
-        self.of_lane(lane, |lane| lane.history.iter().map(|(_, record)| record.clone()).collect())
+        let of_part =
+            |(_, part, record): &(Generation, String, BatchRecord)| (**part == *lane.part).then(|| record.clone());
+        self.of_lane(lane, |lane| lane.history.iter().filter_map(of_part).collect())
     }
 
     /// The payloads of dead letters that are kept.

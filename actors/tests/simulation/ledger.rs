@@ -1,7 +1,13 @@
 //! The truth beside the world: every record that Redis took, what each destination must have of it, and the invariants
 //! that are checked with every transaction and every trim.
 
-use crate::{database::Data, redis::Redis};
+use tidegate_actors::{lane::Part, ports::Command};
+
+use crate::{
+    database::{Data, Write},
+    redis::Redis,
+    world::ADDED,
+};
 
 /// Applications, topics, keys and destinations are numbers.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +58,23 @@ pub(crate) struct Ledger {
     ever: Vec<Vec<bool>>,
     /// By destination and stream: the database has gone back, and Redis has not heard of it yet.
     behind: Vec<Vec<bool>>,
+    replays: Vec<Replay>,
+    /// By destination: whether its database has ever gone back.
+    went_back: Vec<bool>,
+    /// Whether the added route begins below its lane, and catches up.
+    pub(crate) catches_up: bool,
     pub(crate) violation: Option<Violation>,
+}
+
+/// What an operator had sent again.
+#[derive(Clone, Debug)]
+struct Replay {
+    destination: usize,
+    stream: usize,
+    topic: usize,
+    token: String,
+    /// What is to be written again.
+    left: Vec<usize>,
 }
 
 impl Ledger {
@@ -60,6 +82,7 @@ impl Ledger {
         Self {
             ever: vec![Vec::new(); destinations],
             behind: vec![vec![false; streams]; destinations],
+            went_back: vec![false; destinations],
             ..Self::default()
         }
     }
@@ -88,21 +111,48 @@ impl Ledger {
     }
 
     /// A transaction is about to write these records of one stream, in this order.
-    pub(crate) fn write(&mut self, destination: usize, stream: usize, records: &[usize], data: &mut Data) {
-        for &record in records {
+    pub(crate) fn write(&mut self, destination: usize, write: &Write, data: &mut Data) {
+        let part = Part::parse(&write.fence.lane.part);
+        let bounded = matches!(part, Some(Part::Replay { instead: None, .. }));
+        let again = matches!(part, Some(Part::Replay { .. }));
+        for &record in &write.records {
             let Record { stream, topic, key, .. } = self.records[record];
+            let key = (stream, topic, key);
+            for replay in self.replays.iter_mut().filter(|replay| again && replay.destination == destination) {
+                replay.left.retain(|other| *other != record);
+            }
+            if data.has(record) && again {
+                data.put_again(record, key, bounded);
+                continue;
+            }
             if data.has(record) {
                 self.violate(Kind::Twice, format!("record {record} is written to destination {destination} again"));
-            } else if let Some(later) = data.last_of_key(stream, topic, key).filter(|later| *later > record) {
+            } else if let Some(later) = data.last_of_key(key).filter(|later| *later > record && !bounded) {
                 let what = format!("record {record} is written to destination {destination} after {later} of its key");
                 self.violate(Kind::Order, what);
             }
-            data.put(record, (stream, topic, key));
+            data.put(record, key);
             self.ever[destination][record] = true;
         }
-        let Some(&highest) = records.iter().max() else { return };
+        if let Some(part) = data.beyond_main() {
+            self.violate(Kind::Order, format!("`{part}` of destination {destination} stands beyond its main row"));
+        }
+        let highest = (0..=ADDED).filter_map(|topic| {
+            let of_topic = write.records.iter().filter(|record| self.records[**record].topic == topic);
+            of_topic.max().map(|highest| (topic, *highest))
+        });
+        for (topic, highest) in highest.collect::<Vec<_>>() {
+            self.passed_over(destination, write.stream, topic, highest, data);
+        }
+    }
+
+    /// What came before this record and must be there. Where all stand together, that is so for every topic; what waits or
+    /// catches up beside them has an order of its own.
+    fn passed_over(&mut self, destination: usize, stream: usize, topic: usize, highest: usize, data: &Data) {
+        let together = data.is_plain() && !self.catches_up;
         let skipped = (0..highest).find(|&earlier| {
-            self.records[earlier].stream == stream && !data.has(earlier) && self.must_have(destination, earlier)
+            let Record { stream: of, topic: other, .. } = self.records[earlier];
+            of == stream && (other == topic || together) && !data.has(earlier) && self.must_have(destination, earlier)
         });
         if let Some(skipped) = skipped {
             let what = format!("record {skipped} was passed over: destination {destination} has got {highest} already");
@@ -110,9 +160,43 @@ impl Ledger {
         }
     }
 
+    /// An operator has these records of a route sent again.
+    pub(crate) fn replay(&mut self, destination: usize, stream: usize, topic: usize, token: &str, left: Vec<usize>) {
+        self.replays.push(Replay { destination, stream, topic, token: token.into(), left });
+    }
+
+    /// What Redis has forgotten of replays is not asked for any more.
+    pub(crate) fn replays_lost(&mut self, redis: &Redis) {
+        let stands = |replay: &Replay| {
+            let mut waiting = redis.streams[replay.stream].commands.get(&replay.destination).into_iter().flatten();
+            waiting.any(|command| matches!(command, Command::Replay { token, .. } if *token == replay.token))
+        };
+        self.replays.retain(stands);
+    }
+
+    /// A command was taken off its list.
+    pub(crate) fn finished(&mut self, destination: usize, command: &Command, redis: &Redis, data: &Data) {
+        let Command::Replay { token, to, .. } = command else { return };
+        let Some(found) = self.replays.iter().position(|replay| replay.token == *token) else { return };
+        let Replay { stream, topic, left, .. } = self.replays.remove(found);
+        if let Some(record) = left.iter().find(|record| redis.streams[stream].has(**record)) {
+            let what = format!("the replay {token} ended without record {record} of destination {destination}");
+            self.violate(Kind::Lost, what);
+        }
+        if to.is_none()
+            && let Some(key) = data.out_of_date(stream, topic)
+        {
+            let what = format!("the replay {token} left {key:?} of destination {destination} as it was before");
+            self.violate(Kind::Order, what);
+        }
+    }
+
     /// The database has gone back to a backup.
     pub(crate) fn restored(&mut self, destination: usize) {
         self.behind[destination].fill(true);
+        self.went_back[destination] = true;
+        // What was written again is gone with the rest; how far the replay has got, too.
+        self.replays.retain(|replay| replay.destination != destination);
     }
 
     /// Redis was told where a lane stands; `beyond` where that is more than the database has.
@@ -166,6 +250,11 @@ impl Ledger {
             let behind = !(record..self.records.len()).any(passed);
             alive && !redis.streams[stream].has(record) && behind
         };
+        // A side row that is back with a backup may stand below what was trimmed since.
+        let beside = || data.side_below(|stream| redis.streams[stream].trimmed);
+        if self.went_back[destination] && beside() {
+            return true;
+        }
         self.promises.iter().any(|promise| promise.destination == destination)
             && (0..self.records.len()).any(|r| gone(&r))
     }

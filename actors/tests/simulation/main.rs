@@ -155,6 +155,13 @@ mod seeded {
         watermark_outside: WatermarkOutside within 3_000,
         lost_reply_as_failure: LostReplyAsFailure within 3_000,
         lost_reply_as_success: LostReplyAsSuccess within 3_000,
+        side_opened_apart: SideOpenedApart within 3_000,
+        side_beyond_main: SideBeyondMain within 3_000,
+        side_unlocked: SideUnlocked within 3_000,
+        position_without_sides: PositionWithoutSides within 3_000,
+        side_rows_unread: SideRowsUnread within 3_000,
+        done_forgotten: DoneForgotten within 3_000,
+        backfill_not_kept: BackfillNotKept within 3_000,
         registry_restored_at_now: RegistryRestoredAtNow within 3_000,
         restore_unnoticed: RestoreUnnoticed within 3_000,
     }

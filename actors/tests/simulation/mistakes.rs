@@ -48,6 +48,20 @@ pub(crate) enum Mistake {
     LostReplyAsFailure,
     /// Rule 7: a lost answer is taken for a success.
     LostReplyAsSuccess,
+    /// Rule 8: a held table's row is opened after the transaction that skips the table.
+    SideOpenedApart,
+    /// Rule 8: a side row reads beyond main.
+    SideBeyondMain,
+    /// Rule 8: a side row's transactions do not lock main's row.
+    SideUnlocked,
+    /// Rules 5 and 6: the stored position is main's, whatever side rows stand.
+    PositionWithoutSides,
+    /// Rule 8: a take-over does not see the side rows, and main carries their routes.
+    SideRowsUnread,
+    /// Rule 9: a route that has caught up is not marked, and is begun again.
+    DoneForgotten,
+    /// Rule 9: an owner that does not know of a backfill takes the stored position beyond its start.
+    BackfillNotKept,
     /// Rule 13: the registry's routes begin now when they are written back into an emptied Redis.
     RegistryRestoredAtNow,
     /// Rule 13: a watermark that has gone back is not noticed.
@@ -55,7 +69,7 @@ pub(crate) enum Mistake {
 }
 
 impl Mistake {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::NoGenerations,
         Self::AppendWithoutGeneration,
         Self::StartAtNow,
@@ -77,6 +91,13 @@ impl Mistake {
         Self::WatermarkOutside,
         Self::LostReplyAsFailure,
         Self::LostReplyAsSuccess,
+        Self::SideOpenedApart,
+        Self::SideBeyondMain,
+        Self::SideUnlocked,
+        Self::PositionWithoutSides,
+        Self::SideRowsUnread,
+        Self::DoneForgotten,
+        Self::BackfillNotKept,
         Self::RegistryRestoredAtNow,
         Self::RestoreUnnoticed,
     ];
@@ -90,8 +111,18 @@ impl Mistake {
     /// Whether it takes a weather of its own to show.
     pub(crate) fn has_weather(self) -> bool {
         use Mistake as M;
-        let rare =
-            [M::AdvanceUnchecked, M::ClaimBeforeFence, M::MarkAboveWhatWent, M::NoOwnerToken, M::ReadIgnoresVersion];
+        let rare = [
+            M::AdvanceUnchecked,
+            M::ClaimBeforeFence,
+            M::MarkAboveWhatWent,
+            M::NoOwnerToken,
+            M::ReadIgnoresVersion,
+            M::SideOpenedApart,
+            M::SideUnlocked,
+            M::PositionWithoutSides,
+            M::DoneForgotten,
+            M::BackfillNotKept,
+        ];
         rare.contains(&self)
     }
 }

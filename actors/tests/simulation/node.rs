@@ -5,7 +5,7 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use tidegate_actors::{
-    delivery::{Delivery, LaneState, LeaseClock, Limits, Trouble},
+    delivery::{Delivery, LeaseClock, Limits, Trouble},
     ports::{Batch, EventLog as _, ReadFrom, ReadOutcome},
     progress::Progress,
 };
@@ -15,7 +15,10 @@ use crate::{
     world::INSTALLATION,
 };
 
-type Ahead = Answer<ReadOutcome, tidegate_actors::ports::LogError>;
+struct Ahead {
+    asked: Vec<ReadFrom>,
+    outcome: Answer<ReadOutcome, tidegate_actors::ports::LogError>,
+}
 
 pub(crate) struct Runner {
     caller: Caller,
@@ -82,19 +85,23 @@ impl Runner {
         if self.happens(100) {
             self.delivery.carry_out_commands().await?;
         }
+        self.delivery.close_met().await?;
+        if self.delivery.waits_beside() && self.happens(300) {
+            self.delivery.look_again().await?;
+        }
         if self.batch.is_none() {
             self.batch = self.next_batch().await?;
         }
         let Some(batch) = self.batch.take() else { return self.idle().await };
         if self.ahead.is_none() && self.happens(500) {
-            self.ahead = Some(self.read_after(Some(&batch)));
+            self.ahead = self.read_after(Some(&batch));
         }
         if let Err(trouble) = self.delivery.deliver(&batch).await {
             self.batch = Some(batch);
             return Err(trouble);
         }
         self.caller.world.borrow_mut().held[self.destination] = false;
-        match self.delivery.lanes().iter().position(|lane| lane.until.is_some_and(|until| lane.last_id >= until)) {
+        match self.delivery.ended() {
             Some(lane) => self.delivery.finish_generation(lane).await,
             None => Ok(()),
         }
@@ -103,30 +110,25 @@ impl Runner {
     async fn next_batch(&mut self) -> Result<Option<Batch>, Trouble> {
         let ahead = match self.ahead.take() {
             Some(ahead) => ahead,
-            None => self.read_after(None),
-        };
-        match ahead.await? {
-            ReadOutcome::Batch(batch) => Ok(Some(batch)),
-            ReadOutcome::Idle => match self.delivery.lanes().iter().position(|lane| lane.until.is_some()) {
-                Some(lane) => self.delivery.finish_generation(lane).await.map(|()| None),
-                None => Ok(None),
+            None => match self.read_after(None) {
+                Some(ahead) => ahead,
+                None => return Ok(None),
             },
+        };
+        match ahead.outcome.await? {
+            ReadOutcome::Batch(batch) => Ok(Some(batch)),
+            ReadOutcome::Idle => self.delivery.nothing_more(&ahead.asked).await.map(|()| None),
             ReadOutcome::NewGeneration(_) => Err(Trouble::TakeOver("a new generation".into())),
             ReadOutcome::NewVersion(_) => Err(Trouble::NewVersion),
             ReadOutcome::Gap { .. } => Err(Trouble::TakeOver("a gap".into())),
         }
     }
 
-    fn read_after(&self, batch: Option<&Batch>) -> Ahead {
-        let from = |state: &LaneState| ReadFrom {
-            lane: state.lane.clone(),
-            after: batch.filter(|batch| batch.lane == state.lane).map_or(state.last_id, Batch::last),
-            newest: state.newest.clone(),
-            version: self.delivery.version(),
-            until: state.until,
-        };
+    fn read_after(&mut self, batch: Option<&Batch>) -> Option<Ahead> {
+        let asked = self.delivery.reads(batch)?;
         let most = 1 + self.caller.world.borrow_mut().chance.place(4);
-        self.caller.read(self.delivery.lanes().iter().map(from).collect(), most)
+        let outcome = self.caller.read(asked.clone(), most);
+        Some(Ahead { asked, outcome })
     }
 
     /// Nothing to do: now and then a sign of life is asked for.

@@ -12,6 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use tidegate_actors::{
+    lane::Part,
     message::{Action, Generation, Message, StreamId},
     ports::{
         Advance, Backlog, Batch, Command, DeadLetter, Destination, Entry, EventLog, Fault, LaneView, LogError,
@@ -292,6 +293,7 @@ impl EventLog for SimLog {
                 let waiting = world.redis.streams[stream].commands.entry(destination).or_default();
                 if let Some(found) = waiting.iter().position(|other| *other == command) {
                     waiting.remove(found);
+                    world.ledger.finished(destination, &command, &world.redis, &world.databases[destination].data);
                 }
                 Ok(())
             },
@@ -304,7 +306,8 @@ impl World {
     fn advance(&mut self, destination: usize, stream: usize, advance: &Advance) -> Result<(), LogError> {
         let (clock, mistake) = (self.redis_clock(), self.mistake);
         self.redis.streams[stream].advance(destination, advance, clock, mistake)?;
-        let row = self.databases[destination].data.rows.get(&(stream, advance.to.generation.clone()));
+        let place = (stream, Part::MAIN.to_owned(), advance.to.generation.clone());
+        let row = self.databases[destination].data.rows.get(&place);
         let beyond = row.is_none_or(|row| row.last < advance.to.id);
         self.ledger.advanced(destination, stream, beyond);
         Ok(())
@@ -369,6 +372,10 @@ impl Destination for SimDatabase {
             self.call(|| format!("fences d{at}"), fence).await?;
         }
         self.epoch.set(taken.rows.iter().map(|row| row.epoch).max().unwrap_or(1));
+        let mut taken = taken;
+        if self.mistake() == Mistake::SideRowsUnread {
+            taken.rows.retain(|row| row.lane.ends_with("/main") || row.lane.contains("/done "));
+        }
         Ok(taken)
     }
 
@@ -380,12 +387,12 @@ impl Destination for SimDatabase {
         last_id: StreamId,
     ) -> Result<(), WriteError> {
         let ((at, stream), token, epoch) = (place(lane), owner.to_owned(), self.epoch.get());
-        let of = generation.clone();
+        let (of, part) = (generation.clone(), lane.part.to_string());
         let call = self.call(
-            || format!("begins d{at}/s{stream} at {generation}-{last_id} as {owner}"),
+            || format!("begins d{at}/s{stream}/{} at {generation}-{last_id} as {owner}", lane.part),
             move |world| {
                 let mistake = world.mistake;
-                world.databases[at].data.begin_lane((stream, of), (&token, epoch), last_id, mistake)
+                world.databases[at].data.begin_lane((stream, part, of), (&token, epoch), last_id, mistake)
             },
         );
         call.await
@@ -393,11 +400,12 @@ impl Destination for SimDatabase {
 
     async fn watermark(&mut self, lane: &LaneId, generation: &Generation) -> Result<Option<WatermarkRow>, WriteError> {
         let ((at, stream), generation, text) = (place(lane), generation.clone(), lane.to_string());
-        let (of, epoch, last_write) = (generation.clone(), self.epoch.get(), self.last_write);
+        let (of, epoch, last_write, part) =
+            (generation.clone(), self.epoch.get(), self.last_write, lane.part.to_string());
         let call = self.call(
             || format!("asks for the watermark of d{at}/s{stream}"),
             move |world| {
-                let found = world.databases[at].data.rows.get(&(stream, of.clone())).cloned();
+                let found = world.databases[at].data.rows.get(&(stream, part, of.clone())).cloned();
                 Ok(found.map(|row| {
                     let mut told = WatermarkRow {
                         lane: text,
@@ -425,7 +433,17 @@ impl Destination for SimDatabase {
     }
 
     async fn table(&mut self, name: &str) -> Result<TableSchema, WriteError> {
-        Ok(table(name))
+        let (at, wanted) = (self.destination, name.to_owned());
+        let call = self.call(
+            || format!("describes {name} of d{at}"),
+            move |world| {
+                if world.databases[at].unfit.contains(&wanted) {
+                    return Err(WriteError::Hold(Fault::new(format!("there is no table `{wanted}`"))));
+                }
+                Ok(table(&wanted))
+            },
+        );
+        call.await
     }
 
     async fn write(&mut self, _: &[Statement]) -> Result<Committed, WriteError> {
@@ -434,8 +452,18 @@ impl Destination for SimDatabase {
 
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError> {
         let (at, stream) = place(&transaction.fence.lane);
-        let write =
-            Write { stream, fence: transaction.fence.clone(), epoch: self.epoch.get(), records: records(transaction) };
+        let tables = transaction.statements.iter().map(|statement| statement.plan.table.name.clone());
+        let apart = self.mistake() == Mistake::SideOpenedApart;
+        let write = Write {
+            stream,
+            lock: transaction.lock.clone(),
+            fence: transaction.fence.clone(),
+            open: if apart { Vec::new() } else { transaction.open.clone() },
+            close: transaction.close.iter().map(|lane| lane.part.to_string()).collect(),
+            epoch: self.epoch.get(),
+            records: records(transaction),
+            tables: tables.collect(),
+        };
         self.last_write = Some((write.fence.previous, write.fence.new));
         self.caller.world.borrow_mut().own(self.caller.task, &write.fence.owner);
         let later = (self.mistake() == Mistake::WatermarkOutside).then(|| write.clone());
@@ -443,8 +471,18 @@ impl Destination for SimDatabase {
             || {
                 let (fence, records) = (&transaction.fence, &write.records);
                 format!(
-                    "writes {records:?} to d{at}/s{stream}, {} from {} to {} as {}",
-                    fence.generation, fence.previous, fence.new, fence.owner
+                    "writes {records:?} to d{at}/s{stream}/{}, {} from {} to {} as {}, opens {:?}, closes {:?}",
+                    fence.lane.part,
+                    fence.generation,
+                    fence.previous,
+                    fence.new,
+                    fence.owner,
+                    transaction
+                        .open
+                        .iter()
+                        .map(|row| format!("{} at {}", row.lane.part, row.last_id))
+                        .collect::<Vec<_>>(),
+                    write.close
                 )
             },
             {
@@ -455,7 +493,8 @@ impl Destination for SimDatabase {
         let mut outcome = call.await;
         if let (Ok(_), Some(write)) = (&outcome, later) {
             let moved = move |world: &mut World| {
-                if let Some(row) = world.databases[at].data.rows.get_mut(&(stream, write.fence.generation.clone()))
+                let place = (stream, write.fence.lane.part.to_string(), write.fence.generation.clone());
+                if let Some(row) = world.databases[at].data.rows.get_mut(&place)
                     && row.owner == *write.fence.owner
                 {
                     row.last = write.fence.new;
@@ -463,6 +502,11 @@ impl Destination for SimDatabase {
                 Ok(Committed { exhumed: true, ..Committed::default() })
             };
             outcome = self.call(|| format!("moves the watermark of d{at}/s{stream}"), moved).await;
+        }
+        if apart && outcome.is_ok() {
+            for row in &transaction.open {
+                self.begin_lane(&row.lane, &row.generation, &transaction.fence.owner, row.last_id).await?;
+            }
         }
         if self.mistake() == Mistake::LostReplyAsSuccess && matches!(outcome, Err(WriteError::Retry(_))) {
             return Ok(Committed { exhumed: true, ..Committed::default() });
@@ -473,11 +517,17 @@ impl Destination for SimDatabase {
 
 impl World {
     fn write(&mut self, destination: usize, write: &Write) -> Result<Committed, WriteError> {
-        let data = &mut self.databases[destination].data;
-        if !data.fence(write, self.mistake) {
+        let database = &mut self.databases[destination];
+        // The watermark comes first; what is rolled back leaves nothing.
+        if let Some(gone) = write.tables.iter().find(|table| database.unfit.contains(*table)) {
+            let fenced = !database.data.clone().fence(write, self.mistake);
+            let why = || WriteError::Hold(Fault::new(format!("there is no table `{gone}`")));
+            return Err(if fenced { WriteError::Fenced } else { why() });
+        }
+        if !database.data.fence(write, self.mistake) {
             return Err(WriteError::Fenced);
         }
-        self.ledger.write(destination, write.stream, &write.records, data);
+        self.ledger.write(destination, write, &mut database.data);
         Ok(Committed { exhumed: true, ..Committed::default() })
     }
 
@@ -489,7 +539,7 @@ impl World {
     }
 
     fn believe_positions(&mut self, destination: usize) {
-        for ((stream, generation), row) in &mut self.databases[destination].data.rows {
+        for ((stream, _, generation), row) in &mut self.databases[destination].data.rows {
             let position = self.redis.streams[*stream].lanes.get(&destination);
             if let Some(position) = position.filter(|position| position.generation == *generation) {
                 row.last = position.id;

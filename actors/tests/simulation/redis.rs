@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use tidegate_actors::{
     message::{Generation, Position, StreamId},
-    ports::{Advance, Command, DeadLetter, GenerationStart, LaneView, LogError, ReadFrom},
+    ports::{Advance, Command, DeadLetter, GenerationStart, LaneView, LogError, ReadFrom, SidePosition},
     transaction::DeadId,
 };
 
@@ -38,8 +38,11 @@ pub(crate) struct Stream {
     pub(crate) generations: Vec<GenerationStart>,
     pub(crate) trimmed: StreamId,
     pub(crate) version: u64,
-    /// By destination.
+    /// By destination: the lowest of the main and the side rows, and of backfills that no owner knows of yet.
     pub(crate) lanes: BTreeMap<usize, Position>,
+    sides: BTreeMap<usize, Vec<SidePosition>>,
+    /// Routes that begin below the lane, and whether an owner knows of them.
+    pub(crate) backfills: BTreeMap<String, bool>,
     /// Route id, where it begins, destination.
     pub(crate) starts: Vec<(String, Position, usize)>,
     bind: BTreeMap<usize, String>,
@@ -143,7 +146,13 @@ impl Stream {
             starts: starts.map(|(route, start, _)| (route.clone(), start.clone())).collect(),
             position,
             bind: self.bind.get(&destination).cloned(),
-            backfills: Vec::new(),
+            backfills: self
+                .backfills
+                .keys()
+                .filter(|route| self.starts.iter().any(|(id, _, of)| id == *route && *of == destination))
+                .cloned()
+                .collect(),
+            sides: self.sides.get(&destination).cloned().unwrap_or_default(),
         }
     }
 
@@ -180,7 +189,21 @@ impl Stream {
         if !known && !unchecked {
             return Err(LogError::NoSuchEntry(id));
         }
-        self.lanes.insert(destination, advance.to.clone());
+        for route in &advance.known {
+            self.backfills.entry(route.to_string()).and_modify(|known| *known = true);
+        }
+        let mut lowest = advance.to.clone();
+        let unknown = self.starts.iter().filter(|(route, _, of)| {
+            *of == destination && self.backfills.get(route) == Some(&false) && mistake != Mistake::BackfillNotKept
+        });
+        let others = unknown.map(|(_, start, _)| start).chain(advance.sides.iter().map(|side| &side.at));
+        for other in others.filter(|_| mistake != Mistake::PositionWithoutSides) {
+            if (self.rank(&other.generation), other.id) < (self.rank(&lowest.generation), lowest.id) {
+                lowest = other.clone();
+            }
+        }
+        self.lanes.insert(destination, lowest);
+        self.sides.insert(destination, advance.sides.clone());
         for dead in &advance.void {
             self.dead.entry(destination).or_default().remove(dead);
         }
@@ -200,7 +223,8 @@ impl Stream {
         if mistake != Mistake::NoGapCheck && self.trimmed > after {
             return Look::Gap(self.trimmed);
         }
-        let until = (*until).filter(|_| mistake != Mistake::UntilIgnored);
+        let beyond = mistake == Mistake::SideBeyondMain && !from.lane.is_main();
+        let until = (*until).filter(|_| mistake != Mistake::UntilIgnored && !beyond);
         let wanted = |item: &&Item| item.id > after && until.is_none_or(|until| item.id <= until);
         Look::Entries(self.entries.iter().filter(wanted).take(most).copied().collect())
     }
@@ -263,6 +287,28 @@ impl Stream {
             }
         }
         self.starts.push((route.into(), start, destination));
+        true
+    }
+
+    /// The generation that an id belongs to.
+    pub(crate) fn position_of(&self, id: StreamId) -> Option<Position> {
+        let of = self.generations.iter().rev().find(|known| id >= known.after).or(self.generations.first())?;
+        Some(Position { generation: of.generation.clone(), id })
+    }
+
+    /// `register.lua`, for a route that starts at an entry that is there, or at the earliest.
+    pub(crate) fn register_below(&mut self, route: &str, destination: usize, id: StreamId) -> bool {
+        let Some(start) = self.position_of(id) else { return false };
+        if self.starts.iter().any(|(known, _, _)| known == route) {
+            return true;
+        }
+        let lowest = self.lanes.get(&destination).cloned();
+        let lower = |lane: &Position| (self.rank(&start.generation), start.id) < (self.rank(&lane.generation), lane.id);
+        if lowest.as_ref().is_none_or(lower) {
+            self.lanes.insert(destination, start.clone());
+        }
+        self.starts.push((route.into(), start, destination));
+        self.backfills.insert(route.into(), false);
         true
     }
 

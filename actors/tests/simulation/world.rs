@@ -3,13 +3,14 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     rc::Rc,
     sync::Arc,
 };
 
 use tidegate_actors::{
     message::StreamId,
+    ports::Command,
     route::{DestinationSpec, RouteSpec, Start},
     schema::{ColumnSchema, ColumnType, TableSchema},
     transaction::LaneId,
@@ -18,7 +19,9 @@ use tidegate_actors::{
 use crate::{chance::Chance, database::Data, ledger::Ledger, mistakes::Mistake, redis::Redis};
 
 pub(crate) const INSTALLATION: &str = "inst";
-pub(crate) const TOPICS: [&str; 2] = ["cars", "shops"];
+pub(crate) const TOPICS: [&str; 3] = ["cars", "shops", "parts"];
+/// The topic whose route is added on the way.
+pub(crate) const ADDED: usize = 2;
 pub(crate) const LEASE_MS: u64 = 3_000;
 const KEYS: usize = 3;
 const MOST_RECORDS: usize = 60;
@@ -54,6 +57,8 @@ struct Pending {
 #[derive(Default)]
 pub(crate) struct Database {
     pub(crate) data: Data,
+    /// Tables that do not fit their routes just now.
+    pub(crate) unfit: BTreeSet<String>,
     backup: Option<Data>,
     down: bool,
     /// Nodes whose connection broke.
@@ -80,6 +85,12 @@ struct Weather {
     keep: usize,
     /// Whether a route is added on the way.
     adds_route: bool,
+    /// Whether it begins below its lane.
+    below: bool,
+    /// Whether a second route leads to each destination from the start.
+    two_routes: bool,
+    /// Whether operators have something sent again.
+    replays: bool,
 }
 
 impl Weather {
@@ -91,11 +102,19 @@ impl Weather {
             Mistake::MarkAboveWhatWent => &[Fault::Restore],
             Mistake::NoOwnerToken => &[Fault::Restore, Fault::Failover, Fault::Pause, Fault::TimeJump],
             Mistake::ReadIgnoresVersion => &[Fault::RedisFull],
+            Mistake::SideOpenedApart => &[Fault::Table, Fault::Crash],
+            Mistake::SideUnlocked => &[Fault::Table, Fault::Restore],
+            Mistake::PositionWithoutSides => &[Fault::Table],
+            Mistake::DoneForgotten => &[Fault::Crash, Fault::TimeJump],
+            Mistake::BackfillNotKept => &[Fault::RedisFull],
             _ => return,
         };
         self.weights = Default::default();
         often.iter().for_each(|fault| self.weights[*fault as usize] = 1);
-        (self.faults, self.keep, self.adds_route) = (40, 0, like == Mistake::ReadIgnoresVersion);
+        let below = matches!(like, Mistake::DoneForgotten | Mistake::BackfillNotKept);
+        (self.faults, self.keep, self.adds_route) = (40, 0, like == Mistake::ReadIgnoresVersion || below);
+        self.two_routes |= often.contains(&Fault::Table);
+        (self.below, self.keep) = (below, if below { 8 } else { 0 });
     }
 }
 
@@ -114,10 +133,11 @@ enum Fault {
     DatabaseRestart,
     DatabaseDown,
     Restore,
+    Table,
 }
 
 impl Fault {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Crash,
         Self::Pause,
         Self::TimeJump,
@@ -131,6 +151,7 @@ impl Fault {
         Self::DatabaseRestart,
         Self::DatabaseDown,
         Self::Restore,
+        Self::Table,
     ];
 }
 
@@ -193,7 +214,13 @@ impl World {
                 weather.weights[chance.place(Fault::ALL.len())] = 1 + chance.below(3);
             }
         }
+        (weather.two_routes, weather.below) = (chance.happens(500), chance.happens(500));
+        weather.replays = chance.happens(250);
+        if weather.two_routes && chance.happens(300) {
+            weather.weights[Fault::Table as usize] += 2;
+        }
         weather.turn(like);
+        let topics = 1 + usize::from(weather.two_routes);
         let mut world = Self {
             chance,
             mistake,
@@ -207,7 +234,7 @@ impl World {
             nodes: vec![Node { version: 1, ..Node::default() }; nodes],
             owners: BTreeMap::new(),
             names: BTreeMap::new(),
-            specs: (1..=2).map(|version| specs(version, destinations, streams)).collect(),
+            specs: (1..=2).map(|version| specs(version, destinations, streams, topics)).collect(),
             published: 1,
             route_added: 0,
             clock_ms: Rc::new(Cell::new(10_000_000)),
@@ -225,9 +252,11 @@ impl World {
         for stream in 0..streams {
             world.ensure(stream);
             for destination in 0..destinations {
-                world.redis.streams[stream].register(&route_id(destination, stream, 0), destination);
-                let promise = crate::ledger::Promise { destination, stream, topic: 0, from: 0 };
-                world.ledger.promises.push(promise);
+                for topic in 0..topics {
+                    world.redis.streams[stream].register(&route_id(destination, stream, topic), destination);
+                    let promise = crate::ledger::Promise { destination, stream, topic, from: 0 };
+                    world.ledger.promises.push(promise);
+                }
             }
             world.redis.streams[stream].version = 1;
         }
@@ -368,6 +397,9 @@ impl World {
         if self.weather.adds_route && self.chance.happens(100) {
             return self.add_route();
         }
+        if self.weather.replays && self.chance.happens(60) {
+            return self.send_again();
+        }
         match self.chance.below(20) {
             0..=9 => self.append(),
             10..=12 => self.trim(),
@@ -397,7 +429,7 @@ impl World {
         }
         let stream = self.chance.place(self.redis.streams.len());
         for _ in 0..1 + self.chance.below(3) {
-            let topic = usize::from(self.chance.happens(300));
+            let topic = [0, 0, 0, 1, 1, ADDED][self.chance.place(6)];
             self.append_to(stream, topic);
         }
     }
@@ -458,8 +490,9 @@ impl World {
             // An emptied Redis has lost the registry: nothing can be added before it is restored.
             0 if self.redis.streams[0].starts.iter().any(|(route, _, _)| *route == route_id(0, 0, 0)) => {
                 self.ensure(0);
-                if self.redis.streams[0].register(&route_id(0, 0, 1), 0) {
-                    self.trace(|| "a route of topic shops is registered on s0 for d0".into());
+                let below = self.weather.below && self.register_below();
+                if below || self.redis.streams[0].register(&route_id(0, 0, ADDED), 0) {
+                    self.trace(|| "a route of topic parts is registered on s0 for d0".into());
                     self.route_added = 1;
                 }
             }
@@ -476,12 +509,59 @@ impl World {
         }
     }
 
+    /// Everything from its start on is promised to a route that begins below its lane, at once.
+    fn register_below(&mut self) -> bool {
+        let stream = &self.redis.streams[0];
+        let retained = stream.entries.len();
+        let place = self.chance.place(retained + 1);
+        let id = if place == 0 { stream.trimmed } else { stream.entries[place - 1].id };
+        if !self.redis.streams[0].register_below(&route_id(0, 0, ADDED), 0, id) {
+            return false;
+        }
+        self.trace(|| format!("it begins after {id}"));
+        let from = self.redis.streams[0].entries.get(place).map_or(self.ledger.records.len(), |item| item.record);
+        self.ledger.promises.push(crate::ledger::Promise { destination: 0, stream: 0, topic: ADDED, from });
+        self.ledger.catches_up = true;
+        true
+    }
+
+    /// An operator has a route sent again, up to where it is, or up to an entry.
+    fn send_again(&mut self) {
+        if self.redis_down {
+            return;
+        }
+        let (at, stream) = (self.chance.place(self.databases.len()), self.chance.place(self.redis.streams.len()));
+        let topic = self.chance.place(1 + usize::from(self.weather.two_routes));
+        let of = &self.redis.streams[stream];
+        if of.entries.is_empty() || of.commands.get(&at).is_some_and(|waiting| waiting.len() > 1) {
+            return;
+        }
+        let first = self.chance.place(of.entries.len());
+        let last = first + self.chance.place(of.entries.len() - first);
+        let bounded = self.chance.happens(400);
+        let of = &self.redis.streams[stream];
+        let from = if first == 0 { of.trimmed } else { of.entries[first - 1].id };
+        let (Some(from), Some(to)) = (of.position_of(from), of.position_of(of.entries[last].id)) else { return };
+        let wanted = of.entries[first..].iter().take_while(|item| !bounded || item.id <= to.id);
+        let data = &self.databases[at].data;
+        let left = wanted
+            .map(|item| item.record)
+            .filter(|record| self.ledger.records[*record].topic == topic && data.has(*record));
+        let left: Vec<usize> = left.collect();
+        let token = self.token("again");
+        self.trace(|| format!("d{at} is to be sent {left:?} again, as {token}"));
+        self.ledger.replay(at, stream, topic, &token, left);
+        let route = route_id(at, stream, topic);
+        let command = Command::Replay { token, route, from, to: bounded.then_some(to) };
+        self.redis.streams[stream].commands.entry(at).or_default().push(command);
+    }
+
     /// From now on the added route must get its records.
     fn raise_version(&mut self) {
         let from = self.ledger.records.len();
         self.redis.streams.iter_mut().for_each(|stream| stream.version = stream.version.max(2));
-        if self.ledger.promises.iter().all(|promise| promise.topic == 0) {
-            self.ledger.promises.push(crate::ledger::Promise { destination: 0, stream: 0, topic: 1, from });
+        if self.ledger.promises.iter().all(|promise| promise.topic != ADDED) {
+            self.ledger.promises.push(crate::ledger::Promise { destination: 0, stream: 0, topic: ADDED, from });
         }
     }
 
@@ -494,7 +574,9 @@ impl World {
             self.ensure(stream);
             for destination in 0..self.databases.len() {
                 let now = self.mistake == Mistake::RegistryRestoredAtNow;
-                self.redis.streams[stream].register_again(&route_id(destination, stream, 0), destination, now);
+                for topic in 0..1 + usize::from(self.weather.two_routes) {
+                    self.redis.streams[stream].register_again(&route_id(destination, stream, topic), destination, now);
+                }
             }
             let version = self.redis.streams[stream].version;
             self.redis.streams[stream].version = version.max(1);
@@ -507,9 +589,14 @@ impl World {
     /// Redis has gone back, and with it what was registered last.
     fn redis_went_back(&mut self, before: usize) {
         self.ledger.redis_lost(before);
-        if self.redis.streams[0].version < 2 {
-            self.ledger.promises.retain(|promise| promise.topic == 0);
+        let added = route_id(0, 0, ADDED);
+        let known = self.redis.streams[0].starts.iter().any(|(route, _, _)| *route == added);
+        // A route that begins below its lane is promised everything from its registration on, others from the version on.
+        let promised = known && self.redis.streams[0].backfills.contains_key(&added);
+        if !promised && (self.redis.streams[0].version < 2 || self.ledger.catches_up) {
+            self.ledger.promises.retain(|promise| promise.topic != ADDED);
         }
+        self.ledger.replays_lost(&self.redis);
         self.replica = (self.redis.clone(), self.ledger.records.len());
     }
 
@@ -607,6 +694,7 @@ impl World {
                 self.trace(|| format!("d{at} {}", if down { "goes down" } else { "is up again" }));
                 self.cut_off(Server::Database(at));
             }
+            Fault::Table => self.turn_table(),
             Fault::Restore => {
                 let at = self.chance.place(self.databases.len());
                 if let Some(backup) = self.databases[at].backup.clone() {
@@ -620,6 +708,19 @@ impl World {
                 }
             }
         }
+    }
+
+    /// A table is dropped or altered, or put right again.
+    fn turn_table(&mut self) {
+        let at = self.chance.place(self.databases.len());
+        let stream = self.chance.place(self.redis.streams.len());
+        let name = format!("{}{stream}", TOPICS[self.chance.place(TOPICS.len())]);
+        let unfit = &mut self.databases[at].unfit;
+        let fits = unfit.remove(&name);
+        if !fits {
+            unfit.insert(name.clone());
+        }
+        self.trace(|| format!("table {name} of d{at} {}", if fits { "fits again" } else { "does not fit any more" }));
     }
 
     fn pick_fault(&mut self) -> Option<Fault> {
@@ -639,7 +740,10 @@ impl World {
     fn calm_down(&mut self) {
         self.calm = true;
         (self.redis_down, self.redis_full) = (false, false);
-        self.databases.iter_mut().for_each(|database| database.down = false);
+        self.databases.iter_mut().for_each(|database| {
+            database.down = false;
+            database.unfit.clear();
+        });
         while self.route_added == 1 || self.route_added == 2 {
             self.add_route();
         }
@@ -659,9 +763,13 @@ impl World {
             match self.ledger.gap(at, &self.redis, data) {
                 Some(_) => self.held[at],
                 None if self.held[at] && self.ledger.may_be_gap(at, &self.redis, data) => true,
-                None => self.ledger.owed(at, &self.redis, data).is_none(),
+                None => self.ledger.owed(at, &self.redis, data).is_none() && data.is_plain() && self.nothing_asked(at),
             }
         })
+    }
+
+    fn nothing_asked(&self, at: usize) -> bool {
+        self.redis.streams.iter().all(|stream| stream.commands.get(&at).is_none_or(Vec::is_empty))
     }
 }
 
@@ -692,7 +800,7 @@ fn route_id(destination: usize, stream: usize, topic: usize) -> String {
 }
 
 /// The destinations at one version of the registry: the second has one more route.
-fn specs(version: u64, destinations: usize, streams: usize) -> Vec<Arc<DestinationSpec>> {
+fn specs(version: u64, destinations: usize, streams: usize, topics: usize) -> Vec<Arc<DestinationSpec>> {
     let route = |destination: usize, stream: usize, topic: usize| {
         Arc::new(RouteSpec {
             id: route_id(destination, stream, topic),
@@ -710,9 +818,10 @@ fn specs(version: u64, destinations: usize, streams: usize) -> Vec<Arc<Destinati
         })
     };
     let spec = |destination: usize| {
-        let mut routes: Vec<_> = (0..streams).map(|stream| route(destination, stream, 0)).collect();
+        let of_stream = |stream: usize| (0..topics).map(move |topic| route(destination, stream, topic));
+        let mut routes: Vec<_> = (0..streams).flat_map(of_stream).collect();
         if version == 2 && destination == 0 {
-            routes.push(route(0, 0, 1));
+            routes.push(route(0, 0, ADDED));
         }
         Arc::new(DestinationSpec {
             id: format!("d{destination}").into(),

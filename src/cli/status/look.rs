@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Instant};
 
-use tidegate_actors::{placement::Member, status::DestinationStatus};
+use tidegate_actors::{message::Position, placement::Member, status::DestinationStatus};
 
 use crate::{
     cli::{health::Cluster, now_ms},
@@ -10,6 +10,7 @@ use crate::{
     redis::{
         Redis, dead, members,
         memory::{self, MemorySample},
+        sides::{self, Sides},
         status,
     },
     registry::{Store, alarm::Alarm},
@@ -55,6 +56,38 @@ pub(super) struct Row {
     pub(super) eta_s: Option<f64>,
     pub(super) dead: u64,
     pub(super) last_error: Option<String>,
+    /// Tables that wait while the rest of the destination goes on.
+    pub(super) held: Vec<HeldTable>,
+    /// Routes that are behind the rest and on their way.
+    pub(super) catching_up: Vec<CatchingUp>,
+}
+
+/// A table that waits for its schema.
+pub(super) struct HeldTable {
+    pub(super) table: String,
+    pub(super) why: String,
+    /// Since when (RFC 3339, UTC), where its owner says so.
+    pub(super) since: Option<String>,
+    /// The routes into it, by name.
+    pub(super) routes: Vec<String>,
+    /// The stream it reads: the application's name.
+    pub(super) application: String,
+    /// Everything up to here is in the table.
+    pub(super) after: Position,
+}
+
+/// Routes that catch up beside the rest.
+pub(super) struct CatchingUp {
+    pub(super) route: String,
+    /// `table` (was held), `backfill` or `replay`.
+    pub(super) kind: &'static str,
+    pub(super) application: String,
+    /// Everything up to here is written.
+    pub(super) after: Position,
+    /// Where the rest stands.
+    pub(super) to: Option<Position>,
+    /// What it waits for, where it does.
+    pub(super) why: Option<String>,
 }
 
 /// An application.
@@ -79,6 +112,8 @@ struct Waiting {
     oldest_ms: Option<u64>,
     dead: u64,
     leased: bool,
+    /// What stands beside the main row, by application.
+    beside: Vec<(String, Sides)>,
 }
 
 impl Looker {
@@ -115,12 +150,21 @@ impl Looker {
                 eta_s,
                 dead: waiting.dead,
                 last_error: None,
+                held: Vec::new(),
+                catching_up: Vec::new(),
             };
+            for (application, sides) in &waiting.beside {
+                row.stands_beside(&document, application, sides);
+            }
             if let Some((_, detail)) = told.get(name.as_str()) {
                 (row.owner, row.epoch) = (detail.owner.clone(), detail.epoch);
                 row.state = state(detail.status, waiting.leased);
                 row.eta_s = if waiting.messages == 0 { Some(0.0) } else { detail.drain_eta_s.or(eta_s) };
                 row.last_error = detail.held.clone().or_else(|| detail.last_error.clone());
+                for held in &mut row.held {
+                    let told = detail.held_tables.iter().find(|told| told.table == held.table);
+                    held.since = told.map(|told| told.since.clone());
+                }
             }
             destinations.push(row);
         }
@@ -145,6 +189,47 @@ impl Looker {
         let (then, had) = before.filter(|(_, had)| *had > backlog)?;
         let rate = (had - backlog) as f64 / (now - then).as_secs_f64().max(0.001);
         Some(backlog as f64 / rate)
+    }
+}
+
+impl Row {
+    /// Adds what stands beside the main row on one stream.
+    fn stands_beside(&mut self, document: &Document, application: &str, sides: &Sides) {
+        let name = |id: &str| {
+            let known = document.routes.iter().find(|route| route.id == id);
+            known.map_or_else(|| id.to_owned(), |route| route.name.clone())
+        };
+        for side in &sides.rows {
+            let routes = side.routes.iter().map(|id| name(id));
+            let (after, application) = (side.at.clone(), application.to_owned());
+            let table = side.part.strip_prefix("table ");
+            if let (Some(table), Some(why)) = (table, &side.held) {
+                let (table, why, routes) = (table.to_owned(), why.clone(), routes.collect());
+                self.held.push(HeldTable { table, why, since: None, routes, application, after });
+                continue;
+            }
+            let kind = match () {
+                () if table.is_some() => "table",
+                () if side.part.starts_with("replay ") => "replay",
+                () => "backfill",
+            };
+            let (to, why) = (sides.main.clone(), side.held.clone());
+            let mark = |route| {
+                let (application, after, to, why) = (application.clone(), after.clone(), to.clone(), why.clone());
+                CatchingUp { route, kind, application, after, to, why }
+            };
+            self.catching_up.extend(routes.map(mark));
+        }
+        for (id, after) in &sides.new {
+            self.catching_up.push(CatchingUp {
+                route: name(id),
+                kind: "backfill",
+                application: application.to_owned(),
+                after: after.clone(),
+                to: sides.main.clone(),
+                why: None,
+            });
+        }
     }
 }
 
@@ -193,6 +278,10 @@ async fn waiting(redis: &Redis, document: &Document) -> anyhow::Result<Vec<Waiti
             }
             waiting.dead += dead::count(redis, &application.name, &destination.id).await?;
             waiting.leased |= status::lease_holder(redis, &application.name, &destination.id).await?.is_some();
+            let beside = sides::of(redis, &application.name, &destination.id).await?;
+            if beside != Sides::default() {
+                waiting.beside.push((application.name.clone(), beside));
+            }
         }
     }
     Ok(all)

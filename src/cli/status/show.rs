@@ -5,6 +5,7 @@ use std::io::Write;
 use chrono::{DateTime, SecondsFormat};
 use console::Style;
 use serde_json::json;
+use tidegate_actors::message::Position;
 
 use super::look::{Node, Row, Seen};
 use crate::cli::table::{Table, count, left, paint, plain, right, span, width};
@@ -30,6 +31,7 @@ pub(super) fn lines(seen: &Seen, width: Option<usize>) -> Vec<String> {
         lines.push("No destinations yet: `tidegate apply FILE` makes some.".to_owned());
     } else {
         lines.extend(destinations(&seen.destinations).lines(width));
+        lines.extend(seen.destinations.iter().flat_map(beside));
     }
     lines.push(String::new());
     let applications: Vec<String> = seen
@@ -99,6 +101,28 @@ fn destinations(rows: &[Row]) -> Table {
     table
 }
 
+/// What is behind the rest of a destination, a line each.
+fn beside(row: &Row) -> Vec<String> {
+    let (red, yellow) = (Style::new().red(), Style::new().yellow());
+    let held = row.held.iter().map(|table| {
+        let since = table.since.as_ref().map_or(String::new(), |since| format!(" since {since}"));
+        paint(&plain(&format!("{}: table `{}` is held{since}: {}", row.name, table.table, table.why)), &red)
+    });
+    let behind = row.catching_up.iter().map(|one| {
+        let at = match one.after.id.ms {
+            0 => "the beginning".to_owned(),
+            ms => instant(ms),
+        };
+        let what = match one.kind {
+            "replay" => "is sent again",
+            _ => "catches up",
+        };
+        let why = one.why.as_ref().map_or(String::new(), |why| format!(", waits: {why}"));
+        paint(&plain(&format!("{}: route `{}` {what}, at records of {at}{why}", row.name, one.route)), &yellow)
+    });
+    held.chain(behind).collect()
+}
+
 #[allow(clippy::cast_precision_loss, reason = "for people")]
 fn memory(seen: &Seen) -> String {
     let used = bytes(seen.memory.used_bytes);
@@ -130,6 +154,14 @@ pub(super) fn json(seen: &Seen) -> std::io::Result<()> {
             "type": "destination", "name": row.name, "kind": row.kind, "state": row.state, "owner": row.owner,
             "epoch": row.epoch, "backlog": row.backlog, "backlog_age_s": row.oldest_s, "drain_eta_s": row.eta_s,
             "dead_letters": row.dead, "last_error": row.last_error,
+            "held_tables": row.held.iter().map(|table| json!({
+                "table": table.table, "why": table.why, "since": table.since, "routes": table.routes,
+                "application": table.application, "after": place(&table.after),
+            })).collect::<Vec<_>>(),
+            "catching_up": row.catching_up.iter().map(|one| json!({
+                "route": one.route, "kind": one.kind, "application": one.application, "after": place(&one.after),
+                "to": one.to.as_ref().map(place), "why": one.why,
+            })).collect::<Vec<_>>(),
         });
         writeln!(out, "{line}")?;
     }
@@ -144,6 +176,10 @@ pub(super) fn json(seen: &Seen) -> std::io::Result<()> {
     }
     let memory = &seen.memory;
     writeln!(out, "{}", json!({"type": "redis", "used_bytes": memory.used_bytes, "limit_bytes": memory.limit_bytes}))
+}
+
+fn place(position: &Position) -> String {
+    format!("{}-{}", position.generation, position.id)
 }
 
 fn instant(ms: u64) -> String {

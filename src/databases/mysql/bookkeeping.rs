@@ -5,7 +5,7 @@ use sqlx::{Row, mysql::MySqlRow};
 use tidegate_actors::{
     message::{Generation, StreamId},
     ports::{Fault, WriteError},
-    transaction::{DeadId, DeadRow, Fence, LaneId, Supersede, TakenOver, WatermarkRow},
+    transaction::{DeadId, DeadRow, Fence, LaneId, SideRow, Supersede, TakenOver, WatermarkRow},
 };
 
 use super::{
@@ -167,6 +167,51 @@ pub(super) async fn fence(session: &mut Session, fence: &Fence) -> Result<(), Fa
         1 => Ok(()),
         _ => Err(Failure::Told(WriteError::Fenced)),
     }
+}
+
+/// Locks a row that a transaction of another part depends on, and moves it nowhere.
+pub(super) async fn lock(session: &mut Session, lock: &Fence) -> Result<(), Failure> {
+    let sql =
+        "SELECT 1 FROM tidegate_watermark WHERE lane = ? AND generation = ? AND owner = ? AND last_id = ? FOR UPDATE";
+    let query = sqlx::query(sql)
+        .bind(lock.lane.to_string())
+        .bind(&*lock.generation.0)
+        .bind(&*lock.owner)
+        .bind(lock.previous.to_string());
+    match query.fetch_optional(&mut session.connection).await? {
+        Some(_) => Ok(()),
+        None => Err(Failure::Told(WriteError::Fenced)),
+    }
+}
+
+/// Inserts side rows with the owner and epoch of the fenced row.
+pub(super) async fn open(session: &mut Session, fence: &Fence, sides: &[SideRow]) -> Result<(), Failure> {
+    let sql = "INSERT INTO tidegate_watermark (lane, generation, epoch, owner, last_id, updated_at) \
+               SELECT ?, ?, epoch, owner, ?, UTC_TIMESTAMP(6) FROM tidegate_watermark WHERE lane = ? AND generation = ?";
+    for side in sides {
+        let query = sqlx::query(sql)
+            .bind(side.lane.to_string())
+            .bind(&*side.generation.0)
+            .bind(side.last_id.to_string())
+            .bind(fence.lane.to_string())
+            .bind(&*fence.generation.0);
+        match session.execute(query).await {
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                return Err(Failure::Told(WriteError::Fenced));
+            }
+            other => other.map(drop)?,
+        }
+    }
+    Ok(())
+}
+
+/// Deletes the rows of these lanes, in all generations.
+pub(super) async fn close(session: &mut Session, lanes: &[LaneId]) -> Result<(), Failure> {
+    for lane in lanes {
+        let sql = "DELETE FROM tidegate_watermark WHERE lane = ?";
+        session.execute(sqlx::query(sql).bind(lane.to_string())).await?;
+    }
+    Ok(())
 }
 
 /// Takes a dead row back; false where there is none.

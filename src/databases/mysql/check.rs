@@ -17,6 +17,7 @@ const TRIALS: &[&str] = &[
      SELECT lane, generation, epoch, owner, last_id, updated_at FROM (SELECT '' lane, '' generation, 0 epoch, '' owner, \
      '' last_id, UTC_TIMESTAMP() updated_at) nothing WHERE lane <> ''",
     "UPDATE tidegate_dead SET superseded_by = superseded_by WHERE lane = ''",
+    "DELETE FROM tidegate_watermark WHERE lane = ''",
     "DELETE FROM tidegate_dead WHERE lane = ''",
     "INSERT INTO tidegate_binding (destination, token) \
      SELECT d, t FROM (SELECT '' d, '' t) nothing WHERE d <> ''",

@@ -52,13 +52,18 @@ pub(super) async fn transaction(
     trials: &[Trial],
     name: &str,
 ) -> Result<Tried, Failure> {
-    let lane = transaction.fence.lane.to_string();
+    let lane = transaction.fence.lane.main().to_string();
+    if let Some(lock) = &transaction.lock {
+        bookkeeping::lock(session, lock).await?;
+    }
     bookkeeping::fence(session, &transaction.fence).await?;
     if let Some(dead) = &transaction.exhume
         && !bookkeeping::exhume(session, &lane, dead).await?
     {
         return Ok(Tried::default());
     }
+    bookkeeping::open(session, &transaction.fence, &transaction.open).await?;
+    bookkeeping::close(session, &transaction.close).await?;
     let mut tried = tried_rows(session, tables, &transaction.statements, trials, name).await?;
     tried.committed.exhumed = true;
     let (supersede, bury) = settled(transaction, trials, &tried.refused);

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, Row, postgres::PgRow};
 use tidegate_actors::{
     message::{Generation, StreamId},
     ports::WriteError,
-    transaction::{DeadId, DeadRow, Fence, LaneId, Supersede, TakenOver, WatermarkRow},
+    transaction::{DeadId, DeadRow, Fence, LaneId, SideRow, Supersede, TakenOver, WatermarkRow},
 };
 
 use super::{
@@ -87,7 +87,7 @@ pub(super) async fn rights(pg: &mut PgConnection, name: &str) -> Result<String, 
     let denied: Vec<String> = sqlx::query_scalar(
         "SELECT format('%s on %s', upper(p), t) FROM unnest($1::text[]) AS t, \
          unnest('{select,insert,update,delete}'::text[]) AS p \
-         WHERE to_regclass(t) IS NOT NULL AND (p <> 'delete' OR t = 'tidegate_dead') AND NOT has_table_privilege(to_regclass(t), p)",
+         WHERE to_regclass(t) IS NOT NULL AND (p <> 'delete' OR t <> 'tidegate_binding') AND NOT has_table_privilege(to_regclass(t), p)",
     )
     .bind(&TABLES[..])
     .fetch_all(&mut *pg)
@@ -237,6 +237,53 @@ pub(super) async fn fence(pg: &mut PgConnection, fence: &Fence) -> Result<bool, 
     Ok(updated.rows_affected() == 1)
 }
 
+/// Locks a row that a transaction of another part depends on, and moves it nowhere; false as with [`fence`].
+pub(super) async fn lock(pg: &mut PgConnection, lock: &Fence) -> Result<bool, sqlx::Error> {
+    let found = sqlx::query(
+        "SELECT 1 FROM tidegate_watermark WHERE lane = $1 AND generation = $2 AND owner = $3 AND last_id = $4 FOR UPDATE",
+    )
+    .bind(lock.lane.to_string())
+    .bind(&*lock.generation.0)
+    .bind(&*lock.owner)
+    .bind(lock.previous.to_string())
+    .fetch_optional(pg)
+    .await?;
+    Ok(found.is_some())
+}
+
+/// Inserts side rows with the owner and epoch of the fenced row; false where one is there already.
+pub(super) async fn open(pg: &mut PgConnection, fence: &Fence, sides: &[SideRow]) -> Result<bool, sqlx::Error> {
+    if sides.is_empty() {
+        return Ok(true);
+    }
+    let inserted = sqlx::query(
+        "INSERT INTO tidegate_watermark (lane, generation, epoch, owner, last_id) \
+         SELECT u.lane, u.generation, w.epoch, w.owner, u.last_id \
+         FROM unnest($3::text[], $4::text[], $5::text[]) AS u(lane, generation, last_id), tidegate_watermark AS w \
+         WHERE w.lane = $1 AND w.generation = $2 ON CONFLICT (lane, generation) DO NOTHING",
+    )
+    .bind(fence.lane.to_string())
+    .bind(&*fence.generation.0)
+    .bind(sides.iter().map(|side| side.lane.to_string()).collect::<Vec<_>>())
+    .bind(sides.iter().map(|side| &*side.generation.0).collect::<Vec<_>>())
+    .bind(sides.iter().map(|side| side.last_id.to_string()).collect::<Vec<_>>())
+    .execute(pg)
+    .await?;
+    Ok(usize::try_from(inserted.rows_affected()) == Ok(sides.len()))
+}
+
+/// Deletes the rows of these lanes, in all generations.
+pub(super) async fn close(pg: &mut PgConnection, lanes: &[LaneId]) -> Result<(), sqlx::Error> {
+    if lanes.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("DELETE FROM tidegate_watermark WHERE lane = ANY($1)")
+        .bind(lanes.iter().map(ToString::to_string).collect::<Vec<_>>())
+        .execute(pg)
+        .await?;
+    Ok(())
+}
+
 /// Takes a dead letter back; false where it is not there.
 pub(super) async fn exhume(pg: &mut PgConnection, lane: &LaneId, dead: &DeadId) -> Result<bool, sqlx::Error> {
     let deleted =
@@ -258,7 +305,8 @@ pub(super) async fn bury(pg: &mut PgConnection, lane: &LaneId, rows: &[DeadRow])
     sqlx::query(
         "INSERT INTO tidegate_dead (lane, generation, id, route, table_name, record_key, superseded_by) \
          SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[]) \
-         ON CONFLICT (lane, generation, id, route) DO NOTHING",
+         ON CONFLICT (lane, generation, id, route) DO UPDATE SET table_name = excluded.table_name, \
+         record_key = excluded.record_key, superseded_by = excluded.superseded_by",
     )
     .bind(lane.to_string())
     .bind(rows.iter().map(|row| &*row.dead.generation.0).collect::<Vec<_>>())

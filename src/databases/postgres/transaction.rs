@@ -176,15 +176,24 @@ async fn attempt(
 ) -> Result<Tried, WriteError> {
     let ours = |error: sqlx::Error| of_ours(name, &error);
     in_transaction(pg, name, async |pg| {
+        if let Some(lock) = &transaction.lock
+            && !bookkeeping::lock(pg, lock).await.map_err(ours)?
+        {
+            return Err(WriteError::Fenced);
+        }
         if !bookkeeping::fence(pg, &transaction.fence).await.map_err(ours)? {
             return Err(WriteError::Fenced);
         }
-        let lane = &transaction.fence.lane;
+        let lane = &transaction.fence.lane.main();
         if let Some(dead) = &transaction.exhume
             && !bookkeeping::exhume(pg, lane, dead).await.map_err(ours)?
         {
             return Ok(Finish::Rollback(Tried::default()));
         }
+        if !bookkeeping::open(pg, &transaction.fence, &transaction.open).await.map_err(ours)? {
+            return Err(WriteError::Fenced);
+        }
+        bookkeeping::close(pg, &transaction.close).await.map_err(ours)?;
         let mut tried = trials::rows(pg, name, &transaction.statements, trials, upserts).await?;
         tried.committed.exhumed = true;
         let (supersede, bury) = settled(transaction, trials, &tried.refused);

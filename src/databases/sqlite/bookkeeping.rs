@@ -5,7 +5,7 @@ use sqlx::{Arguments as _, Row as _, sqlite::SqliteArguments, sqlite::SqliteRow}
 use tidegate_actors::{
     message::{Generation, StreamId},
     ports::{Fault, WriteError},
-    transaction::{DeadId, DeadRow, Fence, LaneId, Supersede, TakenOver, WatermarkRow},
+    transaction::{DeadId, DeadRow, Fence, LaneId, SideRow, Supersede, TakenOver, WatermarkRow},
 };
 
 use super::session::{End, Session};
@@ -140,6 +140,44 @@ pub(super) async fn fence(session: &mut Session, fence: &Fence) -> Result<(), Wr
         Err(WriteError::Hold(_)) => Err(WriteError::Fenced),
         Err(error) => Err(error),
     }
+}
+
+/// Looks at a row that a transaction of another part depends on. The write lock of the file is held already.
+pub(super) async fn lock(session: &mut Session, lock: &Fence) -> Result<(), WriteError> {
+    if !has_watermarks(session).await? {
+        return Err(WriteError::Fenced);
+    }
+    let sql = "SELECT 1 FROM tidegate_watermark WHERE lane = ? AND generation = ? AND owner = ? AND last_id = ?";
+    let (lane, previous) = (lock.lane.to_string(), lock.previous.to_string());
+    let arguments = texts(&[Some(&lane), Some(&lock.generation.0), Some(&lock.owner), Some(&previous)])?;
+    if session.rows(sql, arguments).await?.is_empty() { Err(WriteError::Fenced) } else { Ok(()) }
+}
+
+/// Inserts side rows with the owner and epoch of the fenced row.
+pub(super) async fn open(session: &mut Session, fence: &Fence, sides: &[SideRow]) -> Result<(), WriteError> {
+    let sql = format!(
+        "INSERT INTO tidegate_watermark (lane, generation, epoch, owner, last_id, updated_at) \
+         SELECT ?, ?, epoch, owner, ?, {NOW} FROM tidegate_watermark WHERE lane = ? AND generation = ? \
+         ON CONFLICT (lane, generation) DO NOTHING"
+    );
+    let mine = fence.lane.to_string();
+    for side in sides {
+        let (lane, id) = (side.lane.to_string(), side.last_id.to_string());
+        let arguments = [Some(&*lane), Some(&*side.generation.0), Some(&*id), Some(&*mine), Some(&*fence.generation.0)];
+        if session.run(&sql, texts(&arguments)?).await? == 0 {
+            return Err(WriteError::Fenced);
+        }
+    }
+    Ok(())
+}
+
+/// Deletes the rows of these lanes, in all generations.
+pub(super) async fn close(session: &mut Session, lanes: &[LaneId]) -> Result<(), WriteError> {
+    for lane in lanes {
+        let sql = "DELETE FROM tidegate_watermark WHERE lane = ?";
+        session.run(sql, texts(&[Some(&lane.to_string())])?).await?;
+    }
+    Ok(())
 }
 
 /// Deletes a dead row; whether it was there.

@@ -122,3 +122,22 @@ local function entries_above(stream, id, info)
   local share = (ms(info['last-generated-id']) - ms(id)) / span
   return math.max(counted, math.floor(info.length * math.min(1, share)))
 end
+
+-- How old a generation is: 1 for the oldest that is known, 0 for one that is not known any more.
+local function rank_of(tokens, token)
+  for i = 1, #tokens do
+    if tokens[i] == token then return i end
+  end
+  return 0
+end
+
+-- What stands beside a destination's lane, by name: `main`, `new route`, and the parts of its side rows.
+local function sides_of(sides, destination)
+  local found = {}
+  if redis.call('HLEN', sides) == 0 then return found end
+  local prefix, flat = destination .. ' ', redis.call('HGETALL', sides)
+  for i = 1, #flat, 2 do
+    if string.sub(flat[i], 1, #prefix) == prefix then found[string.sub(flat[i], #prefix + 1)] = flat[i + 1] end
+  end
+  return found
+end

@@ -1,9 +1,11 @@
--- KEYS: stream, lanes. For every lane: destination, generation, id, entries above it, the first of them or ''. A parallel
+-- KEYS: stream, lanes, sides. For every lane, by where its main row stands: destination, generation, id, entries above it, the first of them or ''. A parallel
 -- one stands where its group was handed out to, and what it has in hand waits too.
 local info, answer = stream_info(KEYS[1]), {}
 local flat = redis.call('HGETALL', KEYS[2])
 for i = 1, #flat, 2 do
   local generation, id, read, _, mode = parse_lane(flat[i + 1])
+  local main = redis.call('HGET', KEYS[3], flat[i] .. ' main')
+  if main then generation, id = parse_lane(main) end
   local group = mode == 'parallel' and group_of(KEYS[1], flat[i])
   if group then
     id = group['last-delivered-id']

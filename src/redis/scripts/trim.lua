@@ -1,4 +1,4 @@
--- KEYS: stream, meta, lanes, starts.
+-- KEYS: stream, meta, lanes, starts, parts.
 -- ARGV: registry version, retention in milliseconds or -1, retention in messages or -1, prefix of the history streams,
 -- destination ids…
 -- Returns {entries removed, 1 where more can be removed, why nothing may be or '', destinations not in the list…}.
@@ -108,6 +108,20 @@ for i = 1, #flat, 2 do
       redis.call('XTRIM', history .. token, 'MINID', '=', trimmed)
     end
   end
+end
+-- The histories of parts go the same way; one that is empty is forgotten, since parts come and go.
+local parts = redis.call('HGETALL', KEYS[5])
+for i = 1, #parts, 2 do
+  local destination, part = string.match(parts[i], '^(%S+) (.+)$')
+  local left = false
+  for _, token in ipairs(tokens) do
+    local key = ARGV[4] .. destination .. ':' .. token .. ':' .. part
+    if redis.call('EXISTS', key) == 1 then
+      redis.call('XTRIM', key, 'MINID', '=', trimmed)
+      if #redis.call('XRANGE', key, '-', '+', 'COUNT', 1) == 0 then redis.call('DEL', key) else left = true end
+    end
+  end
+  if not left then redis.call('HDEL', KEYS[5], parts[i]) end
 end
 if #gone > 0 then
   redis.call('HSET', KEYS[2], 'generations', join_generations(kept_tokens, kept_afters))

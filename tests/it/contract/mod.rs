@@ -15,6 +15,7 @@ pub(crate) mod memory;
 mod operations;
 pub(crate) mod postgres;
 mod rejections;
+mod sides;
 pub(crate) mod sqlite;
 pub(crate) mod table;
 mod types;
@@ -114,6 +115,17 @@ macro_rules! contract_suite {
                 a_transaction_is_not_written_twice,
                 lanes_of_one_destination_move_apart,
                 a_call_that_is_dropped_leaves_nothing_half_done,
+            ],
+            sides: [
+                a_side_row_is_opened_moved_and_closed_with_its_rows,
+                a_side_row_that_is_there_already_is_not_opened_again,
+                a_side_row_moves_only_under_the_main_row_its_owner_knows,
+                a_take_over_fences_the_side_rows_too,
+                a_transaction_that_fails_opens_and_closes_nothing,
+                closing_takes_the_rows_of_all_generations_and_of_no_other_part,
+                parts_differ_by_case_and_may_be_long,
+                a_side_lane_can_be_begun_by_its_owner,
+                what_a_side_lane_gives_up_is_the_main_lanes,
             ],
             operations: [
                 an_insert_makes_a_row_and_absent_columns_get_their_default,

@@ -301,6 +301,14 @@ pub(crate) async fn get(url: &str) -> Option<(u16, String)> {
     Some((answer.status().as_u16(), String::from_utf8_lossy(&body).into_owned()))
 }
 
+/// The same as this application.
+pub(crate) async fn get_as(url: &str, key: &str) -> Option<(u16, String)> {
+    let client = awc::Client::builder().timeout(Duration::from_secs(3)).finish();
+    let mut answer = client.get(url).insert_header(("Authorization", format!("Bearer {key}"))).send().await.ok()?;
+    let body = answer.body().await.ok()?;
+    Some((answer.status().as_u16(), String::from_utf8_lossy(&body).into_owned()))
+}
+
 /// Waits until every target has as many messages as were acknowledged, then holds it against the ledger.
 pub(crate) async fn settle(targets: &[Target], acknowledged: &super::ledger::Acknowledged) {
     let expected: i64 = acknowledged.values().sum();

@@ -73,6 +73,7 @@ pub(super) async fn everything_works(url: &str) {
             to,
             sides: vec![],
             part: "main".into(),
+            known: vec![],
             history: Some(batch(&ids[0], ids.last().unwrap(), 303)),
             void: vec![],
         };

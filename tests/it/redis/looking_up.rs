@@ -15,7 +15,7 @@ use tidegate_actors::{
 
 use super::{lanes::letter, *};
 
-fn document() -> Document {
+pub(super) fn document() -> Document {
     let route = |id: &str, topic: &str| RouteSpec {
         id: id.into(),
         version: 1,

@@ -9,6 +9,8 @@ mod groups;
 mod lanes;
 mod looking_up;
 mod reading;
+mod replaying;
+mod sides;
 mod storm;
 mod trimming;
 
@@ -85,6 +87,7 @@ impl Scene {
             to,
             sides: vec![],
             part: "main".into(),
+            known: vec![],
             history: None,
             void: vec![],
         }

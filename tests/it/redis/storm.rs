@@ -42,6 +42,7 @@ impl Owner {
             to: to.clone(),
             sides: vec![],
             part: "main".into(),
+            known: vec![],
             history,
             void: vec![],
         };

@@ -14,20 +14,20 @@ use crate::servers::{free_port, redis::RedisServer};
 const SECRETS: [&str; 3] = ["canary-password-one", "canary-password-two", "canary-redis-password"];
 
 /// A folder with a master key, and a Redis that wants a password.
-struct Site {
-    server: RedisServer,
+pub(super) struct Site {
+    pub(super) server: RedisServer,
     folder: tempfile::TempDir,
 }
 
 /// What a command came to.
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
+pub(super) struct Ran {
+    pub(super) code: i32,
+    pub(super) out: String,
+    pub(super) err: String,
 }
 
 impl Site {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let server = RedisServer::start().await;
         let site = Self { server, folder: tempfile::tempdir().unwrap() };
         let key = site.run(&["key", "generate-master"]);
@@ -36,7 +36,7 @@ impl Site {
         site
     }
 
-    fn run(&self, arguments: &[&str]) -> Ran {
+    pub(super) fn run(&self, arguments: &[&str]) -> Ran {
         self.run_with(arguments, "", &[("ROOMS_PASSWORD", SECRETS[0])])
     }
 
@@ -77,11 +77,11 @@ impl Site {
         ran
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(super) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.folder.path().join(name), text).unwrap();
     }
 
-    async fn document(&self) -> Document {
+    pub(super) async fn document(&self) -> Document {
         store(&self.server).load().await.unwrap().unwrap_or_default()
     }
 }

@@ -3,6 +3,7 @@
 
 mod commands;
 mod emptied;
+mod replay;
 
 use std::{
     cell::RefCell,

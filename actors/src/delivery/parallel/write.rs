@@ -140,7 +140,13 @@ impl ParallelDelivery {
     pub(super) async fn read_tables(&mut self) -> Result<(), Trouble> {
         let lanes: Vec<_> = self.lanes.iter().map(|lane| &lane.lane).collect();
         let (log, database) = (&mut *self.log, &mut *self.database);
-        self.plans = Some(compile(&self.spec, &lanes, log, database, self.limits, &self.progress).await?);
+        let kept = &mut std::collections::HashSet::new();
+        let (plans, unfit) = compile(&self.spec, &lanes, log, database, self.limits, &self.progress, kept).await?;
+        // There is no order to keep per table, and no row of ours to wait in: the entries wait in the group.
+        if let Some(unfit) = unfit.into_iter().next() {
+            return Err(Trouble::Hold(unfit.why));
+        }
+        self.plans = Some(plans);
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Compiler, is_matching};
+use crate::mapping::fits::never_fits;
 use crate::{
     cast::Value,
     expression::Expression,
@@ -186,6 +187,13 @@ impl Compiler<'_> {
             }
             if rule.rule.required {
                 built.required.push(place);
+            }
+            if never_fits(&rule.rule, &column.kind) {
+                let message = format!(
+                    "{} cannot hold what the route's `as` makes of its field: give the column its type back, or correct `as`",
+                    target.of(column)
+                );
+                self.error(Some(&column.name), rule.place.clone(), message);
             }
             let compiled = ValueRule::compile_for(&rule.rule, &column.kind).unwrap_or_else(|why| {
                 self.error(Some(&column.name), rule.place.clone(), format!("column `{}`: {why}", column.name));

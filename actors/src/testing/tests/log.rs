@@ -31,6 +31,7 @@ fn claim(streams: &MemoryStreams, id: StreamId) -> Advance {
         newest,
         sides: vec![],
         part: "main".into(),
+        known: vec![],
         history: None,
         void: vec![],
     }

@@ -175,6 +175,15 @@ impl World {
     fn not_delivered(&mut self) {
         self.owes();
         for at in 0..self.databases.len() {
+            let done = self.databases[at].data.is_plain() && self.nothing_asked(at);
+            let data = &self.databases[at].data;
+            let gap = self.ledger.gap(at, &self.redis, data).is_some();
+            let held = self.held[at] && (gap || self.ledger.may_be_gap(at, &self.redis, data));
+            if !done && !held {
+                self.ledger.violate(Kind::Stall, format!("side rows or commands of destination {at} never end"));
+            }
+        }
+        for at in 0..self.databases.len() {
             let data = &self.databases[at].data;
             if let Some(record) = self.ledger.gap(at, &self.redis, data).filter(|_| !self.held[at]) {
                 let what = format!("record {record} is gone from the stream, and destination {at} does not know");

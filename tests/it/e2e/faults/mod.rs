@@ -90,7 +90,7 @@ impl Scene {
     }
 
     /// Waits until this node writes to this database; how long that took.
-    async fn wait_for_writer(&self, target: &Target, node: usize) -> Duration {
+    pub(super) async fn wait_for_writer(&self, target: &Target, node: usize) -> Duration {
         let begun = Instant::now();
         let what = format!("node {} writes {}", self.nodes[node].name, target.name);
         wait_for(&what, PATIENCE, async || (self.writer(target).await == Some(node)).then_some(())).await;
