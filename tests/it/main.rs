@@ -13,3 +13,4 @@ mod redis;
 mod registry;
 mod servers;
 mod sqlite;
+mod sqlserver;
