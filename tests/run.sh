@@ -16,6 +16,9 @@ need mariadb mariadb-client
 need haproxy haproxy
 need cc build-essential
 need openssl openssl
+# The mock of SQL Server, in tests only, is built with OpenSSL.
+need /usr/include/openssl/ssl.h libssl-dev
+need pkg-config pkg-config
 need curl curl
 need jq jq
 need php php-cli

@@ -40,8 +40,12 @@ impl Serve {
 
 fn log_to_standard_error(settings: &Settings) {
     use tracing_subscriber::{EnvFilter, fmt, prelude::*};
-    let filter =
+    let mut filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn,sqlx=warn"));
+    // The driver of SQL Server logs every error in the server's own words, which quote values.
+    if let Ok(silent) = "tiberius=off".parse() {
+        filter = filter.add_directive(silent);
+    }
     let registry = tracing_subscriber::registry().with(filter);
     let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
     // An error means that a subscriber is set already, which is as good.

@@ -14,4 +14,5 @@ mod redis;
 mod registry;
 mod servers;
 mod sqlite;
+mod sqlserver;
 mod tables;

@@ -71,6 +71,12 @@ impl Batch {
         Ok(batch)
     }
 
+    /// With this text at its end.
+    pub(super) fn with(mut self, text: &str) -> Self {
+        self.line(text);
+        self
+    }
+
     /// Adds a line.
     pub(super) fn line(&mut self, line: &str) {
         self.text.push_str(line);

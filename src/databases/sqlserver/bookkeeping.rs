@@ -15,8 +15,7 @@ use super::{
     batch::{Batch, EXACT, FENCED, NOTHING_TO_EXHUME},
     errors::{of_ours, out_of_turn},
     session::{Answer, Session},
-    values::list,
-    write::some,
+    values::{list, some},
 };
 
 /// Runs a request whose errors are nobody's row; its result sets.

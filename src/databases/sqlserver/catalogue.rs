@@ -32,7 +32,8 @@ pub(super) const COLUMNS: &str = "SELECT c.name, CASE WHEN c.system_type_id = 24
      c.generated_always_type <> 0 OR c.is_column_set = 1 OR c.system_type_id = 189 THEN 1 ELSE 0 END), CONVERT(int, CASE WHEN \
      c.default_object_id <> 0 THEN 1 ELSE 0 END), OBJECT_DEFINITION(c.default_object_id), c.collation_name, CONVERT(int, \
      COLLATIONPROPERTY(c.collation_name, 'CodePage')), CONVERT(int, CASE WHEN EXISTS (SELECT 1 FROM sys.check_constraints AS k \
-     WHERE k.parent_object_id = c.object_id AND CHARINDEX(N'isjson(' + QUOTENAME(c.name) + N')', k.definition) > 0) THEN 1 ELSE 0 END) FROM sys.columns AS c WHERE c.object_id = @id ORDER BY c.column_id;";
+     WHERE k.parent_object_id = c.object_id AND (k.parent_column_id = c.column_id AND CHARINDEX(N'isjson(', k.definition) > 0 OR \
+     CHARINDEX(N'isjson(' + QUOTENAME(c.name) + N')', k.definition) > 0)) THEN 1 ELSE 0 END) FROM sys.columns AS c WHERE c.object_id = @id ORDER BY c.column_id;";
 
 /// The unique indexes (constraints are indexes too) that tell all rows apart: whole, in use, without a filter.
 pub(super) const KEYS: &str = "SELECT CONVERT(int, i.index_id), c.name, CONVERT(int, i.ignore_dup_key), i.name FROM sys.indexes AS i \

@@ -104,3 +104,13 @@ pub(super) async fn rights(session: &mut Session, name: &str) -> Result<String, 
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_statements_for_a_dba_are_in_the_documentation() {
+        assert!(include_str!("../../../docs/operations.md").contains(DDL));
+    }
+}

@@ -192,14 +192,6 @@ impl Session {
     }
 }
 
-impl Batch {
-    /// With this text at its end.
-    pub(super) fn with(mut self, text: &str) -> Self {
-        self.line(text);
-        self
-    }
-}
-
 impl Answer {
     /// The rows of the last result set, where it has these columns. (A trigger may send result sets of its own before.)
     pub(super) fn told(&self, columns: &[&str]) -> Option<&[Row]> {

@@ -4,7 +4,7 @@
 //! MERGE is never used: its list of known faults is long. A trigger's table takes no OUTPUT without INTO, so what a statement
 //! touches is found by looking, with locks that keep it so until the commit.
 
-use tidegate_actors::transaction::{Op, Statement};
+use tidegate_actors::transaction::{Cell, Op, Statement};
 
 use super::{
     batch::{Batch, EXACT, MISSING, TWINS, UNSPEAKABLE, quote},
@@ -124,6 +124,9 @@ impl<'a> Writer<'a> {
             ));
             batch.throw_if("@place IS NOT NULL", UNSPEAKABLE, "not in the code page");
         }
+        if !self.doubtful.is_empty() {
+            batch.line("SET @item = NULL;");
+        }
     }
 
     /// Refuses rows with the same key, of which UPDATE would take any: folding leaves none that are spelled alike, but only the
@@ -239,10 +242,10 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn is_ascii(cell: &tidegate_actors::transaction::Cell) -> bool {
+fn is_ascii(cell: &Cell) -> bool {
     match cell {
-        tidegate_actors::transaction::Cell::Text(text) => text.is_ascii(),
-        _ => true,
+        Cell::Text(text) => text.is_ascii(),
+        Cell::Absent | Cell::Null | Cell::Bytes(_) => true,
     }
 }
 

@@ -68,6 +68,11 @@ pub(super) fn list<'a, const N: usize>(items: impl IntoIterator<Item = [Option<C
     json
 }
 
+/// A text of a [`list`].
+pub(super) fn some<'a>(text: impl Into<Cow<'a, str>>) -> Option<Cow<'a, str>> {
+    Some(text.into())
+}
+
 /// A JSON string.
 fn push_string(json: &mut String, text: &str) {
     json.push('"');

@@ -1,7 +1,5 @@
 //! One transaction, one request: the fence first, the rows after, all or nothing.
 
-use std::borrow::Cow;
-
 use tidegate_actors::{
     ports::{Rejection, WriteError},
     transaction::{Committed, Statement, Transaction},
@@ -125,9 +123,4 @@ fn failed(name: &str, error: &tiberius::error::Error, mut place: Place, statemen
             errors::of_rows(name, error, place, statement)
         }
     }
-}
-
-/// Borrowed texts for a list.
-pub(super) fn some<'a>(text: impl Into<Cow<'a, str>>) -> Option<Cow<'a, str>> {
-    Some(text.into())
 }

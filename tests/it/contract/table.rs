@@ -142,6 +142,21 @@ pub(crate) trait Dialect {
         Vec::new()
     }
 
+    /// A computed, stored column: its quoted name, its type, what it is.
+    fn computed(&self, name: &str, of: &str, expression: &str) -> String {
+        format!("{name} {of} GENERATED ALWAYS AS ({expression}) STORED")
+    }
+
+    /// What a column's definition ends with.
+    fn beside(&self, _column: &Column) -> String {
+        String::new()
+    }
+
+    /// Statements to run once the table is there, for unique keys that are no part of it: those of which this is true.
+    fn is_index(&self, _table: &Table, _unique: &[&str]) -> bool {
+        false
+    }
+
     /// What follows the closing parenthesis of CREATE TABLE.
     fn options(&self) -> &'static str {
         ""
@@ -155,23 +170,26 @@ pub(crate) fn create(dialect: &dyn Dialect, table: &Table) -> Vec<String> {
         .columns
         .iter()
         .map(|column| {
-            let mut part = format!("{} {}", dialect.quote(column.name), dialect.type_of(column.of));
-            if let Some(other) = column.twice {
-                part += &format!(" GENERATED ALWAYS AS ({} * 2) STORED", dialect.quote(other));
-            }
+            let (name, of) = (dialect.quote(column.name), dialect.type_of(column.of));
+            let mut part = match column.twice {
+                Some(other) => dialect.computed(&name, &of, &format!("{} * 2", dialect.quote(other))),
+                None => format!("{name} {of}"),
+            };
             if let Some(default) = column.default {
                 part += &format!(" DEFAULT {default}");
             }
             if column.required {
                 part += " NOT NULL";
             }
-            part
+            part + &dialect.beside(column)
         })
         .collect();
     if !table.primary_key.is_empty() {
         parts.push(format!("PRIMARY KEY ({})", list(&table.primary_key)));
     }
-    for unique in &table.unique {
+    let (indexes, keys): (Vec<_>, Vec<_>) =
+        table.unique.iter().partition(|unique| dialect.is_index(table, unique.as_slice()));
+    for unique in keys {
         parts.push(format!("UNIQUE ({})", list(unique)));
     }
     for column in &table.columns {
@@ -185,6 +203,11 @@ pub(crate) fn create(dialect: &dyn Dialect, table: &Table) -> Vec<String> {
     }
     let mut statements = dialect.before(table);
     statements.push(format!("CREATE TABLE {} ({}){}", dialect.quote(table.name), parts.join(", "), dialect.options()));
+    for (number, unique) in indexes.into_iter().enumerate() {
+        let given: Vec<_> = unique.iter().map(|name| format!("{} IS NOT NULL", dialect.quote(name))).collect();
+        let (on, name) = (dialect.quote(table.name), dialect.quote(&format!("ux {number} {}", table.name)));
+        statements.push(format!("CREATE UNIQUE INDEX {name} ON {on} ({}) WHERE {}", list(unique), given.join(" AND ")));
+    }
     statements
 }
 

@@ -43,6 +43,7 @@ fn cars(rows: &[[&str; 2]]) -> Statement {
         must_touch: false,
         columns: vec![0, 1],
         insert_only: Vec::new(),
+        parents: Vec::new(),
         rows,
     }
 }

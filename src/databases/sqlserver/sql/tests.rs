@@ -67,6 +67,7 @@ fn statement(op: Op, key: &[usize], columns: &[usize], rows: &[&[&str]]) -> Stat
         must_touch: false,
         columns: columns.to_vec(),
         insert_only: Vec::new(),
+        parents: Vec::new(),
         rows: rows.iter().map(cells).collect(),
     }
 }
