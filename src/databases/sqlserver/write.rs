@@ -1,7 +1,7 @@
 //! One transaction, one request: the fence first, the rows after, all or nothing.
 
 use tidegate_actors::{
-    ports::{Rejection, WriteError},
+    ports::{Fault, Rejection, WriteError},
     transaction::{Committed, Statement, Transaction},
 };
 
@@ -38,6 +38,15 @@ pub(super) fn rows_alone(statements: &[Statement], tables: &Tables) -> Result<Ba
 }
 
 fn rows(batch: &mut Batch, statements: &[Statement], tables: &Tables) -> Result<(), WriteError> {
+    // Which parents a guard leaves alone is not asked of this kind: their children are not written by guesswork.
+    if let Some(statement) = statements.iter().find(|statement| !statement.parents.is_empty()) {
+        let table = &statement.plan.table;
+        return Err(WriteError::Hold(Fault::new(format!(
+            "{}.{}: on SQL Server a route with children cannot have `version_column`, `on_missing = \"ignore\"` or \
+             `on_existing = \"ignore\"`; take that out of the route",
+            table.schema, table.name
+        ))));
+    }
     let nothing = Facts::default();
     let together = statements.len().div_ceil(MAX_ROW_PARAMETERS).max(1);
     for (group, members) in statements.chunks(together).enumerate() {
