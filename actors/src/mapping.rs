@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::{
     cast::{self, CastError, Value},
-    expression::Expression,
+    expression::{Expression, Scope},
     message::{Action, Generation, Message},
     ports::Rejection,
     route::{OnExisting, OnMissing},
@@ -134,10 +134,11 @@ impl Mapping {
     /// # Errors
     /// The message can't be written to this table, whatever rows are there.
     pub fn apply(&self, message: &Message, whence: Whence<'_>) -> Result<Mapped, Rejection> {
+        // What one expression reads of the record, the others need not read again.
+        let scope = Scope::new(message, whence, None);
         if let Some(filter) = &self.filter
             && (filter.deletes || message.action != Action::Delete)
         {
-            let scope = crate::expression::Scope::new(message, whence, None);
             match filter.expression.truth(&scope) {
                 Ok(true) => {}
                 Ok(false) => return Ok(Mapped::Skipped),
@@ -147,7 +148,7 @@ impl Mapping {
         if message.action == Action::Delete && matches!(self.deletes, Deletes::Ignore) {
             return Ok(Mapped::Nothing);
         }
-        self.map(message, whence).map(Mapped::Row)
+        self.map(message, whence, &scope).map(Mapped::Row)
     }
 
     /// The key of the row that this message concerns, as in [`MappedRow::key`], whatever else is wrong with it; `None` where it
@@ -156,19 +157,20 @@ impl Mapping {
     pub fn key(&self, message: &Message, whence: Whence<'_>) -> Option<Box<str>> {
         let mut slots = Vec::with_capacity(self.rows.fields.len());
         self.rows.fields.read(&message.data, &mut slots, true).ok()?;
-        let subject = Subject { message, whence, slots: &slots, element: None };
+        let scope = Scope::new(message, whence, None);
+        let subject = Subject { message, whence, scope: &scope, slots: &slots, element: None };
         let mut cells = vec![Cell::Absent; self.rows.sources.len()];
         self.fill_key(Op::Delete, true, &subject, &mut cells).ok()?;
         self.key_text(&cells)
     }
 
-    fn map(&self, message: &Message, whence: Whence<'_>) -> Result<MappedRow, Rejection> {
+    fn map<'m>(&self, message: &'m Message, whence: Whence<'m>, scope: &Scope<'m>) -> Result<MappedRow, Rejection> {
         let (op, must_touch) = self.op(message.action)?;
         let rows = &self.rows;
         let is_delete = message.action == Action::Delete;
         let mut slots = Vec::with_capacity(rows.fields.len());
         rows.fields.read(&message.data, &mut slots, is_delete).map_err(|unread| rows.unread(&unread, None))?;
-        let subject = Subject { message, whence, slots: &slots, element: None };
+        let subject = Subject { message, whence, scope, slots: &slots, element: None };
         let mut cells = vec![Cell::Absent; rows.sources.len()];
         if !is_delete {
             for (place, source) in rows.sources.iter().enumerate() {

@@ -52,13 +52,23 @@ impl Mapping {
         for &(place, parent) in &child.ties {
             template[place] = self.tie(child, place, parent, &cells[parent])?;
         }
+        let has_expressions = child.rows.has_expressions();
         let mut rows = Vec::new();
         let mut refused = None;
         let outcome = child.rows.fields.read_each(array, |place, slots| {
             if place == 0 {
                 rows.clear();
             }
-            let subject = Subject { slots, element: Some(place), ..*subject };
+            let of_element;
+            let scope = if has_expressions {
+                // The element itself is there where an expression speaks of it.
+                let raw = if let Some(Slot::Raw(raw)) = slots.first() { raw } else { "null" };
+                of_element = subject.scope.of_element(raw, place + 1);
+                &of_element
+            } else {
+                subject.scope
+            };
+            let subject = Subject { scope, slots, element: Some(place), ..*subject };
             match child.row(&subject, &template) {
                 Ok(row) => rows.push(row),
                 Err(rejection) => refused = Some(rejection),

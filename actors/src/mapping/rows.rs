@@ -73,20 +73,14 @@ pub(super) enum Origin {
 pub(super) struct Subject<'s, 'm> {
     pub(super) message: &'m Message,
     pub(super) whence: Whence<'m>,
+    /// What expressions see of it.
+    pub(super) scope: &'s Scope<'m>,
     pub(super) slots: &'s [Slot<'m>],
     /// The element's place in its array, from 0.
     pub(super) element: Option<usize>,
 }
 
 impl<'m> Subject<'_, 'm> {
-    pub(super) fn scope(&self) -> Scope<'m> {
-        let element = self.element.map(|place| {
-            let raw = if let Some(Slot::Raw(raw)) = self.slots.first() { raw } else { "null" };
-            (raw, place + 1)
-        });
-        Scope::new(self.message, self.whence, element)
-    }
-
     fn meta(&self, meta: Meta) -> Result<Option<Value<'m>>, CastError> {
         let text = |text: String| Ok(Some(Value::Text(text.into())));
         match meta {
@@ -109,6 +103,10 @@ pub(super) fn received(ms: u64) -> Result<Value<'static>, CastError> {
 }
 
 impl Rows {
+    pub(super) fn has_expressions(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source.origin, Origin::Expression(_)))
+    }
+
     pub(super) fn column(&self, place: usize) -> &ColumnSchema {
         &self.plan.table.columns[self.plan.columns[place]]
     }
@@ -131,7 +129,7 @@ impl Rows {
                 Err(error) => Err(error),
             },
             Origin::Expression(expression) => {
-                expression.value(&subject.scope()).and_then(|value| settle(value, &source.rule, &column.kind))
+                expression.value(subject.scope).and_then(|value| settle(value, &source.rule, &column.kind))
             }
         };
         match cell {

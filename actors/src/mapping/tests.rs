@@ -86,7 +86,9 @@ fn message(action: Action, key: Option<&str>, data: &str) -> Message {
 
 /// What the mapping makes of it, past the filter and the ignored deletes.
 fn mapped(mapping: &Mapping, message: &Message) -> Result<MappedRow, Rejection> {
-    mapping.map(message, Whence { application: "car-app", generation: &Generation::new("gen0") })
+    let generation = Generation::new("gen0");
+    let whence = Whence { application: "car-app", generation: &generation };
+    mapping.map(message, whence, &Scope::new(message, whence, None))
 }
 
 fn applied(mapping: &Mapping, message: &Message) -> Result<Mapped, Rejection> {

@@ -13,6 +13,7 @@ mod folding;
 mod generations;
 mod holds;
 mod order;
+mod policies;
 mod routes;
 mod scene;
 mod trials;
@@ -105,6 +106,12 @@ macro_rules! delivery_suite {
                 defaults_are_for_new_rows_only,
                 two_routes_into_one_table_keep_their_order,
                 a_route_begins_where_it_starts,
+            ],
+            policies: [
+                values_are_picked_by_path_and_filtered,
+                existing_rows_are_what_the_route_says,
+                a_delete_is_what_the_route_says,
+                a_missing_child_table_holds_by_the_routes_name,
             ],
         }
     };
