@@ -24,6 +24,10 @@ use tidegate_actors::{
 
 use gallery::*;
 
+// The program's own allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let listing = std::env::args().any(|argument| argument == "--list" || argument == "--test");
     divan::main();
