@@ -18,7 +18,7 @@ use crate::{
     compose::{Composed, Piece, Plans, compose_with},
     failpoint,
     message::{Message, StreamId},
-    ports::{Advance, Batch, BatchRecord, DeadLetter, Entry, Fault, SidePosition, WriteError},
+    ports::{Advance, Batch, BatchRecord, DeadLetter, Entry, Fault, Rejection, SidePosition, WriteError},
     transaction::{DeadId, DeadRow, Fence, SideRow, Transaction, Tried, settled},
 };
 
@@ -433,7 +433,8 @@ fn tried_letters(
     let mut changed = Vec::new();
     for (place, letter) in on_trial.into_iter().enumerate().take(composed.trials.len()) {
         let Some((_, reason)) = tried.refused.iter().find(|(other, _)| *other == place) else { continue };
-        let same = letter.reason.code == reason.code && letter.reason.message == reason.message;
+        let told = |reason: &Rejection| (reason.code.clone(), reason.column.clone(), reason.message.clone());
+        let same = told(&letter.reason) == told(reason);
         let letter = DeadLetter { reason: reason.clone(), ..letter };
         changed.extend((!same).then(|| letter.clone()));
         letters.push(letter);

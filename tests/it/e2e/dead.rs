@@ -144,7 +144,7 @@ async fn bad_records_are_told_by_cause_mended_edited_and_discarded() {
             ("too_long", "name"),
             ("required", "name"),
             ("range", "stock"),
-            ("type", "sold"),
+            ("range", "sold"),
             ("unique", "plate"),
             ("foreign_key", "owner"),
             ("check", "stock"),
