@@ -5,10 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    Delivery, Trouble, log,
-    sides::{Opened, side_of},
-};
+use super::{Delivery, Trouble, log, sides::side_of};
 use crate::{
     failpoint,
     lane::{Part, ResumePoint, lies_before, resume},
@@ -64,21 +61,18 @@ impl Delivery {
             self.send_advance().await?;
             view = self.newest_view(main).await?;
             if view.trimmed <= at.id {
-                point = Some((at, begins.until));
+                point = Some(at);
                 break;
             }
         }
-        let Some((at, until)) = point else { return Ok(false) };
+        let Some(at) = point else { return Ok(false) };
         self.hold_lease().await?;
         let row = SideRow { lane: side_of(&lane, &part), generation: at.generation.clone(), last_id: at.id };
         let fence = self.fence(main, self.lanes[main].last_id);
         let transaction = Transaction { open: vec![row], ..Transaction::of(fence) };
         self.commit_still(&transaction, "the beginning of a replay").await?;
         failpoint::reach(failpoint::AFTER_SIDE_OPEN);
-        self.opened(main, vec![Opened { part, at, until, replay: Some(command.clone()) }]);
-        self.unsent = Some(self.advance_of(main));
-        self.send_advance().await?;
-        Ok(false)
+        Err(self.anew("a route is sent again"))
     }
 
     /// The lane as the log has it, of the generation that we know.

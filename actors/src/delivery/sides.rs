@@ -96,7 +96,7 @@ impl Delivery {
                 // The database has not come so far: main carries it from its start on, and it must never begin again.
                 let marker = side_of(&lane, &Part::Done(route.as_str().into()));
                 self.begin_side(&marker, &place).await?;
-                continue;
+                return Err(self.anew("a route begins where its lane has not come yet"));
             }
             let side = side_of(&lane, &part);
             let seen = LaneView { starts: vec![(route.clone(), start.clone())], ..view.clone() };
@@ -483,7 +483,7 @@ impl Delivery {
     /// # Errors
     /// What has to happen first.
     pub async fn close_met(&mut self) -> Result<(), Trouble> {
-        while let Some(at) = self.met() {
+        if let Some(at) = self.met() {
             self.settle().await?;
             // Off the list before its row goes: a crash in between neither loses it nor carries it out twice.
             if let Some(command) = self.lanes[at].beside.replay.clone() {
@@ -491,8 +491,18 @@ impl Delivery {
                 log(self.limits.log, &self.progress, self.log.finish(&lane, &command)).await?;
             }
             self.close_row(at).await?;
+            // Main's row stands where it stood. A backup from before this would pass for the present with it, were it not for
+            // another token.
+            return Err(self.anew("a side row is closed"));
         }
         Ok(())
+    }
+
+    /// What side rows there are has changed without a move of main's row: only another token tells a database of before
+    /// from this one.
+    pub(super) fn anew(&mut self, why: &str) -> Trouble {
+        self.taken = false;
+        Trouble::TakeOver(why.into())
     }
 
     /// Deletes side rows that nothing needs any more.

@@ -16,7 +16,7 @@ use tidegate_actors::{
     message::{Action, Generation, Message, StreamId},
     ports::{
         Advance, Backlog, Batch, Command, DeadLetter, Destination, Entry, EventLog, Fault, LaneView, LogError,
-        PlanRecord, ReadFrom, ReadOutcome, WriteError,
+        PlanRecord, ReadFrom, ReadOutcome, SidePosition, WriteError,
     },
     schema::TableSchema,
     transaction::{Cell, Committed, DeadId, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
@@ -308,7 +308,12 @@ impl World {
         self.redis.streams[stream].advance(destination, advance, clock, mistake)?;
         let place = (stream, Part::MAIN.to_owned(), advance.to.generation.clone());
         let row = self.databases[destination].data.rows.get(&place);
-        let beyond = row.is_none_or(|row| row.last < advance.to.id);
+        let rows = &self.databases[destination].data.rows;
+        let less = |side: &SidePosition| {
+            let row = rows.get(&(stream, side.part.to_string(), side.at.generation.clone()));
+            row.is_none_or(|row| row.last < side.at.id)
+        };
+        let beyond = row.is_none_or(|row| row.last < advance.to.id) || advance.sides.iter().any(less);
         self.ledger.advanced(destination, stream, beyond);
         Ok(())
     }

@@ -113,7 +113,8 @@ impl Weather {
         often.iter().for_each(|fault| self.weights[*fault as usize] = 1);
         let below = matches!(like, Mistake::DoneForgotten | Mistake::BackfillNotKept);
         (self.faults, self.keep, self.adds_route) = (40, 0, like == Mistake::ReadIgnoresVersion || below);
-        self.two_routes |= often.contains(&Fault::Table);
+        // Nothing stands beside the main rows where that is not what shows it.
+        (self.two_routes, self.replays) = (often.contains(&Fault::Table), false);
         (self.below, self.keep) = (below, if below { 8 } else { 0 });
     }
 }
@@ -429,7 +430,8 @@ impl World {
         }
         let stream = self.chance.place(self.redis.streams.len());
         for _ in 0..1 + self.chance.below(3) {
-            let topic = [0, 0, 0, 1, 1, ADDED][self.chance.place(6)];
+            let often = if self.weather.two_routes { 1 } else { 0 };
+            let topic = [0, 0, 0, 0, 0, often, often, 1, ADDED, ADDED][self.chance.place(10)];
             self.append_to(stream, topic);
         }
     }

@@ -211,9 +211,16 @@ impl<'a> Scene<'a> {
             self.delivery.take_over().await?;
         }
         loop {
-            match self.read(most).await {
+            match self.delivery.close_met().await {
+                Err(Trouble::TakeOver(_)) => self.delivery.take_over().await?,
+                other => other?,
+            }
+            let catches_up = self.delivery.catches_up();
+            let asked = self.delivery.reads(None).unwrap_or_default();
+            match self.reader.read(&asked, most, Duration::ZERO).await.unwrap() {
                 ReadOutcome::Batch(batch) => self.delivery.deliver(&batch).await?,
-                ReadOutcome::Idle => return Ok(()),
+                ReadOutcome::Idle if !catches_up => return Ok(()),
+                ReadOutcome::Idle => self.delivery.nothing_more(&asked).await?,
                 other => panic!("{other:?}"),
             }
         }
@@ -253,7 +260,7 @@ impl<'a> Scene<'a> {
 
 /// What a delivery is to read next.
 pub(super) async fn read(reader: &mut MemoryReader, delivery: &Delivery, most: usize) -> ReadOutcome {
-    let lanes = delivery.lanes().iter().map(|state| ReadFrom {
+    let lanes = delivery.lanes().iter().filter(|state| state.is_main()).map(|state| ReadFrom {
         lane: state.lane.clone(),
         after: state.last_id,
         newest: state.newest.clone(),
