@@ -114,6 +114,7 @@ fn statement(plan: &Arc<TablePlan>, op: Op, rows: &[[&str; 2]]) -> Statement {
         must_touch: false,
         columns: vec![0, 1],
         insert_only: Vec::new(),
+        parents: Vec::new(),
         rows: rows.iter().map(|row| row.iter().copied().map(text).collect()).collect(),
     }
 }
