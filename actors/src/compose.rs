@@ -314,12 +314,12 @@ pub fn compose_with(piece: &Piece<'_>, on_trial: &BTreeMap<(usize, usize), Rejec
                 continue;
             }
             let mapped = match piece.refused.get(&(place, at)) {
-                Some(reason) => Err(Refused::by_database(place, at, reason.clone())),
+                Some(reason) => Err(Box::new(Refused::by_database(place, at, reason.clone()))),
                 None => match plan.mapping.apply(message, whence) {
                     Ok(Mapped::Row(row)) => block::checked(piece, &composed.bury, plan, row, place, at),
                     Ok(Mapped::Skipped | Mapped::Nothing) => Ok(None),
                     Err(reason) => {
-                        Err(Refused { message: place, plan: at, reason, by_mapping: true, blocked_by: None })
+                        Err(Box::new(Refused { message: place, plan: at, reason, by_mapping: true, blocked_by: None }))
                     }
                 },
             };
@@ -384,7 +384,7 @@ pub fn compose_with(piece: &Piece<'_>, on_trial: &BTreeMap<(usize, usize), Rejec
                 Err(refused) => {
                     let key = plan.mapping.key(message, whence);
                     composed.bury.push(dead_row(piece, message, plan, key));
-                    composed.refused.push(refused);
+                    composed.refused.push(*refused);
                 }
             }
         }

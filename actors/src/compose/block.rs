@@ -20,13 +20,13 @@ pub(super) fn checked(
     row: MappedRow,
     message: usize,
     at: usize,
-) -> Result<Option<MappedRow>, Refused> {
+) -> Result<Option<MappedRow>, Box<Refused>> {
     let waits = match (plan.route.on_dead, &row.key) {
         (OnDead::Block, Some(key)) => first(piece, bury, &plan.route.table, key),
         _ => None,
     };
     let Some(first) = waits.filter(|first| first.id != piece.messages[message].id) else { return Ok(Some(row)) };
-    Err(Refused { message, plan: at, reason: reason(&first), by_mapping: false, blocked_by: Some(first) })
+    Err(Box::new(Refused { message, plan: at, reason: reason(&first), by_mapping: false, blocked_by: Some(first) }))
 }
 
 /// The first dead letter of this key that stands.

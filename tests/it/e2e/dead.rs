@@ -187,7 +187,7 @@ async fn bad_records_are_told_by_cause_mended_edited_and_discarded() {
         let letter: Value = serde_json::from_str(listed.trim()).unwrap();
         let id = letter["id"].as_str().unwrap();
         let shown = installation.run(&["dead", "show", id, "--destination", &target.name]);
-        for words in ["check, column stock", "row\n", "stock: -1"] {
+        for words in ["check, column stock", "row\n", "\"stock\": -1"] {
             assert!(shown.contains(words), "{words} in {shown}");
         }
         let number = letter["key"].as_i64().unwrap();
