@@ -17,6 +17,7 @@ mod cost;
 mod failure;
 mod functions;
 mod json;
+mod mixed;
 mod scope;
 mod uses;
 
@@ -68,6 +69,7 @@ impl Expression {
         };
         let uses = uses::look_over(&mut program).map_err(|(node, why)| located(&info, node, &why))?;
         let limit = Limit::of(&program).map_err(|why| format!("`expr` can cost too much: {why}"))?;
+        mixed::loosen(&mut program);
         Ok(Self { text: text.into(), program, uses, limit })
     }
 

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt, path::Path};
 use secrecy::{ExposeSecret, SecretString};
 use tidegate_actors::{
     mapping::{Mapping, MappingError},
-    route::RouteSpec,
+    route::{OnDead, OnExisting, RouteSpec},
 };
 
 use super::{
@@ -310,6 +310,24 @@ fn check_references(manifest: &Manifest, entry: &RouteEntry, document: &Document
                     destination.name, route.name
                 ),
             ));
+        }
+        Some(destination) if destination.delivery == Delivery::Parallel => {
+            // There is no order that could be kept, and an insert may find the row that it made itself.
+            let wrong = match (route.on_dead, route.on_existing) {
+                (OnDead::Block, _) => {
+                    Some(("on_dead", "`on_dead = \"block\"` keeps an order that a parallel destination has not"))
+                }
+                (_, OnExisting::Reject) => Some((
+                    "on_existing",
+                    "`on_existing = \"reject\"` would refuse a record that comes twice, as it may with a parallel destination",
+                )),
+                _ => None,
+            };
+            found.extend(wrong.map(|(field, why)| {
+                let message =
+                    format!("route `{}`: {why}; leave it out, or make `{}` ordered", route.name, destination.name);
+                manifest.mistake(entry.places.find(field), message)
+            }));
         }
         Some(_) => {}
     }

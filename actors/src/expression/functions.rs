@@ -122,6 +122,7 @@ pub(super) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let _ = env.add_extension(extensions::math);
     let _ = env.add_overload(ORDERED, "ordered", vec![DYN_TYPE], ordered);
     let _ = env.add_overload(MATCHES, "matches_compiled", vec![STRING_TYPE, STRING_TYPE], matches);
+    super::mixed::register(&mut env);
     Arc::new(env)
 });
 

@@ -86,7 +86,11 @@ fn fields_and_arithmetic() {
         ("{'b': data.qty, 'a': data.name}", r#"{"a":"Ann","b":3}"#),
         ("data.qty / 2", "1"),
         ("data.qty % 2", "1"),
-        ("7 / 2.0 == 3.5", "!expression"),
+        ("7 / 2.0 == 3.5", "true"),
+        ("data.qty * data.price", "59.97"),
+        ("data.qty + 0.5 - data.qty", "0.5"),
+        ("data.big + 0.5", "!expression"),
+        ("data.tags.map(tag, tag + '!')", r#"["b!","a!"]"#),
         ("10.0 / 4.0", "2.5"),
         ("1.0 + 1.0", "2"),
         ("-0.0", "0"),
@@ -280,7 +284,7 @@ fn failures_have_no_word_of_the_record() {
     let record = r#"{"a": "top secret", "b": 5, "n": {"top": "secret"}, "l": ["secret"]}"#;
     for (expression, expected) in [
         ("data.a + data.b", "`+` does not take a string and an int"),
-        ("data.b + 1.5", "`+` does not take an int and a double; make them alike with `double(…)` or `int(…)`"),
+        ("data.b % 1.5", "`%` does not take an int and a double; make them alike with `double(…)` or `int(…)`"),
         ("data.a - 1", "`-` does not take a string and an int"),
         ("data.a > data.b", "`>` does not take a string and an int"),
         ("data.x", "there is no `x`; where it may be missing, write `has(…)`, or `.?x.orValue(…)`"),
