@@ -48,6 +48,9 @@ fn cars(rows: &[[&str; 2]]) -> Statement {
     }
 }
 
+/// Number, words, code, column, row.
+type Case = (u32, &'static str, &'static str, Option<&'static str>, Option<usize>);
+
 fn said(number: u32, severity: u8, words: &str) -> WriteError {
     let statement = cars(&[["1", "B 1"], ["2", "SECRET"], ["3", "B 3"]]);
     let place = Place { step: Some(0), row: None, column: None };
@@ -63,7 +66,7 @@ fn rejected(error: WriteError) -> Rejection {
 
 #[test]
 fn a_bad_row_is_told_by_code_column_and_place_and_never_by_its_values() {
-    let cases: &[(u32, &str, &str, Option<&str>, Option<usize>)] = &[
+    let cases: &[Case] = &[
         (
             2627,
             "Violation of UNIQUE KEY constraint 'UQ_cars'. Cannot insert duplicate key in object 'dbo.cars'. The \
