@@ -216,8 +216,17 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Takes over where that is needed, and delivers what there is in batches of at most so many.
+    /// Takes over where that is needed, and delivers what there is in batches of at most so many. What is held looks at its
+    /// tables anew the next time.
     pub(super) async fn drain_by(&mut self, most: usize) -> Result<(), Trouble> {
+        let drained = self.drain_what_there_is(most).await;
+        if matches!(drained, Err(Trouble::Hold(_))) {
+            self.delivery.forget_tables();
+        }
+        drained
+    }
+
+    async fn drain_what_there_is(&mut self, most: usize) -> Result<(), Trouble> {
         if !self.delivery.is_taken() {
             self.delivery.take_over().await?;
         }
