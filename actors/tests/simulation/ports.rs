@@ -313,7 +313,12 @@ impl World {
             let row = rows.get(&(stream, side.part.to_string(), side.at.generation.clone()));
             row.is_none_or(|row| row.last < side.at.id)
         };
-        let beyond = row.is_none_or(|row| row.last < advance.to.id) || advance.sides.iter().any(less);
+        // A side row that is back with a backup, and that Redis is not told of.
+        let untold = rows.keys().any(|(of, part, _)| {
+            let beside = *of == stream && part != Part::MAIN && !part.starts_with("done ");
+            beside && !advance.sides.iter().any(|side| *side.part == **part)
+        });
+        let beyond = untold || row.is_none_or(|row| row.last < advance.to.id) || advance.sides.iter().any(less);
         self.ledger.advanced(destination, stream, beyond);
         Ok(())
     }

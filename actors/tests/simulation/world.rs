@@ -116,6 +116,10 @@ impl Weather {
         // Nothing stands beside the main rows where that is not what shows it.
         (self.two_routes, self.replays) = (often.contains(&Fault::Table), false);
         (self.below, self.keep) = (below, if below { 8 } else { 0 });
+        if matches!(like, Mistake::ClaimBeforeFence | Mistake::NoOwnerToken) {
+            // Two owners and a short moment: the sooner they meet, the better.
+            self.faults = 80;
+        }
     }
 }
 
