@@ -51,6 +51,10 @@ impl Delivery {
         let unknown = batch.entries.iter().position(|entry| matches!(entry, Entry::Unknown { .. }));
         let (mut cuts, mut next) = (Cuts::new(batch.entries.len(), unknown), 0);
         loop {
+            // Read before the shape is looked at: what is read for the first time is no change.
+            if self.plans.is_none() && cuts.refused.is_empty() {
+                self.read_tables().await?;
+            }
             let (done, shape) = (self.lanes[lane].last_id, self.shape);
             next += batch.entries[next..].iter().take_while(|entry| entry.id() <= done).count();
             let Some(piece) = cuts.piece(next) else { return Ok(()) };
