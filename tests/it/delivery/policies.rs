@@ -122,7 +122,9 @@ pub(crate) async fn a_delete_is_what_the_route_says(database: &dyn Database) {
                 &format!("dest{number:06}{:03}", most + 500),
                 vec![route("cars", "cars", &["id"])],
             );
-            [1, 2].map(|id| cleaner.send("cars", Action::Delete, &json!({"id": id})));
+            for id in [1, 2] {
+                cleaner.send("cars", Action::Delete, &json!({"id": id}));
+            }
             cleaner.drain().await.unwrap();
         }
     }
