@@ -248,6 +248,13 @@ proptest! {
         prop_assert_eq!(&stored, &document);
         let text = export(&document);
         let manifest = Manifest::parse(&text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
+        // Whether an arbitrary route can work is another matter: what it says is said.
+        let said: Vec<RouteSpec> = manifest.routes.iter().map(|entry| entry.spec.clone()).collect();
+        let wanted: Vec<RouteSpec> =
+            document.routes.iter().map(|route| RouteSpec { id: String::new(), version: 0, ..route.clone() }).collect();
+        prop_assert_eq!(said, wanted, "{}", text);
+        let document = Document { routes: Vec::new(), ..document };
+        let manifest = Manifest::parse(&export(&document)).unwrap();
         let means = Means { master_key: None, environment: &|_| None, folder: Path::new("/"), now_ms: 5, prune: true };
         let plan = plan(&manifest, &document, &means).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
         prop_assert_eq!(plan.changes, vec![]);
