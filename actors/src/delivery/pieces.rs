@@ -380,15 +380,20 @@ impl Delivery {
     }
 }
 
-/// A row is not given up by a catalogue that may have changed since it was read, whether mapping refused it or the database did;
-/// least of all for a column that the catalogue did not have then.
+/// Mapping holds every value against the catalogue, so a type that the database refuses all the same means that the table is
+/// another one by now; unless this was read a moment ago.
+const JUST_READ: Duration = Duration::from_millis(250);
+
+/// A row is not given up by a catalogue that may have changed since it was read, whether mapping refused it or the database did,
+/// now or on trial; least of all for a column that the catalogue did not have then.
 pub(super) fn may_be_stale(plans: Option<&Plans>, composed: &Composed, age: Duration) -> bool {
     let Some(plans) = plans else { return true };
-    composed.refused.iter().any(|refused| {
+    composed.refused.iter().chain(&composed.tried).any(|refused| {
         let plan = plans.get(refused.plan);
         let unknown = |column: &String| plan.mapping.plan.table.column(column).is_none();
         let lacking = refused.reason.code == "not_null" && refused.reason.column.as_ref().is_some_and(unknown);
-        lacking || plan.read_at.elapsed() > age
+        let odd = refused.reason.code == "type" && !refused.by_mapping;
+        lacking || plan.read_at.elapsed() > if odd { JUST_READ.min(age) } else { age }
     })
 }
 

@@ -145,8 +145,13 @@ impl Bound {
         };
         let kind = match cast {
             Reading::Time(reader) => {
-                let canonical = reader.read(&constant).map_err(|error| format!("`{name}` {value} {}", error.why))?;
-                return Ok(Self { shown, edge: time(Reader::Canonical(reader.kind()), &canonical)? });
+                let canonical = Reader::Canonical(reader.kind());
+                // A bound is written as the values are, or as the column's are: TOML's own dates are the latter.
+                let read = reader.read(&constant).or_else(|error| match canonical.order(&constant) {
+                    Ok(_) => Ok(constant.clone()),
+                    Err(_) => Err(format!("`{name}` {value} {}", error.why)),
+                })?;
+                return Ok(Self { shown, edge: time(canonical, &read)? });
             }
             Reading::Cast(Cast::Date) => Some(TimeKind::Date),
             Reading::Cast(Cast::Time) => Some(TimeKind::Time),

@@ -135,8 +135,8 @@ fn checks_that_can_not_work_are_refused() {
         (json!({"as": "date", "min": "01.06.2025"}), "`min` \"01.06.2025\" is a string that is not a date"),
         (json!({"as": "text", "min": 1}), "`min` compares numbers, dates and times"),
         (
-            json!({"format": "%d/%m/%Y", "min": "2025-06-01"}),
-            "`min` \"2025-06-01\" is a string that is not a date or time in the format",
+            json!({"format": "%d/%m/%Y", "min": "2025.06.01"}),
+            "`min` \"2025.06.01\" is a string that is not a date or time in the format",
         ),
         (json!({"length": {"min": 3, "max": 2}}), "`length` has a `min` of 3 above its `max` of 2"),
         (
