@@ -37,8 +37,8 @@ fn length_and_depth_are_bounded() {
 #[test]
 fn what_grows_without_bound_is_refused_when_it_is_compiled() {
     for expression in [
-        "['ab']".to_owned() + &".map(x, x + x)".repeat(60),
-        "[[1]]".to_owned() + &".map(x, [x, x])".repeat(60),
+        "['ab']".to_owned() + &".map(x, x + x)".repeat(40),
+        "[[1]]".to_owned() + &".map(x, [x, x])".repeat(40),
         "[1,2,3,4,5,6,7,8,9].map(x, ".repeat(12) + "x" + &")".repeat(12),
         "data.a.all(a, data.a.all(b, data.a.all(c, data.a.all(d, data.a.all(e, data.a.all(f, true))))))".to_owned(),
         "data.s.replace('', data.s).replace('', data.s).replace('', data.s).replace('', data.s)".to_owned(),

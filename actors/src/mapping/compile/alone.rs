@@ -80,7 +80,8 @@ mod tests {
             json!({"columns": "matching"}),
             json!({"columns": "matching", "key": []}),
             json!({"columns": {"id": "a.b[0]", "at": {"as": "timestamp", "zone": "Asia/Jakarta"}}, "version_column": "at"}),
-            json!({"delete": {"column": "gone"}, "children": [{"from": "lines", "table": "l", "parent": {"car": "id"}}]}),
+            json!({"delete": {"column": "gone"}, "children": [{"from": "lines", "table": "l", "parent": {"car": "id"},
+                "columns": {"sku": "sku"}}]}),
         ] {
             assert_eq!(told(&good), Vec::<String>::new(), "{good}");
         }

@@ -188,10 +188,15 @@ impl Compiler<'_> {
             if rule.rule.required {
                 built.required.push(place);
             }
-            if never_fits(&rule.rule, &column.kind) {
+            if let Some(cast) = rule.rule.cast.filter(|cast| never_fits(*cast, &column.kind)) {
+                let word = serde_json::to_string(&cast).unwrap_or_default();
                 let message = format!(
-                    "{} cannot hold what the route's `as` makes of its field: give the column its type back, or correct `as`",
-                    target.of(column)
+                    "column `{}` ({}) of table `{}` takes nothing that is read as {}: correct `as`, or give the column its type \
+                     back",
+                    column.name,
+                    column.declared,
+                    target.label,
+                    word.trim_matches('"')
                 );
                 self.error(Some(&column.name), rule.place.clone(), message);
             }
@@ -353,8 +358,10 @@ impl Compiler<'_> {
     /// The default as a cell of its column.
     fn default(&mut self, target: &Target<'_>, column: &ColumnSchema, rule: &Rule) -> Option<Cell> {
         let default = rule.rule.default.as_ref()?;
-        // What is wrong with the rule itself is told where it is compiled for its values.
-        let compiled = ValueRule::compile_for(&rule.rule, &column.kind).ok()?;
+        // What is wrong with the rule itself is told where it is compiled for its values. Cleaning is for what producers
+        // send: a default is the operator's own.
+        let own = ColumnRule { clean: Vec::new(), ..rule.rule.clone() };
+        let compiled = ValueRule::compile_for(&own, &column.kind).ok()?;
         let why = match cast_through(&default.to_string(), &compiled, &column.kind) {
             Ok(Cell::Null) if !column.nullable => "is null, and the column is NOT NULL".to_owned(),
             Ok(cell) => return Some(cell),

@@ -8,9 +8,8 @@ use super::{
     words::bare_fields,
 };
 use crate::{
-    cast::{Value, to_cell},
     mapping::Path,
-    route::{Cast, ColumnRule, Meta, OnExisting},
+    route::{ColumnRule, Meta, OnExisting},
     schema::ColumnType,
 };
 
@@ -28,15 +27,6 @@ impl Compiler<'_> {
                     "`length.max` is {max}, and it holds {fits} characters: longer texts are refused all the same"
                 );
                 doubts.push((place.clone().name("length"), why));
-            }
-            if let Some(cast) = rule.cast
-                && never_fits(cast, &column.kind)
-            {
-                let word = serde_json::to_string(&cast).unwrap_or_default();
-                doubts.push((
-                    place.clone().name("as"),
-                    format!("no value that is read as {word} fits it: only null could be written"),
-                ));
             }
             doubts.extend(idle(rule).map(|(field, why)| (place.clone().name(field), why)));
             if let Some(text) = rule.expr.as_deref()
@@ -102,27 +92,4 @@ fn lacking(text: &str) -> Option<String> {
             fields[0]
         )
     })
-}
-
-/// Whether no value that is read as this can go into the column, whatever it is.
-fn never_fits(cast: Cast, kind: &ColumnType) -> bool {
-    let text = |text: &'static str| Value::Text(text.into());
-    let number = |text: &'static str| Value::Number(text.into());
-    let samples = match cast {
-        // A text may be anything, and so may JSON.
-        Cast::Text | Cast::Json => return false,
-        Cast::Int => vec![number("0"), number("1")],
-        Cast::Decimal | Cast::Float => vec![number("0"), number("0.5")],
-        Cast::Bool => vec![Value::Bool(true)],
-        Cast::Date => vec![text("2025-06-01")],
-        Cast::Time => vec![text("08:00:00"), text("08:00:00+00:00")],
-        Cast::Timestamp => vec![text("2025-06-01 08:00:00"), text("2025-06-01 08:00:00+00:00")],
-        Cast::Uuid => vec![text("0189d7a0-5c3e-7b1f-9c55-1a2b3c4d5e6f")],
-        Cast::Bytes => vec![text("AAEC"), text("")],
-    };
-    // An enum has few values, and short columns refuse by length: these are for the record to show.
-    if matches!(kind, ColumnType::Enum { .. } | ColumnType::Text { .. }) {
-        return false;
-    }
-    samples.into_iter().all(|sample| to_cell(sample, kind).is_err())
 }

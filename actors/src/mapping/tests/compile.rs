@@ -194,8 +194,6 @@ fn what_is_doubtful_is_told_and_not_in_the_way() {
             "columns.name.length",
             "`length.max` is 100, and it holds 20 characters",
         ),
-        (with("rev", json!({"as": "date"})), "columns.rev.as", "no value that is read as \"date\" fits it"),
-        (with("rev", json!({"as": "uuid"})), "columns.rev.as", "no value that is read as \"uuid\" fits it"),
         (with("rev", json!({"value": 1, "default": 2})), "columns.rev.default", "a constant is never missing"),
         (
             with("rev", json!({"required": true, "default": 2})),
