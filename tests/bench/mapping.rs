@@ -122,7 +122,7 @@ impl Case {
                 let children = row.children.iter().flatten().flatten();
                 filled(&row.cells) + children.map(|cells| filled(cells)).sum::<usize>()
             }
-            Ok(Mapped::Skipped) => panic!("{}: the record is skipped", self.name),
+            Ok(Mapped::Skipped | Mapped::Nothing) => panic!("{}: the record is skipped", self.name),
             Err(error) => panic!("{}: {error}", self.name),
         }
     }
@@ -231,7 +231,8 @@ fn fastest(work: impl Fn()) -> Duration {
 }
 
 fn report() {
-    let cases: [(&str, fn() -> Case); 9] = [
+    type Make = fn() -> Case;
+    let cases: [(&str, Make); 9] = [
         ("plain", shop_item_plain),
         ("plain", sensor_plain),
         ("plain", invoice_plain),

@@ -174,7 +174,10 @@ fn routes() -> impl Strategy<Value = Json> {
     ])
 }
 
-fn messages() -> impl Strategy<Value = Vec<(u8, u8, Option<u8>, Option<u8>, Option<u8>)>> {
+/// Action, number, and where they are there: what it was seen at, its note, how many lines.
+type Said = (u8, u8, Option<u8>, Option<u8>, Option<u8>);
+
+fn messages() -> impl Strategy<Value = Vec<Said>> {
     let change = (0_u8..4, 0_u8..3, option(4), option(3), option(3));
     proptest::collection::vec(change, 1..12)
 }
@@ -188,7 +191,7 @@ proptest! {
     #[test]
     fn a_piece_with_children_comes_to_what_its_messages_come_to_singly(route in routes(), changes in messages()) {
         let plans = plans(&route);
-        let of = |(at, (action, no, seen, note, lines)): (usize, (u8, u8, Option<u8>, Option<u8>, Option<u8>))| {
+        let of = |(at, (action, no, seen, note, lines)): (usize, Said)| {
             let action = [Action::Insert, Action::Upsert, Action::Update, Action::Delete][usize::from(action)];
             let mut data = json!({"no": no});
             if let Some(seen) = seen {

@@ -69,8 +69,8 @@ impl Filter {
             && self.since.is_none_or(|since| letter.at_ms >= since.0)
             && self.until.is_none_or(|until| letter.at_ms < until.0)
             && self.key.as_ref().is_none_or(key_is)
-            && !(self.superseded && !letter.superseded)
-            && !(self.standing && letter.superseded)
+            && (!self.superseded || letter.superseded)
+            && (!self.standing || !letter.superseded)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Snapshots of the SQL text of every kind of write.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 
 use tidegate_actors::{

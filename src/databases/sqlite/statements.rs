@@ -92,7 +92,7 @@ pub(super) async fn sift(
     let mut done = 0;
     while done < statement.rows.len() {
         let size = form.rows_at_once(statement.rows.len() - done);
-        let mut waiting = vec![done..done + size];
+        let mut waiting: Vec<_> = std::iter::once(done..done + size).collect();
         while let Some(rows) = waiting.pop() {
             let rejection = match form.write(session, rows.clone()).await {
                 Ok(missing) if statement.must_touch && matches!(statement.op, Op::Update | Op::Delete) => {
