@@ -250,7 +250,10 @@ pub enum Matching {
 /// Where a column's value comes from: a field's name alone, or with cleaning, cast and default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-#[allow(clippy::large_enum_variant, reason = "a route has a handful of them, and lives as long as its registry's version")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a route has a handful of them, and lives as long as its registry's version"
+)]
 pub enum ColumnSource {
     /// The field of this name.
     Field(String),

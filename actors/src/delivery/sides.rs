@@ -108,6 +108,7 @@ impl Delivery {
         if !gaps.is_empty() {
             return Err(self.decide_beside(main, taken, gaps).await?);
         }
+        self.leave_behind(main, view, &done).await?;
         self.recarry(main);
         // Routes that the registry has forgotten, as far as the log knows, too: an owner that lags knows fewer than there are.
         let all_known = view.starts.iter().all(|(id, _)| self.spec.routes.iter().any(|spec| spec.id == *id));
@@ -117,6 +118,25 @@ impl Delivery {
         };
         let rows = self.rows_of(main).filter(|at| over(&self.lanes[*at]));
         Ok(rows.map(|at| self.lanes[at].lane.clone()).collect())
+    }
+
+    /// Main carries a route that has caught up; but an owner that has not heard of the route yet would pass its records by.
+    /// For such an owner the route stands beside main again, at the same place, until one that knows it takes over.
+    async fn leave_behind(&mut self, main: usize, view: &LaneView, done: &[Arc<str>]) -> Result<(), Trouble> {
+        let unheard = |route: &&Arc<str>| {
+            let known = self.spec.routes.iter().any(|spec| *spec.id == ***route);
+            !known && !self.removed.contains(&***route) && view.starts.iter().any(|(id, _)| **id == ***route)
+        };
+        let Some(route) = done.iter().find(unheard) else { return Ok(()) };
+        let Position { generation, id } = self.lanes[main].position();
+        let lane = &self.lanes[main].lane;
+        let row = SideRow { lane: side_of(lane, &Part::Route(Arc::clone(route))), generation, last_id: id };
+        let marker = side_of(lane, &Part::Done(Arc::clone(route)));
+        let transaction = Transaction { open: vec![row], close: vec![marker], ..Transaction::of(self.fence(main, id)) };
+        self.hold_lease().await?;
+        self.commit_still(&transaction, "the beginning of a side row").await?;
+        failpoint::reach(failpoint::AFTER_SIDE_OPEN);
+        Err(self.anew("a route that caught up is not known here yet"))
     }
 
     async fn take_side(
