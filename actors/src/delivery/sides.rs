@@ -95,7 +95,7 @@ impl Delivery {
             if !lies_before(&order, start, &place) {
                 // The database has not come so far: main carries it from its start on, and it must never begin again.
                 let marker = side_of(&lane, &Part::Done(route.as_str().into()));
-                self.begin_side(&marker, &place).await?;
+                self.begin_side(main, &marker, &place).await?;
                 return Err(self.anew("a route begins where its lane has not come yet"));
             }
             let side = side_of(&lane, &part);
@@ -151,7 +151,7 @@ impl Delivery {
         let at = Position { generation, id };
         if insert {
             let side = side_of(&self.lanes[main].lane, &part);
-            self.begin_side(&side, &at).await?;
+            self.begin_side(main, &side, &at).await?;
         }
         let token = |command: &&Command| match (command, &part) {
             (Command::Replay { token: named, .. }, Part::Replay { token, .. }) => **named == **token,
@@ -169,9 +169,11 @@ impl Delivery {
         Ok(())
     }
 
-    async fn begin_side(&mut self, side: &LaneId, at: &Position) -> Result<(), Trouble> {
-        let call = self.database.begin_lane(side, &at.generation, &self.owner, at.id);
-        database(self.limits.setup, &self.progress, "the beginning of a side row", call).await?;
+    async fn begin_side(&mut self, main: usize, side: &LaneId, at: &Position) -> Result<(), Trouble> {
+        let row = SideRow { lane: side.clone(), generation: at.generation.clone(), last_id: at.id };
+        let fence = self.fence(main, self.lanes[main].last_id);
+        let transaction = Transaction { open: vec![row], ..Transaction::of(fence) };
+        self.commit_still(&transaction, "the beginning of a side row").await?;
         failpoint::reach(failpoint::AFTER_SIDE_OPEN);
         Ok(())
     }

@@ -14,7 +14,8 @@ pub(crate) enum Mistake {
     StartAtNow,
     /// Rule 3: a take-over looks at the newest generation only.
     TakeOverJumpsToTheNewest,
-    /// Rule 3: the rows are read first and fenced later.
+    /// Rule 3: the rows are read first and fenced later, and the row of a next generation is made without a look at where the
+    /// one before it stands: either alone is harmless.
     ClaimBeforeFence,
     /// Rule 3: any transaction makes a row that is missing.
     RowMadeOutsideTakeOver,
