@@ -227,6 +227,8 @@ pub struct Delivery {
     shape: u64,
     /// Digests of plans that the log keeps.
     kept_plans: HashSet<String>,
+    /// The ids of routes that the registry had and has no more: what the log still says of them means nothing.
+    removed: HashSet<String>,
     /// Whether side rows are read next, while some catch up.
     sides_next: bool,
     in_doubt: Option<passed::Passed>,
@@ -269,6 +271,7 @@ impl Delivery {
             fitting: Vec::new(),
             shape: 0,
             kept_plans: HashSet::new(),
+            removed: HashSet::new(),
             sides_next: false,
             in_doubt: None,
             unsent: None,
@@ -285,6 +288,8 @@ impl Delivery {
             self.taken = false;
             self.plans = None;
         }
+        let gone = self.spec.routes.iter().filter(|old| spec.routes.iter().all(|route| route.id != old.id));
+        self.removed.extend(gone.map(|route| route.id.clone()));
         self.spec = spec;
         self.version = version;
     }

@@ -95,7 +95,7 @@ impl Delivery {
             if !lies_before(&order, start, &place) {
                 // The database has not come so far: main carries it from its start on, and it must never begin again.
                 let marker = side_of(&lane, &Part::Done(route.as_str().into()));
-                self.begin_side(&marker, &place).await?;
+                self.begin_side(main, &marker, &place).await?;
                 return Err(self.anew("a route begins where its lane has not come yet"));
             }
             let side = side_of(&lane, &part);
@@ -108,6 +108,7 @@ impl Delivery {
         if !gaps.is_empty() {
             return Err(self.decide_beside(main, taken, gaps).await?);
         }
+        self.leave_behind(main, view, &done).await?;
         self.recarry(main);
         // Routes that the registry has forgotten, as far as the log knows, too: an owner that lags knows fewer than there are.
         let all_known = view.starts.iter().all(|(id, _)| self.spec.routes.iter().any(|spec| spec.id == *id));
@@ -117,6 +118,25 @@ impl Delivery {
         };
         let rows = self.rows_of(main).filter(|at| over(&self.lanes[*at]));
         Ok(rows.map(|at| self.lanes[at].lane.clone()).collect())
+    }
+
+    /// Main carries a route that has caught up; but an owner that has not heard of the route yet would pass its records by.
+    /// For such an owner the route stands beside main again, at the same place, until one that knows it takes over.
+    async fn leave_behind(&mut self, main: usize, view: &LaneView, done: &[Arc<str>]) -> Result<(), Trouble> {
+        let unheard = |route: &&Arc<str>| {
+            let known = self.spec.routes.iter().any(|spec| *spec.id == ***route);
+            !known && !self.removed.contains(&***route) && view.starts.iter().any(|(id, _)| **id == ***route)
+        };
+        let Some(route) = done.iter().find(unheard) else { return Ok(()) };
+        let Position { generation, id } = self.lanes[main].position();
+        let lane = &self.lanes[main].lane;
+        let row = SideRow { lane: side_of(lane, &Part::Route(Arc::clone(route))), generation, last_id: id };
+        let marker = side_of(lane, &Part::Done(Arc::clone(route)));
+        let transaction = Transaction { open: vec![row], close: vec![marker], ..Transaction::of(self.fence(main, id)) };
+        self.hold_lease().await?;
+        self.commit_still(&transaction, "the beginning of a side row").await?;
+        failpoint::reach(failpoint::AFTER_SIDE_OPEN);
+        Err(self.anew("a route that caught up is not known here yet"))
     }
 
     async fn take_side(
@@ -131,7 +151,7 @@ impl Delivery {
         let at = Position { generation, id };
         if insert {
             let side = side_of(&self.lanes[main].lane, &part);
-            self.begin_side(&side, &at).await?;
+            self.begin_side(main, &side, &at).await?;
         }
         let token = |command: &&Command| match (command, &part) {
             (Command::Replay { token: named, .. }, Part::Replay { token, .. }) => **named == **token,
@@ -149,9 +169,11 @@ impl Delivery {
         Ok(())
     }
 
-    async fn begin_side(&mut self, side: &LaneId, at: &Position) -> Result<(), Trouble> {
-        let call = self.database.begin_lane(side, &at.generation, &self.owner, at.id);
-        database(self.limits.setup, &self.progress, "the beginning of a side row", call).await?;
+    async fn begin_side(&mut self, main: usize, side: &LaneId, at: &Position) -> Result<(), Trouble> {
+        let row = SideRow { lane: side.clone(), generation: at.generation.clone(), last_id: at.id };
+        let fence = self.fence(main, self.lanes[main].last_id);
+        let transaction = Transaction { open: vec![row], ..Transaction::of(fence) };
+        self.commit_still(&transaction, "the beginning of a side row").await?;
         failpoint::reach(failpoint::AFTER_SIDE_OPEN);
         Ok(())
     }

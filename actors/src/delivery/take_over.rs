@@ -12,11 +12,11 @@ use crate::{
     failpoint, fnv,
     lane::{Part, ResumePoint, mainly, resume},
     mapping::Mapping,
-    message::Generation,
+    message::{Generation, StreamId},
     ports::{Advance, BatchRecord, Destination, EventLog, LaneView, LogError, PlanRecord, WriteError},
     progress::Progress,
     route::DestinationSpec,
-    transaction::{DeadId, DeadRow, LaneId, TakenOver},
+    transaction::{DeadId, DeadRow, Fence, LaneId, SideRow, TakenOver, Transaction, WatermarkRow},
 };
 
 impl Delivery {
@@ -75,7 +75,7 @@ impl Delivery {
 
     /// Finds where a lane's main row goes on; payloads of dead letters that are void.
     async fn take_lane(&mut self, lane: LaneId, view: &LaneView, taken: &TakenOver) -> Result<Vec<DeadId>, Trouble> {
-        let (setup, short, progress) = (self.limits.setup, self.limits.log, self.progress.clone());
+        let (short, progress) = (self.limits.log, self.progress.clone());
         let lane_text = lane.to_string();
         if view.bind.is_none() {
             log(short, &progress, self.log.bind(&lane, &taken.bind)).await?;
@@ -91,8 +91,7 @@ impl Delivery {
         };
         let ResumePoint { generation, id, insert, until } = point;
         if insert {
-            let call = self.database.begin_lane(&lane, &generation, &self.owner, id);
-            database(setup, &progress, "the beginning of a lane", call).await?;
+            self.begin_main(&lane, &generation, id, view, taken).await?;
             failpoint::reach(failpoint::AFTER_BEGIN_LANE);
         }
         // A payload without a row is void: its message was written after all, before the last owner went.
@@ -131,6 +130,34 @@ impl Delivery {
         mine.into_iter().for_each(|row| state.stands(row.clone()));
         self.lanes.push(state);
         Ok(void)
+    }
+
+    /// Makes a main row that is missing. Where the lane has an older one, that must still stand where the take-over saw it: a
+    /// database that went back meanwhile, be it to before its first row, must not get one beyond what it has.
+    async fn begin_main(
+        &mut self,
+        lane: &LaneId,
+        generation: &Generation,
+        id: StreamId,
+        view: &LaneView,
+        taken: &TakenOver,
+    ) -> Result<(), Trouble> {
+        let text = lane.to_string();
+        let rank = |row: &&WatermarkRow| view.generations.iter().position(|known| known.generation == row.generation);
+        let Some(older) = taken.rows.iter().filter(|row| row.lane == text).max_by_key(rank) else {
+            let call = self.database.begin_lane(lane, generation, &self.owner, id);
+            return Ok(database(self.limits.setup, &self.progress, "the beginning of a lane", call).await?);
+        };
+        let fence = Fence {
+            lane: lane.clone(),
+            generation: older.generation.clone(),
+            owner: Arc::clone(&self.owner),
+            previous: older.last_id,
+            new: older.last_id,
+        };
+        let row = SideRow { lane: lane.clone(), generation: generation.clone(), last_id: id };
+        let transaction = Transaction { open: vec![row], ..Transaction::of(fence) };
+        self.commit_still(&transaction, "the beginning of a generation").await
     }
 
     /// Claims a lane's position in the log, with all of its side rows.

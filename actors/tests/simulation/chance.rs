@@ -6,7 +6,9 @@ pub(crate) struct Chance(u64);
 
 impl Chance {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678))
+        // Not the state itself: neighbouring seeds would make the same choices, one later than the other.
+        let mut chance = Self(seed.wrapping_mul(0xd6e8_feb8_6659_fd93).wrapping_add(0x1234_5678));
+        Self(chance.next())
     }
 
     fn next(&mut self) -> u64 {

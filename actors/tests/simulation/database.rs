@@ -168,6 +168,8 @@ impl Data {
             };
             let there = match mistake {
                 Mistake::NoPrevious => true,
+                // The new row of a generation, fenced by the owner alone: two defences against one moment.
+                Mistake::ClaimBeforeFence => fence.previous == fence.new || row.last == fence.previous,
                 Mistake::RestoreUnnoticed => row.last <= fence.previous,
                 Mistake::LostReplyAsFailure => row.last == fence.previous || row.last == fence.new,
                 _ => row.last == fence.previous,

@@ -14,7 +14,8 @@ pub(crate) enum Mistake {
     StartAtNow,
     /// Rule 3: a take-over looks at the newest generation only.
     TakeOverJumpsToTheNewest,
-    /// Rule 3: the rows are read first and fenced later.
+    /// Rule 3: the rows are read first and fenced later, and the row of a next generation is made without a look at where the
+    /// one before it stands: either alone is harmless.
     ClaimBeforeFence,
     /// Rule 3: any transaction makes a row that is missing.
     RowMadeOutsideTakeOver,
@@ -60,6 +61,8 @@ pub(crate) enum Mistake {
     SideRowsUnread,
     /// Rule 9: a route that has caught up is not marked, and is begun again.
     DoneForgotten,
+    /// Rule 9: an owner that has not heard of a route that caught up passes it by.
+    DoneUnheard,
     /// Rule 9: an owner that does not know of a backfill takes the stored position beyond its start.
     BackfillNotKept,
     /// Rule 13: the registry's routes begin now when they are written back into an emptied Redis.
@@ -69,7 +72,7 @@ pub(crate) enum Mistake {
 }
 
 impl Mistake {
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::NoGenerations,
         Self::AppendWithoutGeneration,
         Self::StartAtNow,
@@ -97,16 +100,11 @@ impl Mistake {
         Self::PositionWithoutSides,
         Self::SideRowsUnread,
         Self::DoneForgotten,
+        Self::DoneUnheard,
         Self::BackfillNotKept,
         Self::RegistryRestoredAtNow,
         Self::RestoreUnnoticed,
     ];
-
-    /// Where to begin to look. The random token is the last of several defences: without it a restore, a lagging Redis and a
-    /// zombie must meet, about once in 50,000 seeds. Where a change of the core moves it, `survey` finds the next one.
-    pub(crate) fn first_seed(self) -> u64 {
-        if self == Self::NoOwnerToken { 52_000 } else { 0 }
-    }
 
     /// Whether it takes a weather of its own to show.
     pub(crate) fn has_weather(self) -> bool {
@@ -121,6 +119,7 @@ impl Mistake {
             M::SideUnlocked,
             M::PositionWithoutSides,
             M::DoneForgotten,
+            M::DoneUnheard,
             M::BackfillNotKept,
         ];
         rare.contains(&self)

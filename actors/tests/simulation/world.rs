@@ -25,6 +25,8 @@ pub(crate) const ADDED: usize = 2;
 pub(crate) const LEASE_MS: u64 = 3_000;
 const KEYS: usize = 3;
 const MOST_RECORDS: usize = 60;
+/// Steps with faults, in most weathers.
+const STORM: u64 = 350;
 
 /// Who is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +83,8 @@ struct Weather {
     faults: u64,
     /// Which of them, by weight.
     weights: [u64; Fault::ALL.len()],
+    /// Steps with faults.
+    storm: u64,
     /// Messages that the retention keeps.
     keep: usize,
     /// Whether a route is added on the way.
@@ -89,8 +93,12 @@ struct Weather {
     below: bool,
     /// Whether a second route leads to each destination from the start.
     two_routes: bool,
+    /// Whether a new version of the registry is raised long after some nodes have learned of it.
+    raises_late: bool,
     /// Whether operators have something sent again.
     replays: bool,
+    /// Whether databases stand behind a proxy: a restore breaks no connection.
+    proxied: bool,
 }
 
 impl Weather {
@@ -98,27 +106,29 @@ impl Weather {
     fn turn(&mut self, like: Mistake) {
         let often: &[Fault] = match like {
             Mistake::AdvanceUnchecked => &[Fault::Restore, Fault::TimeJump, Fault::Pause],
-            Mistake::ClaimBeforeFence => &[Fault::Restore, Fault::RedisRestart, Fault::TimeJump],
+            Mistake::ClaimBeforeFence => &[Fault::Restore, Fault::RedisRestart],
             Mistake::MarkAboveWhatWent => &[Fault::Restore],
             Mistake::NoOwnerToken => &[Fault::Restore, Fault::Failover, Fault::Pause, Fault::TimeJump],
             Mistake::ReadIgnoresVersion => &[Fault::RedisFull],
             Mistake::SideOpenedApart => &[Fault::Table, Fault::Crash],
             Mistake::SideUnlocked => &[Fault::Table, Fault::Restore],
             Mistake::PositionWithoutSides => &[Fault::Table],
-            Mistake::DoneForgotten => &[Fault::Crash, Fault::TimeJump],
+            Mistake::DoneForgotten | Mistake::DoneUnheard => &[Fault::Crash, Fault::TimeJump],
             Mistake::BackfillNotKept => &[Fault::RedisFull],
             _ => return,
         };
         self.weights = Default::default();
         often.iter().for_each(|fault| self.weights[*fault as usize] = 1);
-        let below = matches!(like, Mistake::DoneForgotten | Mistake::BackfillNotKept);
+        let below = matches!(like, Mistake::DoneForgotten | Mistake::DoneUnheard | Mistake::BackfillNotKept);
         (self.faults, self.keep, self.adds_route) = (40, 0, like == Mistake::ReadIgnoresVersion || below);
         // Nothing stands beside the main rows where that is not what shows it.
         (self.two_routes, self.replays) = (often.contains(&Fault::Table), false);
         (self.below, self.keep) = (below, if below { 8 } else { 0 });
+        self.raises_late = like == Mistake::DoneUnheard;
         if matches!(like, Mistake::ClaimBeforeFence | Mistake::NoOwnerToken) {
-            // Two owners and a short moment: the sooner they meet, the better.
-            self.faults = 80;
+            // A fault must fall into a short moment of a take-over, and nothing shows before something is written again: few
+            // faults, then, for a long time, and none that begins the take-over anew by itself.
+            (self.faults, self.calls, self.storm, self.proxied) = (20, 0, 2 * STORM, true);
         }
     }
 }
@@ -204,6 +214,7 @@ impl World {
         let mut weather = Weather {
             calls: [0, 30, 100, 250][chance.place(4)],
             faults: [5, 15, 30, 60][chance.place(4)],
+            storm: STORM,
             keep: [0, 0, 2, 8][chance.place(4)],
             adds_route: chance.happens(300),
             ..Weather::default()
@@ -506,6 +517,7 @@ impl World {
                 self.trace(|| "the new route is published".into());
                 (self.published, self.route_added) = (2, 2);
             }
+            2 if self.weather.raises_late && !self.calm => {}
             2 => {
                 self.trace(|| "the new version is raised".into());
                 self.raise_version();
@@ -707,7 +719,7 @@ impl World {
                     self.trace(|| format!("d{at} is restored from its backup"));
                     self.databases[at].data = backup;
                     // Behind a proxy no connection breaks.
-                    if self.chance.happens(700) {
+                    if self.chance.happens(700) && !self.weather.proxied {
                         self.cut_off(Server::Database(at));
                     }
                     self.ledger.restored(at);

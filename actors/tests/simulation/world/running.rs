@@ -19,9 +19,7 @@ use crate::{
     ports::Caller,
 };
 
-/// Steps with faults.
-const STORM: u64 = 350;
-/// Steps without, after which everything must be delivered.
+/// Steps without faults, after which everything must be delivered.
 const PEACE: u64 = 25_000;
 
 /// What a run came to.
@@ -153,7 +151,8 @@ pub(crate) fn run(seed: u64, mistake: Mistake, like: Mistake, tracing: bool) -> 
     let mut nodes = Nodes { world: Rc::clone(&world), tasks: Vec::new(), started: 0, epoch: Instant::now() };
     (0..count).for_each(|node| nodes.start(node));
     let broken = || world.borrow().ledger.violation.is_some();
-    while world.borrow().step < STORM && !broken() {
+    let storm = world.borrow().weather.storm;
+    while world.borrow().step < storm && !broken() {
         nodes.step();
     }
     world.borrow_mut().calm_down();
@@ -161,7 +160,7 @@ pub(crate) fn run(seed: u64, mistake: Mistake, like: Mistake, tracing: bool) -> 
     while !broken() && quiet < 5 {
         (0..16).for_each(|_| nodes.step());
         quiet = if world.borrow().satisfied() { quiet + 1 } else { 0 };
-        if world.borrow().step > STORM + PEACE {
+        if world.borrow().step > storm + PEACE {
             world.borrow_mut().not_delivered();
         }
     }
