@@ -37,7 +37,7 @@ fn mistakes_are_found_together_with_the_nearest_right_name() {
              name one of its unique keys, or add one: ALTER TABLE cars ADD UNIQUE (stock, car_name)",
         ),
         (
-            json!({"columns": {"car_name": {"clean": ["null_if_empty"], "default": ""}}}),
+            json!({"columns": {"car_name": {"as": "json", "default": "null"}}}),
             "the `default` for column `car_name` (varchar(20)) of table `cars` is null",
         ),
         (json!({"key": [], "columns": {}}), "column `id` (integer) of table `cars` is NOT NULL without a default"),
