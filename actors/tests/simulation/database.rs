@@ -133,12 +133,11 @@ impl Data {
     pub(crate) fn begin_lane(
         &mut self,
         place: Place,
-        (owner, epoch): (&str, u64),
+        owner: &str,
         last: StreamId,
         mistake: Mistake,
     ) -> Result<(), WriteError> {
-        let by_number = mistake == Mistake::NoOwnerToken;
-        let other = |row: &Row| if by_number { row.epoch != epoch } else { row.owner != owner };
+        let other = |row: &Row| mistake != Mistake::NoOwner && row.owner != owner;
         if self.rows.contains_key(&place) || self.rows.values().any(other) {
             return Err(WriteError::Fenced);
         }
@@ -163,7 +162,7 @@ impl Data {
         let stands = |fence: &Fence| {
             let Some(row) = self.rows.get(&place(&fence.lane, &fence.generation)) else { return false };
             let mine = match mistake {
-                Mistake::NoOwnerToken => row.epoch == write.epoch,
+                Mistake::NoOwner => true,
                 _ => row.owner == *fence.owner,
             };
             let there = match mistake {

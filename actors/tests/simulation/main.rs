@@ -150,7 +150,7 @@ mod seeded {
         trim_in_two_steps: TrimInTwoSteps within 3_000,
         mark_above_what_went: MarkAboveWhatWent within 3_000,
         trim_ignores_missing: TrimIgnoresMissing within 3_000,
-        no_owner_token: NoOwnerToken within 20_000,
+        no_owner: NoOwner within 3_000,
         no_previous: NoPrevious within 3_000,
         watermark_outside: WatermarkOutside within 3_000,
         lost_reply_as_failure: LostReplyAsFailure within 3_000,

@@ -39,8 +39,9 @@ pub(crate) enum Mistake {
     MarkAboveWhatWent,
     /// Rule 6: a lane that has not arrived in the newest generation does not keep a stream from being trimmed.
     TrimIgnoresMissing,
-    /// Rule 7: the fence knows the number of the take-over only, not its random token.
-    NoOwnerToken,
+    /// Rule 7: the fence does not look at the owner, only at where the watermark stands. (A number instead of a random token
+    /// is too rare to be found here: three faults must meet.)
+    NoOwner,
     /// Rule 7: the fence does not look at where the watermark stands.
     NoPrevious,
     /// Rule 7: the watermark moves in a transaction of its own, after the rows.
@@ -89,7 +90,7 @@ impl Mistake {
         Self::TrimInTwoSteps,
         Self::MarkAboveWhatWent,
         Self::TrimIgnoresMissing,
-        Self::NoOwnerToken,
+        Self::NoOwner,
         Self::NoPrevious,
         Self::WatermarkOutside,
         Self::LostReplyAsFailure,
@@ -113,7 +114,7 @@ impl Mistake {
             M::AdvanceUnchecked,
             M::ClaimBeforeFence,
             M::MarkAboveWhatWent,
-            M::NoOwnerToken,
+            M::NoOwner,
             M::ReadIgnoresVersion,
             M::SideOpenedApart,
             M::SideUnlocked,

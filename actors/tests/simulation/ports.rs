@@ -404,13 +404,13 @@ impl Destination for SimDatabase {
         owner: &str,
         last_id: StreamId,
     ) -> Result<(), WriteError> {
-        let ((at, stream), token, epoch) = (place(lane), owner.to_owned(), self.epoch.get());
+        let ((at, stream), token) = (place(lane), owner.to_owned());
         let (of, part) = (generation.clone(), lane.part.to_string());
         let call = self.call(
             || format!("begins d{at}/s{stream}/{} at {generation}-{last_id} as {owner}", lane.part),
             move |world| {
                 let mistake = world.mistake;
-                world.databases[at].data.begin_lane((stream, part, of), (&token, epoch), last_id, mistake)
+                world.databases[at].data.begin_lane((stream, part, of), &token, last_id, mistake)
             },
         );
         call.await
@@ -418,8 +418,7 @@ impl Destination for SimDatabase {
 
     async fn watermark(&mut self, lane: &LaneId, generation: &Generation) -> Result<Option<WatermarkRow>, WriteError> {
         let ((at, stream), generation, text) = (place(lane), generation.clone(), lane.to_string());
-        let (of, epoch, last_write, part) =
-            (generation.clone(), self.epoch.get(), self.last_write, lane.part.to_string());
+        let (of, last_write, part) = (generation.clone(), self.last_write, lane.part.to_string());
         let call = self.call(
             || format!("asks for the watermark of d{at}/s{stream}"),
             move |world| {
@@ -442,8 +441,8 @@ impl Destination for SimDatabase {
             },
         );
         let mut row = call.await?;
-        if self.mistake() == Mistake::NoOwnerToken
-            && let Some(row) = row.as_mut().filter(|row| row.epoch == epoch)
+        if self.mistake() == Mistake::NoOwner
+            && let Some(row) = row.as_mut()
         {
             row.owner = self.caller.world.borrow().owner_of(self.caller.task);
         }

@@ -108,7 +108,7 @@ impl Weather {
             Mistake::AdvanceUnchecked => &[Fault::Restore, Fault::TimeJump, Fault::Pause],
             Mistake::ClaimBeforeFence => &[Fault::Restore, Fault::RedisRestart],
             Mistake::MarkAboveWhatWent => &[Fault::Restore],
-            Mistake::NoOwnerToken => &[Fault::Restore, Fault::Failover, Fault::Pause, Fault::TimeJump],
+            Mistake::NoOwner => &[Fault::Restore, Fault::Failover, Fault::Pause, Fault::TimeJump],
             Mistake::ReadIgnoresVersion => &[Fault::RedisFull],
             Mistake::SideOpenedApart => &[Fault::Table, Fault::Crash],
             Mistake::SideUnlocked => &[Fault::Table, Fault::Restore],
@@ -125,7 +125,7 @@ impl Weather {
         (self.two_routes, self.replays) = (often.contains(&Fault::Table), false);
         (self.below, self.keep) = (below, if below { 8 } else { 0 });
         self.raises_late = like == Mistake::DoneUnheard;
-        if matches!(like, Mistake::ClaimBeforeFence | Mistake::NoOwnerToken) {
+        if matches!(like, Mistake::ClaimBeforeFence | Mistake::NoOwner) {
             // A fault must fall into a short moment of a take-over, and nothing shows before something is written again: few
             // faults, then, for a long time, and none that begins the take-over anew by itself.
             (self.faults, self.calls, self.storm, self.proxied) = (20, 0, 2 * STORM, true);
