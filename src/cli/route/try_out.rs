@@ -121,6 +121,7 @@ fn write_row(out: &mut impl Write, name: &str, row: &Row) -> std::io::Result<()>
     write_cells(out, &row.cells, "  ")?;
     for child in &row.children {
         match &child.rows {
+            None if row.operation == "delete" => writeln!(out, "  {}: its rows go with it", plain(&child.table))?,
             None => writeln!(out, "  {}: stays as it is, the record does not speak of it", plain(&child.table))?,
             Some(rows) => {
                 writeln!(out, "  {}: {}, in place of those there are", plain(&child.table), of(rows.len(), "row"))?;
