@@ -58,6 +58,8 @@ pub struct RouteDelivery {
     pub table: String,
     /// Where it stands.
     pub status: Status,
+    /// Which version of the route it was sent by.
+    pub route_version: Option<u64>,
     /// What the destination received, after mapping.
     pub sent: Option<Box<RawValue>>,
     /// Rows touched.
@@ -217,6 +219,7 @@ async fn delivery(
         destination: destination.name.clone(),
         table: route.table.clone(),
         status: Status::Pending,
+        route_version: None,
         sent: None,
         rows: None,
         attempts: None,
@@ -268,10 +271,16 @@ async fn delivery(
     delivery.rows = Some(u32::from(!batch.untouched.contains(&id.0.id)));
     delivery.attempts = Some(batch.attempts);
     delivery.delivered_at = delivered_at(&batch);
-    if let Some((_, _, digest)) = batch.routes.iter().find(|(id, ..)| *id == route.id)
-        && let Some(plan) = plan(redis, application, digest).await?
-    {
+    let Some((_, version, digest)) = batch.routes.iter().find(|(id, ..)| *id == route.id) else { return Ok(delivery) };
+    delivery.route_version = Some(*version);
+    if let Some(plan) = plan(redis, application, digest).await? {
         let sent = sent::sent(redis, application, &id.0.generation, &batch, plan, message).await?;
+        if sent.skipped {
+            delivery.status = Status::Skipped;
+        }
+        if sent.skipped || sent.nothing {
+            delivery.rows = Some(0);
+        }
         delivery.sent = sent.row;
         if let Some(later) = sent.folded_into {
             let later = Position { generation: id.0.generation.clone(), id: later };

@@ -22,6 +22,10 @@ pub(super) struct Sent {
     pub(super) row: Option<Box<RawValue>>,
     /// The later message of the same key that replaced it.
     pub(super) folded_into: Option<StreamId>,
+    /// The route's filter said no.
+    pub(super) skipped: bool,
+    /// The route had nothing to write for it.
+    pub(super) nothing: bool,
 }
 
 struct OneRoute {
@@ -50,9 +54,14 @@ pub(super) async fn sent(
     let PlanRecord { route, table, children } = plan;
     let Ok(mapping) = Mapping::compile(&route, table, children) else { return Ok(Sent::default()) };
     let whence = Whence { application, generation };
-    let Ok(Mapped::Row(own)) = mapping.apply(message, whence) else { return Ok(Sent::default()) };
+    let own = match mapping.apply(message, whence) {
+        Ok(Mapped::Row(own)) => own,
+        Ok(Mapped::Skipped) => return Ok(Sent { skipped: true, ..Sent::default() }),
+        Ok(Mapped::Nothing) => return Ok(Sent { nothing: true, ..Sent::default() }),
+        Err(_) => return Ok(Sent::default()),
+    };
     if !batch.folded || own.key.is_none() {
-        return Ok(Sent { row: Some(mapping.sent(&own)), folded_into: None });
+        return Ok(Sent { row: Some(mapping.sent(&own)), ..Sent::default() });
     }
     let entries = entries(redis, application, batch).await?;
     let same_key = entries.iter().filter(|other| other.topic == message.topic).filter_map(|other| {
@@ -76,7 +85,7 @@ pub(super) async fn sent(
     let folded = fold(changes, &OneRoute { every_change: stays_apart(&route, &mapping) });
     let mine = |change: &&Change| change.messages.iter().any(|&place| ids[place] == message.id);
     let Some(change) = folded.iter().find(mine) else {
-        return Ok(Sent { row: Some(mapping.sent(&own)), folded_into: None });
+        return Ok(Sent { row: Some(mapping.sent(&own)), ..Sent::default() });
     };
     let last = change.messages.last().map(|&place| ids[place]);
     let row = MappedRow {
@@ -88,8 +97,8 @@ pub(super) async fn sent(
         children: change.children.clone(),
     };
     Ok(match last.filter(|last| *last != message.id) {
-        Some(last) => Sent { row: None, folded_into: Some(last) },
-        None => Sent { row: Some(mapping.sent(&row)), folded_into: None },
+        Some(last) => Sent { folded_into: Some(last), ..Sent::default() },
+        None => Sent { row: Some(mapping.sent(&row)), ..Sent::default() },
     })
 }
 

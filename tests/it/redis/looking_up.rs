@@ -76,7 +76,8 @@ async fn a_message_is_pending_then_delivered_or_dead() {
     assert_eq!(
         json,
         serde_json::json!({
-            "route": "route1-name", "destination": "rooms", "table": "cars", "status": "delivered", "sent": null,
+            "route": "route1-name", "destination": "rooms", "table": "cars", "status": "delivered", "route_version": 1,
+            "sent": null,
             "rows": 1, "attempts": 3, "delivered_at": "2025-06-01T08:00:00.001Z", "error": null, "folded_into": null
         })
     );
