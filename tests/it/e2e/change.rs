@@ -264,7 +264,8 @@ async fn a_column_of_another_type_holds_its_table_alone() {
 async fn an_owner_killed_while_a_table_is_held_and_while_it_catches_up_loses_and_doubles_nothing() {
     let mut scene = Scene::with_three_tables().await;
     let mut load = scene.load();
-    load.batch = 10;
+    // Not more than the machine takes with ease: a side row gains on main only while main keeps up with what comes in.
+    load.batch = 3;
     let producers = load.start();
     scene.wait_until_delivered(200).await;
     for target in scene.targets.clone() {
