@@ -44,7 +44,6 @@ impl<'m> Scope<'m> {
 
     /// Of an element of one of the message's arrays: raw JSON, and its place from 1. What has been read of the message is
     /// shared, so that a thousand elements read it once.
-    #[allow(dead_code, reason = "for a table of children")]
     pub(crate) fn of_element(&self, raw: &'m str, index: usize) -> Self {
         let data = OnceLock::from(Arc::clone(self.data()));
         Self { message: self.message, whence: self.whence, data, element: Some((Record::new(raw), index)) }

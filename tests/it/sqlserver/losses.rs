@@ -8,7 +8,7 @@ use tidegate_actors::{
     transaction::{Op, Transaction},
 };
 
-use super::{Deed, Of, answer, generation, lane, retried, statement, transaction, wire::set, world};
+use super::{COLUMN, Deed, Of, answer, generation, lane, retried, statement, transaction, wire::set, world};
 
 async fn lost(destination: &mut dyn Destination, transaction: &Transaction) -> String {
     let (lost, words) = retried(destination.commit(transaction).await.unwrap_err());
@@ -88,23 +88,8 @@ async fn an_error_over_an_identity_column_costs_the_connection() {
     let (wire, mut destination, plan) = world().await;
     // The key counts by itself, as the catalogue now says.
     let object = set(&[("", Of::Text), ("", Of::Text), ("", Of::Text)], &[&["dbo", "counted", "U"]]);
-    let kinds = [
-        Of::Text,
-        Of::Text,
-        Of::Int,
-        Of::Int,
-        Of::Int,
-        Of::Int,
-        Of::Int,
-        Of::Int,
-        Of::Int,
-        Of::Text,
-        Of::Text,
-        Of::Int,
-        Of::Int,
-    ];
     let id = ["id", "bigint", "8", "19", "0", "0", "1", "0", "0", "∅", "∅", "∅", "0"];
-    let columns = set(&kinds.map(|of| ("", of)), &[&id]);
+    let columns = set(&COLUMN.map(|of| ("", of)), &[&id]);
     let keys = set(&[("", Of::Int), ("", Of::Text), ("", Of::Int), ("", Of::Text)], &[&["1", "id", "0", "PK"]]);
     wire.always("TIDEGATE TABLE */", Deed::Answer(answer(&[object, columns, keys], None)));
     let table = destination.table("counted").await.unwrap();

@@ -52,26 +52,28 @@ fn text(value: &str) -> Cell {
     Cell::Text(value.into())
 }
 
+/// What each part of a column is, as the catalogue is asked for it.
+const COLUMN: [Of; 13] = [
+    Of::Text,
+    Of::Text,
+    Of::Int,
+    Of::Int,
+    Of::Int,
+    Of::Int,
+    Of::Int,
+    Of::Int,
+    Of::Int,
+    Of::Text,
+    Of::Text,
+    Of::Int,
+    Of::Int,
+];
+
 /// A table of cars: `id bigint` (the key), `plate nvarchar(20)`, `price decimal(14,2) DEFAULT 0`, as the catalogue tells.
 fn cars() -> Vec<u8> {
     let object = set(&[("name", Of::Text), ("name", Of::Text), ("", Of::Text)], &[&["dbo", "cars", "U"]]);
-    let kinds = [
-        Of::Text,
-        Of::Text,
-        Of::Int,
-        Of::Int,
-        Of::Int,
-        Of::Int,
-        Of::Int,
-        Of::Int,
-        Of::Int,
-        Of::Text,
-        Of::Text,
-        Of::Int,
-        Of::Int,
-    ];
     let columns = set(
-        &kinds.map(|of| ("", of)),
+        &COLUMN.map(|of| ("", of)),
         &[
             &["id", "bigint", "8", "19", "0", "0", "0", "0", "0", "∅", "∅", "∅", "0"],
             &["plate", "nvarchar", "40", "0", "0", "1", "0", "0", "0", "∅", "Latin1_General_CI_AS", "1252", "0"],
