@@ -20,7 +20,10 @@ use crate::{
     transaction::{DeadId, DeadRow, Statement, Supersede, Trial},
 };
 
+mod ahead;
 mod group;
+
+pub use ahead::MappedAhead;
 
 /// One route, compiled against the table as it stands.
 #[derive(Debug)]
@@ -63,17 +66,18 @@ pub struct Plans {
     child_tables: Vec<Vec<usize>>,
     /// For each plan whether its changes are never folded.
     apart: Vec<bool>,
-    by_topic: HashMap<(Box<str>, Box<str>), Vec<usize>>,
+    /// By application, then by topic.
+    by_topic: HashMap<Box<str>, HashMap<Box<str>, Vec<usize>>>,
 }
 
 impl Plans {
     /// Puts the plans in order.
     #[must_use]
     pub fn new(list: Vec<Plan>) -> Self {
-        let mut by_topic: HashMap<_, Vec<usize>> = HashMap::new();
+        let mut by_topic: HashMap<_, HashMap<_, Vec<usize>>> = HashMap::new();
         for (place, plan) in list.iter().enumerate() {
-            let topic = (plan.route.application.as_str().into(), plan.route.topic.as_str().into());
-            by_topic.entry(topic).or_default().push(place);
+            let topics = by_topic.entry(plan.route.application.as_str().into()).or_default();
+            topics.entry(plan.route.topic.as_str().into()).or_default().push(place);
         }
         let space = |plan: &Plan| {
             let same = |other: &Plan| other.table == plan.table && key_columns(other).eq(key_columns(plan));
@@ -89,6 +93,11 @@ impl Plans {
     #[must_use]
     pub fn get(&self, place: usize) -> &Plan {
         &self.list[place]
+    }
+
+    /// The places of the plans for a topic.
+    fn of_topic(&self, application: &str, topic: &str) -> &[usize] {
+        self.by_topic.get(application).and_then(|topics| topics.get(topic)).map_or(&[], Vec::as_slice)
     }
 
     /// Every plan.
@@ -291,37 +300,48 @@ impl Composed {
 /// Composes a piece.
 #[must_use]
 pub fn compose(piece: &Piece<'_>, plans: &Plans) -> Composed {
-    compose_with(piece, &BTreeMap::new(), plans)
+    compose_with(piece, &BTreeMap::new(), plans, None)
 }
 
-/// The same with some changes, (message, plan), on trial: each stands alone, after all that comes before it in the log.
+/// The same with some changes, (message, plan), on trial: each stands alone, after all that comes before it in the log. What was
+/// mapped ahead need not be mapped now.
 #[must_use]
-pub fn compose_with(piece: &Piece<'_>, on_trial: &BTreeMap<(usize, usize), Rejection>, plans: &Plans) -> Composed {
+pub fn compose_with(
+    piece: &Piece<'_>,
+    on_trial: &BTreeMap<(usize, usize), Rejection>,
+    plans: &Plans,
+    ahead: Option<&mut MappedAhead>,
+) -> Composed {
     let mut composed = Composed::default();
     let whence = Whence { application: piece.application, generation: piece.generation };
     let mut changes = Vec::with_capacity(piece.messages.len());
     let mut later: Vec<(Box<str>, Box<str>, StreamId)> = Vec::new();
     let mut tried_keys: HashSet<(Box<str>, Box<str>)> = HashSet::new();
-    let mut topic_plans: HashMap<&str, &[usize]> = HashMap::new();
+    let ahead = ahead.filter(|ahead| ahead.is_for(plans, whence)).zip(piece.messages.first());
+    let mut ahead = ahead.map(|(ahead, first)| ahead.from(first.id));
     for (place, message) in piece.messages.iter().enumerate() {
-        let of_topic = *topic_plans.entry(&message.topic).or_insert_with(|| {
-            let topic = (piece.application.into(), message.topic.clone());
-            plans.by_topic.get(&topic).map_or(&[], Vec::as_slice)
-        });
-        for &at in of_topic {
+        let of_topic = plans.of_topic(piece.application, &message.topic);
+        let first_row = ahead.as_mut().and_then(|rows| rows.first_of(message));
+        for (nth, &at) in of_topic.iter().enumerate() {
             let plan = plans.get(at);
             if !piece.starts.wants(&plan.route.id, message.id) {
                 continue;
             }
             let mapped = match piece.refused.get(&(place, at)) {
                 Some(reason) => Err(Box::new(Refused::by_database(place, at, reason.clone()))),
-                None => match plan.mapping.apply(message, whence) {
-                    Ok(Mapped::Row(row)) => block::checked(piece, &composed.bury, plan, row, place, at),
-                    Ok(Mapped::Skipped | Mapped::Nothing) => Ok(None),
-                    Err(reason) => {
-                        Err(Box::new(Refused { message: place, plan: at, reason, by_mapping: true, blocked_by: None }))
+                None => {
+                    match taken(&mut ahead, first_row, nth).unwrap_or_else(|| plan.mapping.apply(message, whence)) {
+                        Ok(Mapped::Row(row)) => block::checked(piece, &composed.bury, plan, row, place, at),
+                        Ok(Mapped::Skipped | Mapped::Nothing) => Ok(None),
+                        Err(reason) => Err(Box::new(Refused {
+                            message: place,
+                            plan: at,
+                            reason,
+                            by_mapping: true,
+                            blocked_by: None,
+                        })),
                     }
-                },
+                }
             };
             let trial = on_trial.get(&(place, at)).filter(|_| matches!(mapped, Ok(Some(_))));
             let key = match &mapped {
@@ -337,7 +357,7 @@ pub fn compose_with(piece: &Piece<'_>, on_trial: &BTreeMap<(usize, usize), Rejec
                 // What it makes obsolete, or waits for, is known only once the trial is over.
                 if place > 0 && (tried_keys.contains(&named) || (trial.is_some() && given_up())) {
                     let shorter = Piece { messages: &piece.messages[..place], ..*piece };
-                    return Composed { cut: Some(place), ..compose_with(&shorter, on_trial, plans) };
+                    return Composed { cut: Some(place), ..compose_with(&shorter, on_trial, plans, None) };
                 }
                 if trial.is_some() {
                     tried_keys.insert(named);
@@ -408,6 +428,11 @@ pub fn compose_with(piece: &Piece<'_>, on_trial: &BTreeMap<(usize, usize), Rejec
     }
     composed.add(changes, piece.fold, plans);
     composed
+}
+
+/// The row of a message's `nth` plan, where it was mapped ahead.
+fn taken(ahead: &mut Option<ahead::Rows<'_>>, first: Option<usize>, nth: usize) -> Option<Result<Mapped, Rejection>> {
+    ahead.as_mut()?.take(first? + nth)
 }
 
 impl Refused {

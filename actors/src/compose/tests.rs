@@ -214,3 +214,45 @@ proptest! {
         prop_assert_eq!(contents(&together), contents(&apart));
     }
 }
+
+/// What was mapped ahead comes to the same, wherever in the batch the piece begins, and a second time, when its rows are gone.
+#[test]
+fn what_was_mapped_ahead_is_composed_alike() {
+    let plans = Arc::new(plans(&json!({})));
+    let records = (0..300).map(|no| match no % 7 {
+        3 => message(no, Action::Upsert, &json!({"no": "none", "note": "x"})),
+        5 => message(no, Action::Delete, &json!({"no": no - 1})),
+        _ => message(no, Action::Upsert, &json!({"no": no, "seen": no % 3, "lines": [{"sku": "a"}]})),
+    });
+    let records: Vec<Message> = records.collect();
+    let generation = Generation::new("gen0");
+    let lane = crate::transaction::LaneId {
+        installation: "i".into(),
+        destination: "d".into(),
+        stream: "shop".into(),
+        part: "main".into(),
+    };
+    let entries = records.iter().cloned().map(crate::ports::Entry::Message).collect();
+    let batch = crate::ports::Batch { lane, after: StreamId::ZERO, entries };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut ahead = runtime.block_on(MappedAhead::map(Arc::clone(&plans), generation.clone(), &batch));
+    for (from, other_plans, left) in
+        [(0, false, 170), (0, false, 170), (120, false, 50), (200, true, 50), (250, false, 0)]
+    {
+        let messages: Vec<&Message> = records[from..(from + 130).min(records.len())].iter().collect();
+        let piece = Piece {
+            application: "shop",
+            generation: &generation,
+            messages: &messages,
+            starts: &Starts::default(),
+            refused: &BTreeMap::new(),
+            dead: &DeadKeys::new(),
+            fold: true,
+        };
+        let others = self::plans(&json!({"columns": {"no": "no", "note": "note"}}));
+        let plans = if other_plans { &others } else { &*plans };
+        let alone = format!("{:?}", compose(&piece, plans));
+        assert_eq!(format!("{:?}", compose_with(&piece, &BTreeMap::new(), plans, Some(&mut ahead))), alone);
+        assert_eq!(ahead.left(), left);
+    }
+}

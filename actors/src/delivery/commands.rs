@@ -130,7 +130,7 @@ impl Delivery {
             return self.redrive_failed(lane, letter, None, why).await;
         }
         let original = data.map(|edited| std::mem::replace(&mut letter.data, edited.to_owned()));
-        let composed = compose_one(&self.lanes[lane].lane.stream, self.plans.as_ref(), &letter);
+        let composed = compose_one(&self.lanes[lane].lane.stream, self.plans.as_deref(), &letter);
         let outcome = match composed {
             Ok(statements) => self.exhume(lane, dead, statements).await?,
             Err(reason) => Some(reason),

@@ -27,7 +27,7 @@ pub use lease::LeaseClock;
 pub use parallel::ParallelDelivery;
 
 use crate::{
-    compose::{DeadKeys, Plans, Starts},
+    compose::{DeadKeys, MappedAhead, Plans, Starts},
     lane::{Gap, Part},
     message::{Generation, Position, StreamId},
     ports::{Advance, Destination, EventLog, Fault, LogError, WriteError},
@@ -219,7 +219,11 @@ pub struct Delivery {
     owner: Arc<str>,
     lanes: Vec<LaneState>,
     taken: bool,
-    plans: Option<Plans>,
+    plans: Option<Arc<Plans>>,
+    /// The next batch's rows, where they were mapped before its turn.
+    ahead: Option<MappedAhead>,
+    /// Whether the database refused rows of the piece before.
+    bad_rows: bool,
     /// Routes that their tables do not fit, and why, as of the last look at the catalogue.
     unfit: BTreeMap<String, String>,
     /// The routes that have a plan, in the order of the plans; and how often that changed.
@@ -267,6 +271,8 @@ impl Delivery {
             lanes: Vec::new(),
             taken: false,
             plans: None,
+            ahead: None,
+            bad_rows: false,
             unfit: BTreeMap::new(),
             fitting: Vec::new(),
             shape: 0,
@@ -338,6 +344,20 @@ impl Delivery {
     /// Forgets the catalogue, so that the next piece reads it anew (after a hold).
     pub fn forget_tables(&mut self) {
         self.plans = None;
+    }
+
+    /// What a lane's next batch can be mapped for before its turn: the plans as they are now, and the generation that the lane
+    /// reads. None while its routes are spread over several rows, whose batches are short.
+    #[must_use]
+    pub fn mapped_for(&self, lane: &LaneId) -> Option<(Arc<Plans>, Generation)> {
+        let alone = self.lanes.iter().all(LaneState::is_main);
+        let state = self.lanes.iter().find(|state| state.lane == *lane && alone)?;
+        Some((Arc::clone(self.plans.as_ref()?), state.generation.clone()))
+    }
+
+    /// Gives it the rows of the batch that is delivered next. They are used as far as they still hold.
+    pub fn map_ahead(&mut self, ahead: Option<MappedAhead>) {
+        self.ahead = ahead;
     }
 
     /// Asks the database for a sign of life.

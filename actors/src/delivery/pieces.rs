@@ -15,7 +15,7 @@ use super::{
     sides::{Opened, side_of},
 };
 use crate::{
-    compose::{Composed, Piece, Plans, compose_with},
+    compose::{Composed, MappedAhead, Piece, Plans, compose_with},
     failpoint,
     message::{Message, StreamId},
     ports::{Advance, Batch, BatchRecord, DeadLetter, Entry, Fault, Rejection, SidePosition, WriteError},
@@ -128,15 +128,19 @@ impl Delivery {
         let alone = !self.lanes.iter().any(|row| !row.is_main()) && opens.is_empty();
         let nothing = Refusals::new();
         let trials = if alone { &attempt.trials } else { &nothing };
-        let mut composed = self.compose(lane, messages, refused, trials, &opens);
-        if may_be_stale(self.plans.as_ref(), &composed, self.limits.catalogue_age) {
+        let mut ahead = self.ahead.take();
+        // Bad rows mean that the piece is composed more than once.
+        ahead.as_mut().into_iter().for_each(|ahead| ahead.keep(self.bad_rows));
+        let mut composed = self.compose(lane, messages, refused, trials, &opens, ahead.as_mut());
+        self.ahead = ahead;
+        if may_be_stale(self.plans.as_deref(), &composed, self.limits.catalogue_age) {
             let shape = self.shape;
             self.read_tables().await?;
             if self.shape != shape {
                 return Ok(Piecemeal::Anew);
             }
             opens = if is_main { self.to_open(lane) } else { Vec::new() };
-            composed = self.compose(lane, messages, refused, trials, &opens);
+            composed = self.compose(lane, messages, refused, trials, &opens, None);
         }
         if replays {
             write_over(&mut composed.statements);
@@ -145,8 +149,19 @@ impl Delivery {
             Some(cut) => (&messages[..cut], messages[cut - 1].id),
             None => (messages, last),
         };
+        let may_sift = attempt.may_sift && alone;
         let home = self.lanes[main].lane.clone();
-        let mut letters = letters(self.plans.as_ref(), &composed, messages, &home.stream, self.attempts + 1);
+        if may_sift && self.bad_rows && trials.is_empty() {
+            // Where the last piece had bad rows, this one is likely to have some: a try without a look would be in vain.
+            self.hold_lease().await?;
+            let statements = std::mem::take(&mut composed.statements);
+            let looked_at = Transaction { statements, ..Transaction::of(self.fence(lane, last)) };
+            if let Some(found) = self.sift(&looked_at, &composed).await? {
+                return Ok(Piecemeal::Written(found));
+            }
+            composed.statements = looked_at.statements;
+        }
+        let mut letters = letters(self.plans.as_deref(), &composed, messages, &home.stream, self.attempts + 1);
         if !letters.is_empty() {
             if !replays {
                 self.lanes[lane].kept.extend(letters.iter().map(|letter| letter.dead.clone()));
@@ -201,13 +216,8 @@ impl Delivery {
             }
             Err(WriteError::Reject(reason)) => {
                 self.attempts = 0;
-                if attempt.may_sift && alone {
-                    let call = self.database.sift(&transaction);
-                    let found = database(self.limits.write, &self.progress, "a transaction", call).await?;
-                    let found = at_fault(&composed, found);
-                    if !found.is_empty() {
-                        return Ok(Piecemeal::Written(Written::Sifted(found)));
-                    }
+                if may_sift && let Some(found) = self.sift(&transaction, &composed).await? {
+                    return Ok(Piecemeal::Written(found));
                 }
                 let refers = reason.code == "foreign_key";
                 let written = Written::refused(&composed, reason);
@@ -227,6 +237,15 @@ impl Delivery {
             }
             Err(WriteError::Hold(fault)) => self.held(lane, fault).await,
         }
+    }
+
+    /// Asks the database for all rows of a piece that it refuses.
+    async fn sift(&mut self, transaction: &Transaction, composed: &Composed) -> Result<Option<Written>, Trouble> {
+        let call = self.database.sift(transaction);
+        let found = database(self.limits.write, &self.progress, "a transaction", call).await?;
+        let found = at_fault(composed, found);
+        self.bad_rows = !found.is_empty();
+        Ok(self.bad_rows.then_some(Written::Sifted(found)))
     }
 
     /// The database says that something about tables or rights is wrong. The catalogue knows better which route misses what;
@@ -306,6 +325,7 @@ impl Delivery {
         refused: &Refusals,
         trials: &Refusals,
         opens: &[Opened],
+        ahead: Option<&mut MappedAhead>,
     ) -> Composed {
         let state = &self.lanes[lane];
         let without = (!opens.is_empty()).then(|| self.starts_without(lane, opens));
@@ -318,7 +338,7 @@ impl Delivery {
             dead: &self.lanes[state.main].dead,
             fold: messages.len() > 1,
         };
-        self.plans.as_ref().map_or_else(Composed::default, |plans| compose_with(&piece, trials, plans))
+        self.plans.as_deref().map_or_else(Composed::default, |plans| compose_with(&piece, trials, plans, ahead))
     }
 
     #[allow(clippy::too_many_arguments, reason = "one place that ties a commit to its record")]
@@ -336,7 +356,7 @@ impl Delivery {
     ) -> Advance {
         let state = &self.lanes[lane];
         let plan = |&at: &usize| {
-            let plan = self.plans.as_ref()?.get(at);
+            let plan = self.plans.as_deref()?.get(at);
             Some((plan.route.id.clone(), plan.route.version, plan.digest.clone()))
         };
         let given_up = tried.refused.iter().filter_map(|(place, _)| composed.trials.get(*place));

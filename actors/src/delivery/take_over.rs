@@ -199,7 +199,7 @@ impl Delivery {
             (self.fitting, self.shape) = (routes, self.shape + 1);
         }
         self.unfit = unfit.into_iter().map(|unfit| (unfit.route, unfit.why)).collect();
-        self.plans = Some(plans);
+        self.plans = Some(Arc::new(plans));
         Ok(())
     }
 }

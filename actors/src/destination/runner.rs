@@ -3,15 +3,16 @@
 //! Spawned by [`super::DestinationActor`] when it starts; it ends when the supervisor says so, with the lease given back.
 
 use std::{
-    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use actix::Addr;
+use actix_rt::task::JoinHandle;
 
 use super::pace::{Pace, told};
 use crate::{
+    compose::MappedAhead,
     delivery::{Delivery, Trouble, now_ms},
     message::StreamId,
     ports::{Batch, LogError, ReadFrom, ReadOutcome},
@@ -22,10 +23,17 @@ use crate::{
 /// How long a node that is not to write looks at nothing, if the supervisor has nothing to say.
 const STAND_BY: Duration = Duration::from_secs(5);
 
-/// A read under way.
+/// A read under way, and the mapping of what it brings: both go on while a batch is being written.
 pub(super) struct Ahead {
     asked: Vec<ReadFrom>,
-    outcome: Pin<Box<dyn Future<Output = Result<ReadOutcome, LogError>>>>,
+    task: JoinHandle<(Result<ReadOutcome, LogError>, Option<MappedAhead>)>,
+}
+
+impl Drop for Ahead {
+    /// Which tells the reader that nobody waits any more.
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// The steps of one destination, one after the other.
@@ -148,7 +156,7 @@ impl Runner {
         let wake = self.pace.breaker.probe_at().map_or(longest, |at| at.min(longest));
         let zone = self.pace.progress().map(|progress| progress.slow_zone(self.pace.limits.block * 2));
         let outcome = tokio::select! {
-            outcome = &mut ahead.outcome => Some(outcome),
+            outcome = &mut ahead.task => Some(outcome),
             () = tokio::time::sleep_until(wake.into()) => None,
             () = told(&mut self.pace.control) => None,
         };
@@ -157,6 +165,9 @@ impl Runner {
             self.ahead = Some(ahead);
             return Ok(None);
         };
+        let (outcome, mapped) = outcome
+            .unwrap_or_else(|error| (Err(LogError::Unavailable(format!("the read was given up: {error}"))), None));
+        self.delivery.map_ahead(mapped);
         match outcome? {
             ReadOutcome::Batch(batch) => Ok(Some(batch)),
             ReadOutcome::Idle => self.delivery.nothing_more(&ahead.asked).await.map(|()| None),
@@ -176,17 +187,25 @@ impl Runner {
         // Whoever is on the way to main waits for nothing.
         let block = if self.delivery.catches_up() { Duration::ZERO } else { self.pace.limits.block };
         let asked = self.delivery.reads(batch)?;
-        // Dropped together with the future, which tells the reader that nobody waits any more.
+        let plans: Vec<_> =
+            asked.iter().map(|from| (from.lane.clone(), self.delivery.mapped_for(&from.lane))).collect();
         let (waiting, wanted) = tokio::sync::oneshot::channel();
         let max_entries = self.pace.batch_entries;
         let answer = self.reader.send(Read { lanes: asked.clone(), max_entries, block, wanted });
-        let outcome = Box::pin(async move {
+        let task = actix_rt::spawn(async move {
             let _waiting = waiting;
-            answer
+            let outcome = answer
                 .await
-                .unwrap_or_else(|error| Err(LogError::Unavailable(format!("the reader does not answer: {error}"))))
+                .unwrap_or_else(|error| Err(LogError::Unavailable(format!("the reader does not answer: {error}"))));
+            let Ok(ReadOutcome::Batch(batch)) = &outcome else { return (outcome, None) };
+            let plans = plans.into_iter().find(|(lane, _)| *lane == batch.lane).and_then(|(_, plans)| plans);
+            let mapped = match plans {
+                Some((plans, generation)) => Some(MappedAhead::map(plans, generation, batch).await),
+                None => None,
+            };
+            (outcome, mapped)
         });
-        Some(Ahead { asked, outcome })
+        Some(Ahead { asked, task })
     }
 
     /// Asks an idle database for a sign of life, so that it shows that it is down before a record finds out.

@@ -16,8 +16,8 @@ use super::{
     transaction::{Finish, Upserts, in_transaction, is_of_partial_upsert, locate, statement_rows},
 };
 
-/// Rows that are tried at once: with a bad row or two among them, as one in a hundred makes it, half of them are written twice.
-const ROWS: usize = 256;
+/// Rows that are tried at once: with one bad row in a hundred, every other try is in vain, and half of its rows are written twice.
+const ROWS: usize = 64;
 
 const SAVE: &str = "SAVEPOINT tidegate_trial";
 const BACK: &str = "ROLLBACK TO SAVEPOINT tidegate_trial";
