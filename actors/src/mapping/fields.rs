@@ -14,12 +14,16 @@ use serde::de::Deserializer;
 use super::path::{Path, Step};
 use crate::fnv::Fnv;
 
+mod flat;
 mod walk;
 
 use walk::{Each, Inside, Walk};
 
 // FNV: the keys are an operator's few names, so nobody can fill a bucket, and short names hash in a few nanoseconds.
 type ByName<T> = HashMap<Box<str>, T, BuildHasherDefault<Fnv>>;
+
+/// Names up to this length, in bytes, are looked up in lower case without an allocation.
+const SHORT_NAME: usize = 64;
 
 /// Longest name of an unknown field that is kept for the rejection, in characters.
 const MAX_NAME_CHARS: usize = 64;
@@ -31,6 +35,8 @@ pub(super) struct FieldTable {
     nodes: Vec<Node>,
     /// For `"matching"`: names of the root in lower case, `None` where two columns differ in nothing but case.
     folded: Option<ByName<Option<usize>>>,
+    /// Whether every wanted field stands at the top of the record.
+    flat: bool,
     /// Where fields that nobody reads are refused: names that count as read wherever they stand.
     strict: Option<HashSet<Box<str>>>,
 }
@@ -90,11 +96,12 @@ pub(super) enum Unread {
 impl FieldTable {
     /// With `any_case`, a field whose name differs from a column's in case only is found too, where that is unambiguous.
     pub(super) fn new(any_case: bool) -> Self {
-        Self { nodes: vec![Node::new(None)], folded: any_case.then(HashMap::default), strict: None }
+        Self { nodes: vec![Node::new(None)], folded: any_case.then(HashMap::default), flat: true, strict: None }
     }
 
     /// The node of this path, made if need be; its value is wanted.
     pub(super) fn add(&mut self, path: &Path) -> usize {
+        self.flat &= matches!(path.steps(), [Step::Name(_)]);
         let mut at = 0;
         for step in path.steps() {
             let next = self.nodes.len();
@@ -170,6 +177,13 @@ impl FieldTable {
 
     /// Reads a record, which must be an object, into one slot for each node; with `lenient`, whatever else stands in it.
     pub(super) fn read<'m>(&self, data: &'m str, slots: &mut Vec<Slot<'m>>, lenient: bool) -> Result<(), Unread> {
+        if self.flat && (lenient || self.strict.is_none()) {
+            slots.clear();
+            slots.resize(self.nodes.len(), Slot::Absent);
+            if flat::read(self, data, slots).is_some() {
+                return Ok(());
+            }
+        }
         let outcome = self.attempt(data, slots, lenient, false);
         let outcome = match outcome {
             // Reading in one go fails at numbers and texts that can't be decoded, even where they are not wanted.
@@ -250,7 +264,16 @@ impl FieldTable {
             return Some((*found, true));
         }
         let folded = self.folded.as_ref().filter(|_| node == 0)?;
-        folded.get(&*name.to_ascii_lowercase())?.map(|found| (found, false))
+        let mut lower = [0; SHORT_NAME];
+        let found = match lower.get_mut(..name.len()) {
+            Some(lower) => {
+                lower.copy_from_slice(name.as_bytes());
+                lower.make_ascii_lowercase();
+                folded.get(std::str::from_utf8(lower).ok()?)
+            }
+            None => folded.get(&*name.to_ascii_lowercase()),
+        };
+        found?.map(|found| (found, false))
     }
 
     /// The name to keep, where it is to be refused that nobody reads it.
