@@ -4,7 +4,7 @@
 //! ([`super::sides`]), how it went from the dead letters and the batch that covers it, and what was sent from the message and
 //! the table that the batch was mapped for.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, SecondsFormat};
 use redis::{Value, cmd};
@@ -96,7 +96,7 @@ pub async fn message(redis: &Redis, application: &str, id: &MessageId) -> Result
     }
     match found.into_iter().next().and_then(entry::parse) {
         None => Ok(None),
-        Some(Entry::Message(message)) => Ok(Some(message)),
+        Some(Entry::Message(message)) => Ok(Some(Arc::unwrap_or_clone(message))),
         Some(Entry::Unknown { id, why }) => Err(LogError::Unavailable(format!("entry {id} can't be read: {why}"))),
     }
 }

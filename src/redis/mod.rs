@@ -19,6 +19,7 @@ pub mod reader;
 pub mod recent;
 pub mod registration;
 pub mod replay;
+mod resp;
 pub mod resume;
 mod scripts;
 mod sent;
@@ -48,6 +49,8 @@ pub struct Redis {
     server: Server,
     keys: Keys,
     link: Arc<Link>,
+    /// What this node's readers share.
+    pieces: Arc<reader::Pieces>,
 }
 
 impl Redis {
@@ -58,7 +61,7 @@ impl Redis {
     pub fn open(url: &str, prefix: &str) -> Result<Self, AddressError> {
         let server = Server::parse(url)?;
         let link = Arc::new(Link::new(server.clone()));
-        Ok(Self { server, keys: Keys::new(prefix), link })
+        Ok(Self { server, keys: Keys::new(prefix), link, pieces: Arc::default() })
     }
 
     /// The keys of this installation.

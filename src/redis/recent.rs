@@ -1,5 +1,7 @@
 //! The last records of a topic that a stream still retains, for whoever wants to look at some. Nothing is moved.
 
+use std::sync::Arc;
+
 use redis::{Value, cmd};
 use tidegate_actors::{
     message::{Generation, Message, StreamId},
@@ -55,7 +57,7 @@ pub async fn messages(
                 && found.len() < wanted
             {
                 let generation = generation_of(&generations, message.id);
-                found.push((message, generation));
+                found.push((Arc::unwrap_or_clone(message), generation));
             }
         }
         if ended {

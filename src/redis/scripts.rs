@@ -5,17 +5,24 @@ use std::sync::LazyLock;
 
 use redis::Script;
 
-macro_rules! draining {
-    ($name:ident, $file:literal) => {
-        pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
-            Script::new(concat!(
-                "#!lua flags=allow-oom\n",
-                include_str!("scripts/generation.lua"),
-                include_str!(concat!("scripts/", $file))
-            ))
-        });
+macro_rules! code {
+    ($file:literal) => {
+        concat!(
+            "#!lua flags=allow-oom\n",
+            include_str!("scripts/generation.lua"),
+            include_str!(concat!("scripts/", $file))
+        )
     };
 }
+
+macro_rules! draining {
+    ($name:ident, $file:literal) => {
+        pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| Script::new(code!($file)));
+    };
+}
+
+/// The text of [`STANDING`], for the reader's own connection.
+pub(crate) const STANDING_CODE: &str = code!("standing.lua");
 
 draining!(ENSURE, "ensure.lua");
 draining!(VIEW, "view.lua");

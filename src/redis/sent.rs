@@ -3,6 +3,8 @@
 //! Folding is a pure function of a batch, and the history knows where each batch began and ended: so the changes of the
 //! message's key are read and folded once more, by the same code that delivered them.
 
+use std::sync::Arc;
+
 use redis::{Value, cmd};
 use serde_json::value::RawValue;
 use tidegate_actors::{
@@ -114,7 +116,7 @@ async fn entries(redis: &Redis, application: &str, batch: &BatchRecord) -> Resul
         .await
         .map_err(|error| unavailable(&error))?;
     let message = |value| match entry::parse(value) {
-        Some(Entry::Message(message)) => Some(message),
+        Some(Entry::Message(message)) => Some(Arc::unwrap_or_clone(message)),
         _ => None,
     };
     Ok(found.into_iter().filter_map(message).collect())

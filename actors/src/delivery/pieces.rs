@@ -476,7 +476,7 @@ fn messages(entries: &[Entry]) -> Result<Vec<&Message>, Trouble> {
     entries
         .iter()
         .map(|entry| match entry {
-            Entry::Message(message) => Ok(message),
+            Entry::Message(message) => Ok(&**message),
             Entry::Unknown { id, why } => {
                 Err(Trouble::Hold(format!("entry {id} of the stream can't be read by this version: {why}")))
             }

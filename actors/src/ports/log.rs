@@ -321,8 +321,8 @@ impl Batch {
 /// One stream entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// A message.
-    Message(Message),
+    /// A message; shared by all destinations of a node that were handed it.
+    Message(Arc<Message>),
     /// Something else that stands in the stream: a format version of the future, or a hand-made entry. It holds the lane.
     Unknown {
         /// Its id.

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -211,7 +212,7 @@ impl MemoryStreams {
     /// Appends a record.
     pub fn append(&self, stream: &str, record: NewRecord) -> MessageId {
         let NewRecord { topic, action, key, own_id, traceparent, data } = record;
-        let entry = |id| Entry::Message(Message { id, topic, action, key, own_id, traceparent, data });
+        let entry = |id| Entry::Message(Arc::new(Message { id, topic, action, key, own_id, traceparent, data }));
         self.service.with(|state| state.add(stream, entry))
     }
 

@@ -6,6 +6,7 @@ use std::{
     future::Future,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -134,7 +135,7 @@ fn place(lane: &LaneId) -> (usize, usize) {
 impl World {
     fn message(&self, id: StreamId, record: usize) -> Entry {
         let truth = self.ledger.records[record];
-        Entry::Message(Message {
+        Entry::Message(Arc::new(Message {
             id,
             topic: crate::world::TOPICS[truth.topic].into(),
             action: Action::Upsert,
@@ -142,7 +143,7 @@ impl World {
             own_id: None,
             traceparent: None,
             data: format!("{{\"id\":{},\"v\":{record}}}", truth.key).into(),
-        })
+        }))
     }
 }
 

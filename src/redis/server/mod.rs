@@ -4,6 +4,7 @@
 mod address;
 mod check;
 mod sentinel;
+mod socket;
 mod words;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
@@ -20,6 +21,7 @@ use redis::{
 pub use self::check::check;
 pub(crate) use self::{
     address::{Address, Form},
+    socket::Socket,
     words::sentence,
 };
 

@@ -35,12 +35,17 @@ pub(super) async fn connect(
         .map_err(|_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)))??;
     match role.first() {
         Some(Value::BulkString(role)) if role == b"master" => Ok(connection),
-        _ => Err(RedisError::from((
-            ErrorKind::MasterNameNotFoundBySentinel,
-            "a failover is under way",
-            format!("the sentinels name {host}:{port} as `{master}`, but it is a replica"),
-        ))),
+        _ => Err(is_replica(master, &host, port)),
     }
+}
+
+/// What the sentinels say does not fit what the server says.
+pub(super) fn is_replica(master: &str, host: &str, port: u16) -> RedisError {
+    RedisError::from((
+        ErrorKind::MasterNameNotFoundBySentinel,
+        "a failover is under way",
+        format!("the sentinels name {host}:{port} as `{master}`, but it is a replica"),
+    ))
 }
 
 /// The master's address.

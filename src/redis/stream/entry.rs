@@ -11,6 +11,8 @@
 //! | `p` | W3C `traceparent`, or empty |
 //! | `d` | the record, as the bytes that came in |
 
+use std::sync::Arc;
+
 use redis::Value;
 use tidegate_actors::{
     message::{Action, Message, StreamId},
@@ -31,7 +33,7 @@ pub const fn action_letter(action: Action) -> &'static str {
     }
 }
 
-fn action_of(letter: &[u8]) -> Option<Action> {
+pub(super) fn action_of(letter: &[u8]) -> Option<Action> {
     Action::ALL.into_iter().find(|action| action_letter(*action).as_bytes() == letter)
 }
 
@@ -66,7 +68,9 @@ pub fn parse(value: Value) -> Option<Entry> {
     let mut parts = parts.into_iter();
     let id: StreamId = text(&parts.next()?)?.parse().ok()?;
     Some(match parts.next() {
-        Some(Value::Array(flat)) => read(id, flat).map_or_else(|why| Entry::Unknown { id, why }, Entry::Message),
+        Some(Value::Array(flat)) => {
+            read(id, flat).map_or_else(|why| Entry::Unknown { id, why }, |message| Entry::Message(Arc::new(message)))
+        }
         _ => Entry::Unknown { id, why: "it has no fields".into() },
     })
 }
@@ -110,7 +114,7 @@ pub fn size_bytes(entry: &Entry) -> usize {
         Entry::Message(message) => {
             let optional = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
             let extras = optional(&message.key) + optional(&message.own_id) + optional(&message.traceparent);
-            message.data.len() + message.topic.len() + extras + size_of::<Entry>()
+            message.data.len() + message.topic.len() + extras + size_of::<Message>() + size_of::<Entry>()
         }
         Entry::Unknown { why, .. } => why.len() + size_of::<Entry>(),
     }
@@ -140,6 +144,7 @@ mod tests {
             };
             let flat: Vec<_> = fields(&record).iter().map(|(name, value)| (*name, value.as_bytes())).collect();
             let Some(Entry::Message(message)) = parse(raw("5-1", &flat)) else { panic!("not a message") };
+            let message = Arc::unwrap_or_clone(message);
             assert_eq!(message.id, StreamId::new(5, 1));
             assert_eq!(
                 (message.topic, message.action, message.key, message.own_id, message.traceparent, message.data),

@@ -140,6 +140,14 @@ async fn over_another_database_number() {
 }
 
 #[tokio::test]
+async fn over_a_socket_file() {
+    let dir = crate::servers::temp_dir();
+    let path = dir.path().join("redis.sock").display().to_string();
+    let _server = RedisServer::start_with(&[("unixsocket", &path)]).await;
+    everything_works(&format!("unix://{path}")).await;
+}
+
+#[tokio::test]
 async fn over_tls_with_an_authority_and_a_certificate_of_our_own() {
     trust_one_provider();
     let server = TlsServer::start(true).await;

@@ -10,6 +10,7 @@ mod lanes;
 mod looking_up;
 mod reading;
 mod replaying;
+mod sharing;
 mod sides;
 mod storm;
 mod trimming;

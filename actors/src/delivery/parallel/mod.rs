@@ -282,7 +282,8 @@ impl ParallelDelivery {
         let mut runs: BTreeMap<usize, Vec<Message>> = BTreeMap::new();
         for entry in claimed.entries {
             match entry {
-                Entry::Message(mut message) => {
+                Entry::Message(message) => {
+                    let mut message = Arc::unwrap_or_clone(message);
                     // It may come twice: then the second time finds the row there.
                     if message.action == Action::Insert {
                         message.action = Action::Upsert;

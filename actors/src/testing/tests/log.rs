@@ -102,6 +102,7 @@ fn an_appended_record_is_read_as_it_was_sent_under_an_id_above_all_before_it() {
     assert_eq!((more[1].ms, more[1].seq), (first.id.ms, 2));
     assert_eq!((later.ms, later.seq), (first.id.ms + 5, 0));
     let Entry::Message(message) = streams.entries("app").remove(0) else { panic!("a message") };
+    let message = std::sync::Arc::unwrap_or_clone(message);
     assert_eq!((message.topic, message.action, message.key), (sent.topic, sent.action, sent.key));
     assert_eq!((message.own_id, message.data), (sent.own_id, sent.data));
     let MessageId(unknown) = streams.append_unknown("app", "format 9");
