@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Mapping, ValueRule,
+    fields::Slot,
     path::{Path, Step},
     rejection,
     rows::{Origin, Subject},
@@ -187,6 +188,12 @@ impl Mapping {
                 Ok(Cell::Null) | Err(_) if computed && may_lack && given.is_some() => Cell::Absent,
                 other => other?,
             };
+            // Mostly the record says it in the same letters.
+            let said = |given: &&str| match self.rows.sources[place].origin {
+                Origin::Field(node) => matches!(subject.slots[node], Slot::Raw(raw) if raw == *given),
+                _ => false,
+            };
+            let given = given.filter(|given| !said(given));
             if let Some(given) = given.filter(|_| !computed || cells[place] == Cell::Absent) {
                 let cell = self.rows.cell_of(place, given, MESSAGE_KEY)?;
                 let kind = &self.rows.column(place).kind;
