@@ -336,7 +336,7 @@ async fn measure(database: &Database, side: Side, columns: &[Column], upsert: bo
     }
     let seconds = start.elapsed().as_secs_f64();
     let after = cost(database);
-    let used = |place: usize| (after[place] - before[place]).as_secs_f64();
+    let used = |place: usize| after[place].saturating_sub(before[place]).as_secs_f64();
     [seconds, used(0), used(1)]
 }
 
