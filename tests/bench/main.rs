@@ -4,9 +4,11 @@
 //!
 //! `dead` compares delivery with one record in a hundred bad, in ten ways, with delivery of good records alone.
 //!
+//! `writes` compares one batch's way into each kind of database with a bare client's statement.
+//!
 //! `thesis` repeats the measurements of the published system instead.
 //!
-//! usage: `cargo bench --bench limits -- ingest|delivery|dead|memory|thesis [--rounds N] [--seconds S] [--records N] [--appendfsync MODE]`
+//! usage: `cargo bench --bench limits -- ingest|delivery|dead|memory|thesis|writes [--rounds N] [--seconds S] [--records N] [--appendfsync MODE]`
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -30,6 +32,7 @@ mod node;
 mod probe;
 mod report;
 mod thesis;
+mod writes;
 mod wrk;
 
 /// What the command line asks for.
@@ -57,16 +60,16 @@ fn main() {
             "--seconds" => options.seconds = value().parse().unwrap(),
             "--records" => options.records = Some(value().parse().unwrap()),
             "--appendfsync" => options.appendfsync = Some(value()),
-            stage @ ("ingest" | "delivery" | "dead" | "memory" | "thesis") => stages.push(stage),
+            stage @ ("ingest" | "delivery" | "dead" | "memory" | "thesis" | "writes") => stages.push(stage),
             other => {
                 panic!(
-                    "`{other}` is unknown: ingest, delivery, dead, memory, thesis, --rounds, --seconds, --records, --appendfsync"
+                    "`{other}` is unknown: ingest, delivery, dead, memory, thesis, writes, --rounds, --seconds, --records, --appendfsync"
                 )
             }
         }
     }
     if stages.is_empty() {
-        println!("name what to measure: cargo bench --bench limits -- ingest|delivery|dead|memory|thesis");
+        println!("name what to measure: cargo bench --bench limits -- ingest|delivery|dead|memory|thesis|writes");
         return;
     }
     actix_web::rt::System::new().block_on(async {
@@ -76,6 +79,7 @@ fn main() {
                 "delivery" => delivery::run(&options).await,
                 "dead" => dead::run(&options).await,
                 "thesis" => thesis::run(&options).await,
+                "writes" => writes::run(&options).await,
                 _ => memory::run(&options).await,
             }
         }

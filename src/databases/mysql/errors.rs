@@ -69,7 +69,13 @@ fn by_number(number: u16, state: &str, words: &str, destination: &str) -> WriteE
         }
         1054 => hold(number, &words, destination, "add the column, or change the route's columns"),
         1049 => hold(number, &words, destination, "make the database, or correct the address"),
-        1064 => hold(number, &words, destination, "MySQL 8.0 or MariaDB 10.5 and later understand what is sent here"),
+        // Its words quote the statement, values and all.
+        1064 => hold(
+            number,
+            "it does not understand a statement",
+            destination,
+            "MySQL 8.0 or MariaDB 10.5 and later understand what is sent here",
+        ),
         1267 | 1270 | 1271 => hold(number, &words, destination, "give the key's columns one collation"),
         // 1005, 1215 and 1822: a foreign key that can't be made.
         1005 | 1136 | 1166 | 1215 | 1822 | 1288 | 1305 | 1347 | 1348 | 1356 | 1442 | 1449 | 1471 | 3105 | 1906 => {

@@ -7,6 +7,7 @@ mod bookkeeping;
 mod catalogue;
 mod check;
 mod errors;
+mod literals;
 mod session;
 mod sql;
 #[cfg(test)]

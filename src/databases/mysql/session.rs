@@ -108,7 +108,17 @@ impl Session {
 
     /// Statements without parameters, sent as they are.
     pub(super) async fn text(&mut self, sql: &str) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut self.connection).await.map(drop)
+        self.literal(sql.to_owned()).await
+    }
+
+    /// One statement with its values in it as literals.
+    pub(super) async fn literal(&mut self, sql: String) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection).await.map(drop)
+    }
+
+    /// Most bytes of one statement, the packet around it left out.
+    pub(super) fn most_bytes(&self) -> usize {
+        self.max_packet_bytes.saturating_sub(1_024)
     }
 
     /// One prepared statement; how many rows it matched.

@@ -21,8 +21,9 @@ use super::{
     bookkeeping,
     catalogue::Facts,
     errors::{self, reject},
+    literals,
     session::{Failure, Session},
-    sql::{Shape, chunk},
+    sql::{Shape, chunk, literal_chunk},
 };
 
 /// What [`Facts`] are kept under: schema and name.
@@ -184,7 +185,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
     /// Writes all rows. The first bad one ends it; where bad ones are sifted out, they are noted, and the others written.
     async fn write(
         &mut self,
@@ -192,6 +193,7 @@ impl Writer<'_> {
         name: &str,
         mut sifted: Option<&mut Vec<Rejection>>,
     ) -> Result<(), Failure> {
+        let sifting = sifted.is_some();
         let mut bad = |row: usize, verdict: WriteError| match (verdict, &mut sifted) {
             (WriteError::Reject(rejection), sifted) => {
                 let rejection = Rejection { statement: Some(index), row: Some(row), ..rejection };
@@ -207,7 +209,7 @@ impl Writer<'_> {
         };
         let mut at = 0;
         while at < self.statement.rows.len() {
-            let end = match self.next_chunk(at) {
+            let end = match self.next_chunk(at, sifting) {
                 Ok(end) => end,
                 Err(verdict) => {
                     bad(at, verdict)?;
@@ -247,7 +249,8 @@ impl Writer<'_> {
     }
 
     /// Where the statement that begins at this row ends: by number of rows and by bytes.
-    fn next_chunk(&self, start: usize) -> Result<usize, WriteError> {
+    /// Where bad rows are expected it is shorter, since it is then halved until they stand alone.
+    fn next_chunk(&self, start: usize, sifting: bool) -> Result<usize, WriteError> {
         let rows = &self.statement.rows[start..];
         let derived = match self.statement.op {
             Op::Insert => false,
@@ -255,7 +258,10 @@ impl Writer<'_> {
             Op::Update | Op::Delete | Op::Replace => true,
             Op::Clear => !self.shape.clears_by_list(),
         };
-        let mut many = chunk(rows.len(), self.shape.columns.len(), derived);
+        let mut many = match derived || sifting || self.statement.op == Op::Clear {
+            true => chunk(rows.len(), self.shape.columns.len(), derived),
+            false => literal_chunk(rows.len()),
+        };
         let bytes = |rows: &[Vec<Cell>]| rows.iter().flatten().map(size).sum::<usize>();
         if bytes(&rows[..1]) + 65_536 > self.session.max_packet_bytes {
             return Err(WriteError::Reject(reject(
@@ -278,9 +284,7 @@ impl Writer<'_> {
         let all: Vec<usize> = rows.clone().collect();
         match self.statement.op {
             Op::Insert => Ok(self.insert(&all).await?),
-            Op::Upsert if self.on_duplicate_key() => {
-                Ok(self.run(self.shape.upsert(all.len()), &all, &self.every_place()).await?)
-            }
+            Op::Upsert if self.on_duplicate_key() => Ok(self.values(&all, Shape::upsert).await?),
             Op::Upsert => {
                 let there = self.lookup(&rows).await?;
                 let (old, new): (Vec<_>, Vec<_>) = all.into_iter().partition(|row| there.contains(row));
@@ -328,11 +332,20 @@ impl Writer<'_> {
     }
 
     async fn insert(&mut self, rows: &[usize]) -> Result<(), sqlx::Error> {
+        if rows.is_empty() { Ok(()) } else { self.values(rows, Shape::insert).await }
+    }
+
+    /// Runs a statement with a list of VALUES: literals, or parameters where these would be too long for the server.
+    async fn values(&mut self, rows: &[usize], sql: impl Fn(&Shape<'a>, &str) -> String) -> Result<(), sqlx::Error> {
+        let room = self.session.most_bytes().saturating_sub(sql(&self.shape, "").len());
+        if let Some(values) = literals::rows(self.statement, &self.shape.columns, rows, room) {
+            return self.session.literal(sql(&self.shape, &values)).await;
+        }
         let places = self.every_place();
         let mut left = rows;
         while !left.is_empty() {
             let (now, later) = left.split_at(chunk(left.len(), places.len(), false));
-            self.run(self.shape.insert(now.len()), now, &places).await?;
+            self.run(sql(&self.shape, &self.shape.parameters(now.len())), now, &places).await?;
             left = later;
         }
         Ok(())
@@ -424,7 +437,7 @@ fn bind<'q>(
 }
 
 /// The text as MySQL reads it.
-fn spelled<'t>(column: &ColumnSchema, text: &'t str) -> Cow<'t, str> {
+pub(super) fn spelled<'t>(column: &ColumnSchema, text: &'t str) -> Cow<'t, str> {
     match column.kind {
         ColumnType::Bool => match text {
             "true" => "1".into(),

@@ -1,18 +1,15 @@
-//! The SQL of each way to write rows: one statement for any number of rows, one `text[]` parameter per column.
+//! The SQL of each way to write rows: one statement for any number of rows, one array parameter per column.
 //!
-//! `UNNEST` turns the arrays back into rows and each value is cast to its column's type. The cast goes to the type
-//! *without* its length: an explicit cast to `varchar(3)` or `bit(3)` cuts a longer value silently, the assignment to
-//! the column refuses it.
-
-use std::borrow::Cow;
+//! `unnest` turns the arrays back into rows. Where an array is of text, each value is cast to its column's type. The cast goes
+//! to the type *without* its length: an explicit cast to `varchar(3)` or `bit(3)` cuts a longer value silently, the
+//! assignment to the column refuses it.
 
 use tidegate_actors::{
     schema::{ColumnSchema, ColumnType, TableSchema},
-    transaction::{Cell, Statement},
+    transaction::Statement,
 };
 
-/// One column's values for a `text[]` parameter.
-pub(super) type Values<'a> = Vec<Option<Cow<'a, str>>>;
+use super::binary::Wire;
 
 /// An identifier, quoted.
 pub(super) fn quote(name: &str) -> String {
@@ -57,10 +54,12 @@ fn cast(declared: &str) -> String {
 
 /// The `number`th parameter's value, of the column's type. A record's array is JSON; PostgreSQL's own spelling
 /// (`{a,b}`) of an array is taken too.
-fn value(number: usize, column: &ColumnSchema) -> String {
+fn value(number: usize, column: &ColumnSchema, wire: Wire) -> String {
+    if wire != Wire::Text {
+        return format!("u.c{number}");
+    }
     let cast = cast(&column.declared);
     match column.kind {
-        ColumnType::Bytes { .. } => format!("decode(u.c{number}, 'hex')"),
         ColumnType::Other if cast.ends_with("[]") => format!(
             "CASE WHEN u.c{number} LIKE '[%]' THEN ARRAY(SELECT jsonb_array_elements_text(u.c{number}::jsonb))::{cast} \
              ELSE u.c{number}::{cast} END"
@@ -69,25 +68,35 @@ fn value(number: usize, column: &ColumnSchema) -> String {
     }
 }
 
-/// `UNNEST($1::text[], $2::text[])` … `AS u(c1, c2)`, with each row's number from 1 as `u.ord` where it is asked for.
-fn unnest(columns: usize, numbered: bool) -> String {
-    let list = |of: &dyn Fn(usize) -> String| (1..=columns).map(of).collect::<Vec<_>>().join(", ");
-    let parameters = list(&|number| format!("${number}::text[]"));
-    let names = list(&|number| format!("c{number}"));
+/// `UNNEST($1::bigint[], $2::text[])` … `AS u(c1, c2)`, with each row's number from 1 as `u.ord` where it is asked for.
+fn unnest(wires: &[Wire], numbered: bool) -> String {
+    let arrays = list(wires, |number, wire| format!("${number}::{}[]", wire.name()));
+    let names = list(wires, |number, _| format!("c{number}"));
     if numbered {
-        format!("UNNEST({parameters}) WITH ORDINALITY AS u({names}, ord)")
+        format!("UNNEST({arrays}) WITH ORDINALITY AS u({names}, ord)")
     } else {
-        format!("UNNEST({parameters}) AS u({names})")
+        format!("UNNEST({arrays}) AS u({names})")
     }
 }
 
+/// The same rows from arrays that are taken apart side by side, which spares the server a temporary store for each.
+fn side_by_side(wires: &[Wire]) -> String {
+    let arrays = list(wires, |number, wire| format!("unnest(${number}::{}[])", wire.name()));
+    format!("(SELECT {arrays}) AS u({})", list(wires, |number, _| format!("c{number}")))
+}
+
+fn list(wires: &[Wire], of: impl Fn(usize, Wire) -> String) -> String {
+    wires.iter().enumerate().map(|(place, wire)| of(place + 1, *wire)).collect::<Vec<_>>().join(", ")
+}
+
 /// The columns of a statement in the order of its parameters: (name quoted, value, whether it is of the key).
-fn assignments(statement: &Statement) -> Vec<(String, String, bool)> {
+fn assignments(statement: &Statement, wires: &[Wire]) -> Vec<(String, String, bool)> {
     let key = statement.key_cells();
     statement
         .written()
+        .zip(wires)
         .enumerate()
-        .map(|(index, column)| (quote(&column.name), value(index + 1, column), key.contains(&index)))
+        .map(|(index, (column, wire))| (quote(&column.name), value(index + 1, column, *wire), key.contains(&index)))
         .collect()
 }
 
@@ -106,9 +115,9 @@ fn matches(assignments: &[(String, String, bool)]) -> String {
 }
 
 /// INSERT of all rows; `upsert` updates the present columns of a row whose key is there.
-pub(super) fn insert(statement: &Statement, upsert: bool) -> String {
+pub(super) fn insert(statement: &Statement, wires: &[Wire], upsert: bool) -> String {
     let into = table(&statement.plan.table);
-    let columns = assignments(statement);
+    let columns = assignments(statement, wires);
     if columns.is_empty() {
         return format!("INSERT INTO {into} DEFAULT VALUES"); // one row at a time
     }
@@ -117,7 +126,7 @@ pub(super) fn insert(statement: &Statement, upsert: bool) -> String {
     let values = join(&|(_, value, _)| value.clone());
     let guard = statement.guard().filter(|_| upsert).map(|place| &columns[place].0);
     let alias = if guard.is_some() { " AS t" } else { "" };
-    let mut sql = format!("INSERT INTO {into}{alias} ({names}) SELECT {values} FROM {}", unnest(columns.len(), false));
+    let mut sql = format!("INSERT INTO {into}{alias} ({names}) SELECT {values} FROM {}", side_by_side(wires));
     let key: Vec<_> = statement.key_cells().iter().map(|&index| columns[index].0.as_str()).collect();
     if upsert && !key.is_empty() {
         let set: Vec<_> = set(statement, &columns).map(|(name, ..)| format!("{name} = excluded.{name}")).collect();
@@ -132,11 +141,11 @@ pub(super) fn insert(statement: &Statement, upsert: bool) -> String {
 
 /// UPDATE of the present columns by key; answers with the numbers of the rows that touched something. Where there is
 /// nothing but the key, it only looks.
-pub(super) fn update(statement: &Statement) -> String {
-    let columns = assignments(statement);
+pub(super) fn update(statement: &Statement, wires: &[Wire]) -> String {
+    let columns = assignments(statement, wires);
     let set: Vec<_> = set(statement, &columns).map(|(name, value, _)| format!("{name} = {value}")).collect();
     if set.is_empty() {
-        return present(statement);
+        return present(statement, wires);
     }
     let newer = |place: usize| statement.written().nth(place).map(|column| is_newer(place + 1, column));
     let guard = statement.guard().and_then(newer);
@@ -145,23 +154,24 @@ pub(super) fn update(statement: &Statement) -> String {
         "UPDATE {} AS t SET {} FROM {} WHERE {}{guard} RETURNING u.ord",
         table(&statement.plan.table),
         set.join(", "),
-        unnest(columns.len(), true),
+        unnest(wires, true),
         matches(&columns)
     )
 }
 
 /// Which rows' keys are there: their numbers.
-pub(super) fn present(statement: &Statement) -> String {
-    let columns = assignments(statement);
+pub(super) fn present(statement: &Statement, wires: &[Wire]) -> String {
+    let columns = assignments(statement, wires);
     format!(
         "SELECT u.ord FROM {} JOIN {} AS t ON {}",
-        unnest(columns.len(), true),
+        unnest(wires, true),
         table(&statement.plan.table),
         matches(&columns)
     )
 }
 
-/// The places of a statement's columns that a row is found by: the parameters of [`delete`], [`newer`] and [`clear`].
+/// The places of a statement's columns that a row is found by: the parameters of [`delete`] and [`newer`]; of [`clear`] the key
+/// alone.
 pub(super) fn found_by(statement: &Statement) -> Vec<usize> {
     let mut places = statement.key_cells();
     places.extend(statement.guard());
@@ -169,65 +179,42 @@ pub(super) fn found_by(statement: &Statement) -> Vec<usize> {
 }
 
 /// DELETE by key; answers with the numbers of the rows that touched something.
-pub(super) fn delete(statement: &Statement) -> String {
-    let (matches, guard) = found(statement);
+pub(super) fn delete(statement: &Statement, wires: &[Wire]) -> String {
+    let (matches, guard) = found(statement, wires);
     let guard = guard.map_or(String::new(), |newer| format!(" AND ({newer}) IS NOT TRUE"));
-    let rows = unnest(found_by(statement).len(), true);
+    let rows = unnest(wires, true);
     format!("DELETE FROM {} AS t USING {rows} WHERE {matches}{guard} RETURNING u.ord", table(&statement.plan.table))
 }
 
 /// DELETE of all that has these values; says nothing of its rows.
-pub(super) fn clear(statement: &Statement) -> String {
-    let (matches, _) = found(statement);
-    let rows = unnest(statement.key_cells().len(), false);
+pub(super) fn clear(statement: &Statement, wires: &[Wire]) -> String {
+    let (matches, _) = found(statement, wires);
+    let rows = unnest(wires, false);
     format!("DELETE FROM {} AS t USING {rows} WHERE {matches}", table(&statement.plan.table))
 }
 
 /// Which rows' keys are there with a greater version: their numbers. After the statement itself these are the rows that
 /// its guard left alone, for the others have the version that was written.
-pub(super) fn newer(statement: &Statement) -> Option<String> {
-    let (matches, guard) = found(statement);
-    let rows = unnest(found_by(statement).len(), true);
+pub(super) fn newer(statement: &Statement, wires: &[Wire]) -> Option<String> {
+    let (matches, guard) = found(statement, wires);
+    let rows = unnest(wires, true);
     Some(format!("SELECT u.ord FROM {rows} JOIN {} AS t ON {matches} AND {}", table(&statement.plan.table), guard?))
 }
 
 /// How a row is found by the parameters of [`found_by`], and when it is newer.
-fn found(statement: &Statement) -> (String, Option<String>) {
+fn found(statement: &Statement, wires: &[Wire]) -> (String, Option<String>) {
     let columns: Vec<_> = statement.written().collect();
     let key: Vec<_> = statement.key_cells().iter().map(|&place| columns[place]).collect();
-    let same =
-        |(nth, column): (usize, &&ColumnSchema)| format!("t.{} = {}", quote(&column.name), value(nth + 1, column));
-    let same: Vec<_> = key.iter().enumerate().map(same).collect();
+    let same = |(nth, (column, wire)): (usize, (&&ColumnSchema, &Wire))| {
+        format!("t.{} = {}", quote(&column.name), value(nth + 1, column, *wire))
+    };
+    let same: Vec<_> = key.iter().zip(wires).enumerate().map(same).collect();
     (same.join(" AND "), statement.guard().map(|place| is_newer(key.len() + 1, columns[place])))
 }
 
 /// The table's version is greater than the `number`th parameter's, rounded as the column has it: its type with its length.
 fn is_newer(number: usize, column: &ColumnSchema) -> String {
     format!("t.{} > u.c{number}::{}", quote(&column.name), column.declared)
-}
-
-/// The parameters: for each of these places in the statement's columns, the values of these rows.
-pub(super) fn parameters<'a>(statement: &'a Statement, places: &[usize], rows: &[usize]) -> Vec<Values<'a>> {
-    let kinds: Vec<_> = statement.written().map(|column| &column.kind).collect();
-    places
-        .iter()
-        .map(|&place| rows.iter().map(|&row| parameter(&statement.rows[row][place], kinds[place])).collect())
-        .collect()
-}
-
-fn parameter<'a>(cell: &'a Cell, kind: &ColumnType) -> Option<Cow<'a, str>> {
-    match (cell, kind) {
-        (Cell::Absent | Cell::Null, _) => None,
-        (Cell::Text(text), ColumnType::Bytes { .. }) => Some(hex(text.as_bytes()).into()),
-        (Cell::Text(text), _) => Some(Cow::Borrowed(text)),
-        (Cell::Bytes(bytes), ColumnType::Bytes { .. }) => Some(hex(bytes).into()),
-        (Cell::Bytes(bytes), _) => Some(format!("\\x{}", hex(bytes)).into()),
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|nibble| char::from(DIGITS[usize::from(nibble)])).collect()
 }
 
 #[cfg(test)]
@@ -246,7 +233,11 @@ mod tests {
         let column = |&(name, declared): &(&str, &str)| ColumnSchema {
             name: name.into(),
             declared: declared.into(),
-            kind: if declared == "bytea" { ColumnType::Bytes { max_bytes: None } } else { ColumnType::Other },
+            kind: match declared {
+                "bytea" => ColumnType::Bytes { max_bytes: None },
+                "integer" => ColumnType::Int { min: 0, max: 9 },
+                _ => ColumnType::Other,
+            },
             nullable: true,
             has_default: false,
             default: None,
@@ -278,31 +269,61 @@ mod tests {
         }
     }
 
+    /// How these places are sent, where every value converts.
+    fn wires(statement: &Statement, places: &[usize]) -> Vec<Wire> {
+        let columns: Vec<_> = statement.written().collect();
+        places.iter().map(|&place| Wire::of(columns[place])).collect()
+    }
+
+    fn all(statement: &Statement) -> Vec<Wire> {
+        wires(statement, &(0..statement.columns.len()).collect::<Vec<_>>())
+    }
+
+    fn inserted(statement: &Statement, upsert: bool) -> String {
+        insert(statement, &all(statement), upsert)
+    }
+
+    fn updated(statement: &Statement) -> String {
+        update(statement, &all(statement))
+    }
+
+    fn deleted(statement: &Statement) -> String {
+        delete(statement, &wires(statement, &found_by(statement)))
+    }
+
+    fn cleared(statement: &Statement) -> String {
+        clear(statement, &wires(statement, &statement.key_cells()))
+    }
+
+    fn newest(statement: &Statement) -> Option<String> {
+        newer(statement, &wires(statement, &found_by(statement)))
+    }
+
     const CARS: [(&str, &str); 4] =
         [("branch", "character(3)"), ("no", "integer"), ("price", "numeric(14,2)"), ("photo", "bytea")];
 
     #[test]
     fn insert_is_one_statement_for_all_rows() {
-        assert_snapshot!(insert(&statement(Op::Insert, &CARS, 2), false), @r#"INSERT INTO "sales"."Room ""7""" ("branch", "no", "price", "photo") SELECT u.c1::bpchar, u.c2::integer, u.c3::numeric, decode(u.c4, 'hex') FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[]) AS u(c1, c2, c3, c4)"#);
-        assert_snapshot!(insert(&statement(Op::Insert, &[], 0), false), @r#"INSERT INTO "sales"."Room ""7""" DEFAULT VALUES"#);
+        assert_snapshot!(inserted(&statement(Op::Insert, &CARS, 2), false), @r#"INSERT INTO "sales"."Room ""7""" ("branch", "no", "price", "photo") SELECT u.c1::bpchar, u.c2, u.c3::numeric, u.c4 FROM (SELECT unnest($1::text[]), unnest($2::integer[]), unnest($3::text[]), unnest($4::bytea[])) AS u(c1, c2, c3, c4)"#);
+        assert_snapshot!(inserted(&statement(Op::Insert, &[], 0), false), @r#"INSERT INTO "sales"."Room ""7""" DEFAULT VALUES"#);
     }
 
     #[test]
     fn upsert_updates_what_is_present_and_nothing_else() {
-        assert_snapshot!(insert(&statement(Op::Upsert, &CARS, 2), true), @r#"INSERT INTO "sales"."Room ""7""" ("branch", "no", "price", "photo") SELECT u.c1::bpchar, u.c2::integer, u.c3::numeric, decode(u.c4, 'hex') FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[]) AS u(c1, c2, c3, c4) ON CONFLICT ("branch", "no") DO UPDATE SET "price" = excluded."price", "photo" = excluded."photo""#);
-        assert_snapshot!(insert(&statement(Op::Upsert, &CARS[..2], 2), true), @r#"INSERT INTO "sales"."Room ""7""" ("branch", "no") SELECT u.c1::bpchar, u.c2::integer FROM UNNEST($1::text[], $2::text[]) AS u(c1, c2) ON CONFLICT ("branch", "no") DO NOTHING"#);
+        assert_snapshot!(inserted(&statement(Op::Upsert, &CARS, 2), true), @r#"INSERT INTO "sales"."Room ""7""" ("branch", "no", "price", "photo") SELECT u.c1::bpchar, u.c2, u.c3::numeric, u.c4 FROM (SELECT unnest($1::text[]), unnest($2::integer[]), unnest($3::text[]), unnest($4::bytea[])) AS u(c1, c2, c3, c4) ON CONFLICT ("branch", "no") DO UPDATE SET "price" = excluded."price", "photo" = excluded."photo""#);
+        assert_snapshot!(inserted(&statement(Op::Upsert, &CARS[..2], 2), true), @r#"INSERT INTO "sales"."Room ""7""" ("branch", "no") SELECT u.c1::bpchar, u.c2 FROM (SELECT unnest($1::text[]), unnest($2::integer[])) AS u(c1, c2) ON CONFLICT ("branch", "no") DO NOTHING"#);
     }
 
     #[test]
     fn update_tells_which_rows_it_touched() {
-        assert_snapshot!(update(&statement(Op::Update, &CARS, 2)), @r#"UPDATE "sales"."Room ""7""" AS t SET "price" = u.c3::numeric, "photo" = decode(u.c4, 'hex') FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS u(c1, c2, c3, c4, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer RETURNING u.ord"#);
-        assert_snapshot!(update(&statement(Op::Update, &CARS[..1], 1)), @r#"SELECT u.ord FROM UNNEST($1::text[]) WITH ORDINALITY AS u(c1, ord) JOIN "sales"."Room ""7""" AS t ON t."branch" = u.c1::bpchar"#);
+        assert_snapshot!(updated(&statement(Op::Update, &CARS, 2)), @r#"UPDATE "sales"."Room ""7""" AS t SET "price" = u.c3::numeric, "photo" = u.c4 FROM UNNEST($1::text[], $2::integer[], $3::text[], $4::bytea[]) WITH ORDINALITY AS u(c1, c2, c3, c4, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2 RETURNING u.ord"#);
+        assert_snapshot!(updated(&statement(Op::Update, &CARS[..1], 1)), @r#"SELECT u.ord FROM UNNEST($1::text[]) WITH ORDINALITY AS u(c1, ord) JOIN "sales"."Room ""7""" AS t ON t."branch" = u.c1::bpchar"#);
     }
 
     #[test]
     fn delete_goes_by_key() {
-        assert_snapshot!(delete(&statement(Op::Delete, &CARS, 2)), @r#"DELETE FROM "sales"."Room ""7""" AS t USING UNNEST($1::text[], $2::text[]) WITH ORDINALITY AS u(c1, c2, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer RETURNING u.ord"#);
-        assert_snapshot!(delete(&statement(Op::Replace, &CARS, 2)), @r#"DELETE FROM "sales"."Room ""7""" AS t USING UNNEST($1::text[], $2::text[]) WITH ORDINALITY AS u(c1, c2, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer RETURNING u.ord"#);
+        assert_snapshot!(deleted(&statement(Op::Delete, &CARS, 2)), @r#"DELETE FROM "sales"."Room ""7""" AS t USING UNNEST($1::text[], $2::integer[]) WITH ORDINALITY AS u(c1, c2, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2 RETURNING u.ord"#);
+        assert_snapshot!(deleted(&statement(Op::Replace, &CARS, 2)), @r#"DELETE FROM "sales"."Room ""7""" AS t USING UNNEST($1::text[], $2::integer[]) WITH ORDINALITY AS u(c1, c2, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2 RETURNING u.ord"#);
     }
 
     /// The cars, guarded by their price.
@@ -322,21 +343,21 @@ mod tests {
 
     #[test]
     fn a_guard_compares_versions_as_their_column_does() {
-        assert_snapshot!(insert(&guarded(Op::Upsert), true), @r#"INSERT INTO "sales"."Room ""7""" AS t ("branch", "no", "price") SELECT u.c1::bpchar, u.c2::integer, u.c3::numeric FROM UNNEST($1::text[], $2::text[], $3::text[]) AS u(c1, c2, c3) ON CONFLICT ("branch", "no") DO UPDATE SET "price" = excluded."price" WHERE (t."price" > excluded."price") IS NOT TRUE"#);
-        assert_snapshot!(update(&guarded(Op::Update)), @r#"UPDATE "sales"."Room ""7""" AS t SET "price" = u.c3::numeric FROM UNNEST($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS u(c1, c2, c3, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer AND (t."price" > u.c3::numeric(14,2)) IS NOT TRUE RETURNING u.ord"#);
-        assert_snapshot!(delete(&guarded(Op::Delete)), @r#"DELETE FROM "sales"."Room ""7""" AS t USING UNNEST($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS u(c1, c2, c3, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer AND (t."price" > u.c3::numeric(14,2)) IS NOT TRUE RETURNING u.ord"#);
-        assert_snapshot!(newer(&guarded(Op::Delete)).unwrap(), @r#"SELECT u.ord FROM UNNEST($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS u(c1, c2, c3, ord) JOIN "sales"."Room ""7""" AS t ON t."branch" = u.c1::bpchar AND t."no" = u.c2::integer AND t."price" > u.c3::numeric(14,2)"#);
-        assert!(newer(&statement(Op::Upsert, &CARS, 2)).is_none());
+        assert_snapshot!(inserted(&guarded(Op::Upsert), true), @r#"INSERT INTO "sales"."Room ""7""" AS t ("branch", "no", "price") SELECT u.c1::bpchar, u.c2, u.c3::numeric FROM (SELECT unnest($1::text[]), unnest($2::integer[]), unnest($3::text[])) AS u(c1, c2, c3) ON CONFLICT ("branch", "no") DO UPDATE SET "price" = excluded."price" WHERE (t."price" > excluded."price") IS NOT TRUE"#);
+        assert_snapshot!(updated(&guarded(Op::Update)), @r#"UPDATE "sales"."Room ""7""" AS t SET "price" = u.c3::numeric FROM UNNEST($1::text[], $2::integer[], $3::text[]) WITH ORDINALITY AS u(c1, c2, c3, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2 AND (t."price" > u.c3::numeric(14,2)) IS NOT TRUE RETURNING u.ord"#);
+        assert_snapshot!(deleted(&guarded(Op::Delete)), @r#"DELETE FROM "sales"."Room ""7""" AS t USING UNNEST($1::text[], $2::integer[], $3::text[]) WITH ORDINALITY AS u(c1, c2, c3, ord) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2 AND (t."price" > u.c3::numeric(14,2)) IS NOT TRUE RETURNING u.ord"#);
+        assert_snapshot!(newest(&guarded(Op::Delete)).unwrap(), @r#"SELECT u.ord FROM UNNEST($1::text[], $2::integer[], $3::text[]) WITH ORDINALITY AS u(c1, c2, c3, ord) JOIN "sales"."Room ""7""" AS t ON t."branch" = u.c1::bpchar AND t."no" = u.c2 AND t."price" > u.c3::numeric(14,2)"#);
+        assert!(newest(&statement(Op::Upsert, &CARS, 2)).is_none());
     }
 
     #[test]
     fn a_clearing_is_one_statement_for_many_parents() {
-        assert_snapshot!(clear(&statement(Op::Clear, &CARS, 2)), @r#"DELETE FROM "sales"."Room ""7""" AS t USING UNNEST($1::text[], $2::text[]) AS u(c1, c2) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2::integer"#);
+        assert_snapshot!(cleared(&statement(Op::Clear, &CARS, 2)), @r#"DELETE FROM "sales"."Room ""7""" AS t USING UNNEST($1::text[], $2::integer[]) AS u(c1, c2) WHERE t."branch" = u.c1::bpchar AND t."no" = u.c2"#);
     }
 
     #[test]
     fn an_array_may_come_as_json() {
-        assert_snapshot!(insert(&statement(Op::Insert, &[("sizes", "numeric(4,1)[]")], 0), false), @r#"INSERT INTO "sales"."Room ""7""" ("sizes") SELECT CASE WHEN u.c1 LIKE '[%]' THEN ARRAY(SELECT jsonb_array_elements_text(u.c1::jsonb))::numeric[] ELSE u.c1::numeric[] END FROM UNNEST($1::text[]) AS u(c1)"#);
+        assert_snapshot!(inserted(&statement(Op::Insert, &[("sizes", "numeric(4,1)[]")], 0), false), @r#"INSERT INTO "sales"."Room ""7""" ("sizes") SELECT CASE WHEN u.c1 LIKE '[%]' THEN ARRAY(SELECT jsonb_array_elements_text(u.c1::jsonb))::numeric[] ELSE u.c1::numeric[] END FROM (SELECT unnest($1::text[])) AS u(c1)"#);
     }
 
     #[test]

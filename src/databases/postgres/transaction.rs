@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, collections::HashSet};
 
-use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row, postgres::PgArguments, query::Query};
 use tidegate_actors::{
     failpoint,
     ports::{Rejection, WriteError},
@@ -10,6 +10,7 @@ use tidegate_actors::{
 };
 
 use super::{
+    binary::{Array, Wire},
     bookkeeping, catalogue,
     errors::{of_ours, of_rows},
     sql, trials,
@@ -236,6 +237,25 @@ fn constraint_name(message: &str) -> Option<&str> {
     message.rsplit('"').nth(1)
 }
 
+/// A statement's SQL, with the values of these places in these rows bound to it.
+fn bound(
+    statement: &Statement,
+    text: impl FnOnce(&Statement, &[Wire]) -> String,
+    places: &[usize],
+    rows: &[usize],
+) -> Query<'static, Postgres, PgArguments> {
+    let columns: Vec<_> = statement.written().collect();
+    let arrays: Vec<_> = places.iter().map(|&place| Array::of(statement, place, columns[place], rows)).collect();
+    let wires: Vec<_> = arrays.iter().map(|array| array.wire).collect();
+    let query = sqlx::query(AssertSqlSafe(text(statement, &wires)));
+    arrays.into_iter().fold(query, Query::bind)
+}
+
+/// The places where it is so.
+fn where_it_is(numbered: &[bool], so: bool) -> Vec<usize> {
+    (0..numbered.len()).filter(|&place| numbered[place] == so).collect()
+}
+
 /// Writes one statement.
 struct Writer<'a> {
     pg: &'a mut PgConnection,
@@ -257,7 +277,7 @@ impl Writer<'_> {
                 self.insert(true, &all).await.map(|()| Vec::new())
             }
             Op::Upsert => {
-                let missing = self.untouched(&sql::update(self.statement), &self.every_place()).await?;
+                let missing = self.untouched(sql::update, &self.every_place()).await?;
                 let missing = self.but_newer(missing).await?;
                 if !missing.is_empty() {
                     self.insert(true, &missing).await?;
@@ -265,13 +285,13 @@ impl Writer<'_> {
                 Ok(Vec::new())
             }
             Op::Update => {
-                let missing = self.untouched(&sql::update(self.statement), &self.every_place()).await?;
+                let missing = self.untouched(sql::update, &self.every_place()).await?;
                 let missing = self.but_newer(missing).await?;
                 self.refuse_hidden_repetition(&missing).await?;
                 self.must_have_touched(missing)
             }
             Op::Delete => {
-                let missing = self.untouched(&sql::delete(self.statement), &sql::found_by(self.statement)).await?;
+                let missing = self.untouched(sql::delete, &sql::found_by(self.statement)).await?;
                 let missing = self.but_newer(missing).await?;
                 self.must_have_touched(missing)
             }
@@ -296,27 +316,27 @@ impl Writer<'_> {
     }
 
     async fn insert(&mut self, upsert: bool, rows: &[usize]) -> Result<(), WriteError> {
-        let text = sql::insert(self.statement, upsert);
         // Without a column there is no array to carry the number of rows.
         let times = if self.statement.columns.is_empty() { rows.len() } else { 1 };
         for _ in 0..times {
-            let mut query = sqlx::query(AssertSqlSafe(text.as_str()));
-            for values in sql::parameters(self.statement, &self.every_place(), rows) {
-                query = query.bind(values);
-            }
-            let outcome = query.execute(&mut *self.pg).await;
-            outcome.map_err(|error| of_rows(self.name, &error, Some((self.index, self.statement))))?;
+            let text = |statement: &Statement, wires: &[Wire]| sql::insert(statement, wires, upsert);
+            self.execute(text, &self.every_place(), rows).await?;
         }
         Ok(())
     }
 
     async fn clear(&mut self, rows: &[usize]) -> Result<(), WriteError> {
-        let text = sql::clear(self.statement);
-        let mut query = sqlx::query(AssertSqlSafe(text.as_str()));
-        for values in sql::parameters(self.statement, &self.statement.key_cells(), rows) {
-            query = query.bind(values);
-        }
-        let outcome = query.execute(&mut *self.pg).await;
+        self.execute(sql::clear, &self.statement.key_cells(), rows).await
+    }
+
+    /// Runs a statement over these rows, with these places as its parameters.
+    async fn execute(
+        &mut self,
+        text: impl FnOnce(&Statement, &[Wire]) -> String,
+        places: &[usize],
+        rows: &[usize],
+    ) -> Result<(), WriteError> {
+        let outcome = bound(self.statement, text, places, rows).execute(&mut *self.pg).await;
         outcome.map(drop).map_err(|error| of_rows(self.name, &error, Some((self.index, self.statement))))
     }
 
@@ -325,44 +345,54 @@ impl Writer<'_> {
         if self.statement.rows.is_empty() {
             return Ok(Vec::new());
         }
-        self.numbers(&sql::present(self.statement), &self.every_place()).await.map(|rows| rows.into_iter().collect())
+        self.numbers(sql::present, &self.every_place()).await.map(|there| where_it_is(&there, true))
     }
 
     /// The rows that the guard left alone, asked after the statement itself.
     async fn newer(&mut self) -> Result<Vec<usize>, WriteError> {
-        let Some(text) = sql::newer(self.statement).filter(|_| !self.statement.rows.is_empty()) else {
+        if self.statement.guard().is_none() || self.statement.rows.is_empty() {
             return Ok(Vec::new());
-        };
-        self.numbers(&text, &sql::found_by(self.statement)).await.map(|newer| newer.into_iter().collect())
+        }
+        let text = |statement: &Statement, wires: &[Wire]| sql::newer(statement, wires).unwrap_or_default();
+        self.numbers(text, &sql::found_by(self.statement)).await.map(|newer| where_it_is(&newer, true))
     }
 
     /// Of these untouched rows those that are not merely older than what is there. Without any there is nothing to ask.
     async fn but_newer(&mut self, mut untouched: Vec<usize>) -> Result<Vec<usize>, WriteError> {
         if !untouched.is_empty() && self.statement.guard().is_some() {
-            let newer = self.newer().await?;
+            let newer = self.newer().await?.into_iter().collect::<HashSet<_>>();
             untouched.retain(|row| !newer.contains(row));
         }
         Ok(untouched)
     }
 
     /// Runs a statement over all rows that answers with the numbers of those it touched; returns the others.
-    async fn untouched(&mut self, text: &str, places: &[usize]) -> Result<Vec<usize>, WriteError> {
-        let touched = self.numbers(text, places).await?;
-        Ok((0..self.statement.rows.len()).filter(|row| !touched.contains(row)).collect())
+    async fn untouched(
+        &mut self,
+        text: impl FnOnce(&Statement, &[Wire]) -> String,
+        places: &[usize],
+    ) -> Result<Vec<usize>, WriteError> {
+        self.numbers(text, places).await.map(|touched| where_it_is(&touched, false))
     }
 
-    /// Runs a statement over all rows that answers with the numbers of some.
-    async fn numbers(&mut self, text: &str, places: &[usize]) -> Result<HashSet<usize>, WriteError> {
+    /// Runs a statement over all rows that answers with the numbers of some; which they are.
+    async fn numbers(
+        &mut self,
+        text: impl FnOnce(&Statement, &[Wire]) -> String,
+        places: &[usize],
+    ) -> Result<Vec<bool>, WriteError> {
         let rows: Vec<usize> = (0..self.statement.rows.len()).collect();
-        let mut query = sqlx::query(AssertSqlSafe(text));
-        for values in sql::parameters(self.statement, places, &rows) {
-            query = query.bind(values);
-        }
-        let answer = query.fetch_all(&mut *self.pg).await;
+        let answer = bound(self.statement, text, places, &rows).fetch_all(&mut *self.pg).await;
         let answer = answer.map_err(|error| of_rows(self.name, &error, Some((self.index, self.statement))))?;
-        let row =
-            |row: &PgRow| row.try_get::<i64, _>(0).map(|number| usize::try_from(number - 1).unwrap_or(usize::MAX));
-        answer.iter().map(row).collect::<Result<_, _>>().map_err(|error| of_ours(self.name, &error))
+        let mut numbered = vec![false; rows.len()];
+        for row in &answer {
+            let number: i64 = row.try_get(0).map_err(|error| of_ours(self.name, &error))?;
+            let place = usize::try_from(number - 1).ok();
+            if let Some(place) = place.and_then(|place| numbered.get_mut(place)) {
+                *place = true;
+            }
+        }
+        Ok(numbered)
     }
 
     /// UPDATE … FROM writes one of several rows for the same key and passes over the others without a word. Folding
@@ -371,7 +401,7 @@ impl Writer<'_> {
         if untouched.is_empty() || self.statement.rows.len() == 1 {
             return Ok(());
         }
-        let absent = self.untouched(&sql::present(self.statement), &self.every_place()).await?;
+        let absent = self.untouched(sql::present, &self.every_place()).await?;
         match absent.len().cmp(&untouched.len()) {
             Ordering::Less => Err(self.reject(
                 None,

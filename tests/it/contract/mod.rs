@@ -224,6 +224,7 @@ macro_rules! contract_suite {
             types: [
                 whole_numbers_at_their_bounds,
                 small_whole_numbers,
+                whole_numbers_of_32_bits,
                 unsigned_numbers_of_64_bits,
                 decimals,
                 decimals_of_many_digits,

@@ -84,6 +84,10 @@ pub(crate) async fn small_whole_numbers(database: &dyn Database) {
     }
 }
 
+pub(crate) async fn whole_numbers_of_32_bits(database: &dyn Database) {
+    round_trip(database, Type::Int, &["2147483647", "-2147483648", "0", "-1", "1000000000"]).await;
+}
+
 pub(crate) async fn unsigned_numbers_of_64_bits(database: &dyn Database) {
     if database.can(Ability::Unsigned) {
         let kind = round_trip(database, Type::UnsignedBig, &["18446744073709551615", "0", "9223372036854775808"]).await;
@@ -92,7 +96,8 @@ pub(crate) async fn unsigned_numbers_of_64_bits(database: &dyn Database) {
 }
 
 pub(crate) async fn decimals(database: &dyn Database) {
-    let values = ["0", "-1.5", "12345678901.23", "-999999999999.99", "0.1", "0.01", "100000", "79.99"];
+    let values =
+        ["0", "-1.5", "12345678901.23", "-999999999999.99", "0.1", "0.01", "100000", "79.99", "10000", "9999.99"];
     let kind = round_trip(database, Type::Decimal(14, 2), &values).await;
     let exact = ColumnType::Decimal { precision: Some(14), scale: Some(2) };
     assert!(kind == exact || kind == ColumnType::Numeric15, "{kind:?}");
@@ -100,8 +105,16 @@ pub(crate) async fn decimals(database: &dyn Database) {
 
 pub(crate) async fn decimals_of_many_digits(database: &dyn Database) {
     if database.can(Ability::LongDecimal) {
-        let values =
-            ["1234567890123456789012345678.0123456789", "-0.0000000001", "9999999999999999999999999999.9999999999"];
+        let values = [
+            "1234567890123456789012345678.0123456789",
+            "-0.0000000001",
+            "9999999999999999999999999999.9999999999",
+            "-1000000000000000000000000000",
+            "10000.0001",
+            "0.00010001",
+            "100000000.00000001",
+            "0",
+        ];
         round_trip(database, Type::Decimal(38, 10), &values).await;
     }
 }
@@ -117,7 +130,7 @@ pub(crate) async fn booleans(database: &dyn Database) {
 }
 
 /// Scripts, directions, marks, and whatever looks like syntax to somebody.
-const TEXTS: [&str; 22] = [
+const TEXTS: [&str; 28] = [
     "",
     " ",
     " in front and behind ",
@@ -140,6 +153,12 @@ const TEXTS: [&str; 22] = [
     "% _ ? $1 :name {} [] , \u{1}",
     "{\"json\": [1, null]}",
     "007",
+    "\u{10ffff}",
+    "'",
+    "''; --",
+    "\\",
+    "\\'",
+    "\u{7f} \u{80} \u{fffd}",
 ];
 
 pub(crate) async fn text_in_every_language(database: &dyn Database) {
@@ -170,7 +189,10 @@ pub(crate) async fn text_with_nul_where_the_column_says_so(database: &dyn Databa
 }
 
 pub(crate) async fn dates(database: &dyn Database) {
-    assert_eq!(round_trip(database, Type::Date, &["1000-01-01", "2024-02-29", "9999-12-31"]).await, ColumnType::Date);
+    assert_eq!(
+        round_trip(database, Type::Date, &["1000-01-01", "1999-12-31", "2000-01-01", "2024-02-29", "9999-12-31"]).await,
+        ColumnType::Date
+    );
 }
 
 pub(crate) async fn times_of_day(database: &dyn Database) {
@@ -179,7 +201,14 @@ pub(crate) async fn times_of_day(database: &dyn Database) {
 }
 
 pub(crate) async fn timestamps_without_a_zone(database: &dyn Database) {
-    let values = ["1000-01-01 00:00:00", "2025-06-01 08:00:00.5", "9999-12-31 23:59:59.999999"];
+    let values = [
+        "1000-01-01 00:00:00",
+        "1969-12-31 23:59:59.999999",
+        "1999-12-31 23:59:59.999999",
+        "2000-01-01 00:00:00",
+        "2025-06-01 08:00:00.5",
+        "9999-12-31 23:59:59.999999",
+    ];
     assert_eq!(round_trip(database, Type::Timestamp, &values).await, ColumnType::Timestamp { zone: false });
 }
 
@@ -191,7 +220,11 @@ pub(crate) async fn instants(database: &dyn Database) {
 }
 
 pub(crate) async fn uuids(database: &dyn Database) {
-    let values = ["00000000-0000-0000-0000-000000000000", "018f4f3e-7a1c-7cc0-98c4-dc0c0c07398f"];
+    let values = [
+        "00000000-0000-0000-0000-000000000000",
+        "018f4f3e-7a1c-7cc0-98c4-dc0c0c07398f",
+        "ffffffff-ffff-ffff-ffff-ffffffffffff",
+    ];
     let kind = round_trip(database, Type::Uuid, &values).await;
     assert!(matches!(kind, ColumnType::Uuid | ColumnType::Text { .. }), "{kind:?}");
 }

@@ -92,6 +92,127 @@ async fn every_type_is_described_and_kept_as_it_was_sent() {
     assert_eq!(kept, expected);
 }
 
+/// Whatever is not spelled in the canonical way is PostgreSQL's to read, and those beside it stay what they are.
+#[tokio::test]
+async fn every_spelling_is_kept_as_postgresql_itself_reads_it() {
+    let mut writer = Writer::with("CREATE SCHEMA told").await;
+    for (of, usual, odd) in [
+        ("smallint", &["-32768", "32767", "0"][..], &[" 7", "+7", "007"][..]),
+        ("integer", &["-2147483648", "2147483647"], &["1 ", "+1"]),
+        ("bigint", &["-9223372036854775808", "9223372036854775807", "-0"], &["\t1"]),
+        (
+            "numeric",
+            &["0", "-0", "0.000", "10000", "1.50", "-0.00010", "99999999.9999", "123456789012345678901234567890.5"],
+            &["NaN", "1e3", "1.5E-7", ".5", "5.", " 2 ", "+3"],
+        ),
+        ("numeric(30,4)", &["12345678901234567890123456.7891", "-0.0001", "7"], &["NaN", "1e3"]),
+        ("double precision", &["0.1", "-0", "5e-324", "1.7976931348623157e308"], &["NaN", "Infinity", "-inf", " 1"]),
+        ("real", &["0.1", "16777217", "3.4028235e38", "1e-45"], &["nan", "infinity"]),
+        ("boolean", &["true", "false"], &["t", "off", " yes ", "0"]),
+        (
+            "date",
+            &["0001-01-01", "2000-02-29", "9999-12-31"],
+            &["infinity", "0044-03-15 BC", "12345-06-07", "20250601", "epoch"],
+        ),
+        ("time", &["00:00:00", "23:59:59.999999"], &["24:00:00", "23:59:60", "08:00", "8:00 PM", "08:00:00.1234567"]),
+        ("time(3)", &["08:00:00.1234", "23:59:59.9999"], &["24:00:00"]),
+        (
+            "timestamp",
+            &["0001-01-01 00:00:00", "1999-12-31 23:59:59.999999", "9999-12-31 23:59:59.5"],
+            &[
+                "-infinity",
+                "0044-03-15 12:00:00 BC",
+                "2016-12-31 23:59:60",
+                "2025-06-01T08:00:00",
+                "2025-06-01",
+                "2025-06-01 08:00:00.9999999",
+            ],
+        ),
+        ("timestamp(0)", &["2025-12-31 23:59:59.5"], &["infinity"]),
+        (
+            "timestamptz",
+            &["0001-01-01 00:00:00+00:00", "2025-06-01 08:00:00.5+00:00"],
+            &[
+                "infinity",
+                "2025-06-01 08:00:00",
+                "2025-06-01 08:00:00+07",
+                "2025-06-01 08:00:00 Asia/Jakarta",
+                "4713-01-01 00:00:00+00 BC",
+            ],
+        ),
+        (
+            "uuid",
+            &["018f4f3e-7a1c-7cc0-98c4-dc0c0c07398f", "ffffffff-ffff-ffff-ffff-ffffffffffff"],
+            &["{018F4F3E-7A1C-7CC0-98C4-DC0C0C07398F}", "018f4f3e7a1c7cc098c4dc0c0c07398f"],
+        ),
+        ("integer[]", &["{1,NULL,3}", "{}", "[1,2]"], &["{{1},{2}}"]),
+        ("text[]", &["{}", "{NULL,\"NULL\",\"\"}"], &[]),
+    ] {
+        writer
+            .sql(&format!("DROP TABLE IF EXISTS kept; CREATE TABLE kept (id int PRIMARY KEY, v {of}, note text)"))
+            .await;
+        let all: Vec<&str> = usual.iter().chain(odd).copied().chain(["∅"]).collect();
+        let ids: Vec<String> = (0..all.len() * 3).map(|id| id.to_string()).collect();
+        let row = |at: usize, from: usize| -> [&str; 3] { [&ids[from + at], all[at], ""] };
+        // The usual ones among themselves, as they nearly always come; then all of them together, by each way of writing.
+        for at in 0..usual.len() {
+            writer.write(Op::Insert, "kept", &["id", "v", "note"], &[&row(at, 0)]).await.unwrap();
+        }
+        let together: Vec<_> = (0..all.len()).map(|at| row(at, all.len())).collect();
+        let together: Vec<&[&str]> = together.iter().map(<[&str; 3]>::as_slice).collect();
+        writer.write(Op::Insert, "kept", &["id", "v", "note"], &together).await.unwrap();
+        let again: Vec<_> = (0..all.len()).map(|at| row(at, 2 * all.len())).collect();
+        let again: Vec<&[&str]> = again.iter().map(<[&str; 3]>::as_slice).collect();
+        writer.write(Op::Upsert, "kept", &["id", "v", "note"], &again).await.unwrap();
+        writer.write(Op::Update, "kept", &["id", "v", "note"], &again).await.unwrap();
+        for (at, text) in all.iter().enumerate() {
+            let read = match *text {
+                "∅" => "NULL".to_owned(),
+                json if json.starts_with('[') => format!("'{{{}}}'", json.trim_matches(['[', ']'])),
+                other => format!("'{}'", other.replace('\'', "''")),
+            };
+            let places = [at, all.len() + at, 2 * all.len() + at];
+            for id in places.into_iter().skip(usize::from(at >= usual.len())) {
+                let same = format!(
+                    "SELECT concat_ws(' is not ', v::text, ({read}::{of})::text) FROM kept WHERE id = {id} \
+                     AND v::text IS DISTINCT FROM ({read}::{of})::text UNION ALL SELECT NULL LIMIT 1"
+                );
+                assert_eq!(writer.text(&same).await, None, "{of}, {text}, row {id}");
+            }
+        }
+        let held = writer.text("SELECT count(*)::text FROM kept").await.unwrap();
+        assert_eq!(held, (usual.len() + 2 * all.len()).to_string(), "{of}");
+    }
+}
+
+/// What PostgreSQL says of a bad value does not depend on how its column was sent.
+#[tokio::test]
+async fn one_bad_value_is_told_of_among_many_good_ones() {
+    let mut writer = Writer::with(
+        "CREATE TABLE t (id int PRIMARY KEY, s smallint, n numeric(5,2), d date, u uuid, f real, b boolean, tz timestamptz)",
+    )
+    .await;
+    for (column, good, bad, code) in [
+        ("s", "7", "70000", "range"),
+        ("s", "7", "seven", "type"),
+        ("n", "1.50", "1000", "range"),
+        ("n", "1.50", "1,5", "type"),
+        ("d", "2025-06-01", "2025-02-30", "range"),
+        ("u", "018f4f3e-7a1c-7cc0-98c4-dc0c0c07398f", "018f4f3e", "type"),
+        ("f", "0.5", "1e39", "range"),
+        ("b", "true", "maybe", "type"),
+        ("tz", "2025-06-01 08:00:00+00:00", "2025-06-01 25:00:00+00:00", "range"),
+    ] {
+        let rejection = writer.rejected(Op::Insert, "t", &["id", column], &["1", bad]).await;
+        assert_eq!(rejection.code, code, "{column}: {rejection}");
+        let refused = writer.write(Op::Upsert, "t", &["id", column], &[&["1", good], &["2", bad], &["3", good]]).await;
+        let Err(WriteError::Reject(among)) = refused else { panic!("{column}: {refused:?}") };
+        assert_eq!((among.code, among.message), (rejection.code, rejection.message), "{column}");
+        writer.write(Op::Insert, "t", &["id", column], &[&["1", good]]).await.unwrap();
+        writer.sql("TRUNCATE t").await;
+    }
+}
+
 #[tokio::test]
 async fn a_value_that_is_too_long_is_refused_and_never_cut() {
     let mut writer = Writer::with(
