@@ -62,14 +62,15 @@ pub(crate) fn add(pipe: &mut redis::Pipeline, stream: &str, action: Action, shap
 }
 
 impl Backlog<'_> {
-    /// Fills the copy. What was delivered before goes first, so that it is not copied.
+    /// Fills the copy. What was delivered before goes first, so that it is not copied; the last entry stays, since Tidegate
+    /// takes what went by hand for lost unless it sees that it lay below everybody's place.
     pub(crate) async fn prepare(&self, connection: &mut MultiplexedConnection) -> Prepared {
         let stream = stream(self.application);
         redis::pipe()
             .cmd("XTRIM")
             .arg(&stream)
             .arg("MAXLEN")
-            .arg(0)
+            .arg(1)
             .ignore()
             .cmd("COPY")
             .arg(&stream)
