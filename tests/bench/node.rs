@@ -117,7 +117,9 @@ pub(crate) fn register(redis: &RedisServer, manifest: &str) -> String {
 }
 
 fn command(dir: &tempfile::TempDir, settings: &Settings) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    // Another build of the program may be named, to hold two against each other with the same benchmark.
+    let program = std::env::var_os("BENCH_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_tidegate").into());
+    let mut command = Command::new(program);
     command.current_dir(dir.path()).envs(settings.iter().map(|(name, value)| (*name, value))).stdin(Stdio::null());
     command
 }
