@@ -8,7 +8,8 @@
 //!
 //! `thesis` repeats the measurements of the published system instead.
 //!
-//! usage: `cargo bench --bench limits -- ingest|delivery|dead|memory|thesis|writes [--rounds N] [--seconds S] [--records N] [--appendfsync MODE]`
+//! usage: `cargo bench --bench limits -- STAGE… [--rounds N] [--seconds S] [--records N] [--appendfsync MODE] [--short]`
+//! and for `delivery` `[--into postgres|mariadb|sqlite|five|parallel] [--op insert|upsert] [--bytes 250|2000]`
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,17 +24,52 @@
 mod servers;
 
 mod ab;
+mod backlog;
+mod bare;
+mod comparison;
+mod databases;
 mod dead;
 mod delivery;
+mod drain;
+mod fleet;
+mod hung;
 mod ingest;
 mod machine;
 mod memory;
 mod node;
 mod probe;
+mod product;
+mod reference;
 mod report;
+mod sampler;
+mod shape;
 mod thesis;
 mod writes;
 mod wrk;
+
+/// Every stage.
+const STAGES: &[&str] = &[
+    "ingest",   // HTTP to Redis
+    "delivery", // Redis to databases
+    "drain",    // the same from a backlog of up to a million
+    "hung",     // the same beside a destination that hangs
+    "fleet",    // the same to one to fifty destinations
+    "dead",     // the same with bad records
+    "memory",   // of Redis
+    "writes",   // one batch into each kind of database
+    "thesis",   // what was published
+];
+/// What `all` is.
+const ALL: &[&str] = &[
+    "ingest",   //
+    "delivery", //
+    "drain",    //
+    "hung",     //
+    "fleet",    //
+    "memory",   //
+];
+const FLAGS: &str = "--rounds N, --seconds S, --records N, --appendfsync MODE, --into DATABASE, --op insert|upsert, \
+                     --bytes 250|2000, --short";
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -42,15 +78,40 @@ struct Options {
     seconds: u64,
     records: Option<usize>,
     appendfsync: Option<String>,
+    /// The smallest run that goes through every step: what the tests do. Its figures say nothing.
+    short: bool,
+    /// Of delivery: into which databases, how, and how large records.
+    into: Option<String>,
+    op: Option<String>,
+    bytes: Option<shape::Shape>,
+}
+
+impl Options {
+    /// The rounds by their numbers, and whether each counts: the first one warms all sides up.
+    fn schedule(&self) -> impl Iterator<Item = (usize, bool)> + use<> {
+        let first = usize::from(self.short);
+        (first..=self.rounds).map(|round| (round, round > 0))
+    }
 }
 
 fn main() {
     // `cargo bench` adds `--bench`.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if arguments.first().is_some_and(|first| first == "probe") {
-        return probe::serve(arguments[1].parse().unwrap(), &arguments[2]);
+    match arguments.first().map(String::as_str) {
+        Some("probe") => return probe::serve(arguments[1].parse().unwrap(), &arguments[2]),
+        Some("bare") => return bare::write(&arguments[1]),
+        _ => {}
     }
-    let mut options = Options { rounds: 9, seconds: 2, records: None, appendfsync: None };
+    let mut options = Options {
+        rounds: 9,
+        seconds: 2,
+        records: None,
+        appendfsync: None,
+        short: false,
+        into: None,
+        op: None,
+        bytes: None,
+    };
     let mut stages = Vec::new();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
@@ -60,16 +121,19 @@ fn main() {
             "--seconds" => options.seconds = value().parse().unwrap(),
             "--records" => options.records = Some(value().parse().unwrap()),
             "--appendfsync" => options.appendfsync = Some(value()),
-            stage @ ("ingest" | "delivery" | "dead" | "memory" | "thesis" | "writes") => stages.push(stage),
-            other => {
-                panic!(
-                    "`{other}` is unknown: ingest, delivery, dead, memory, thesis, writes, --rounds, --seconds, --records, --appendfsync"
-                )
+            "--into" => options.into = Some(value()),
+            "--op" => options.op = Some(value()),
+            "--bytes" => options.bytes = Some(shape::Shape::of(value().parse().unwrap())),
+            "--short" => {
+                options = Options { rounds: 1, seconds: 1, records: Some(1_000), short: true, ..options };
             }
+            "all" => stages.extend(ALL),
+            stage if STAGES.contains(&stage) => stages.push(stage),
+            other => panic!("`{other}` is unknown: {}, all, {FLAGS}", STAGES.join(", ")),
         }
     }
     if stages.is_empty() {
-        println!("name what to measure: cargo bench --bench limits -- ingest|delivery|dead|memory|thesis|writes");
+        println!("name what to measure: cargo bench --bench limits -- {}|all [{FLAGS}]", STAGES.join("|"));
         return;
     }
     actix_web::rt::System::new().block_on(async {
@@ -77,6 +141,9 @@ fn main() {
             match stage {
                 "ingest" => ingest::run(&options).await,
                 "delivery" => delivery::run(&options).await,
+                "drain" => drain::run(&options).await,
+                "hung" => hung::run(&options).await,
+                "fleet" => fleet::run(&options).await,
                 "dead" => dead::run(&options).await,
                 "thesis" => thesis::run(&options).await,
                 "writes" => writes::run(&options).await,
@@ -88,12 +155,5 @@ fn main() {
 
 /// A record of exactly 250 bytes, as a car dealer's stock message is.
 fn record(id: usize) -> String {
-    let head = format!(
-        r#"{{"id":{id},"car_name":"Toyota Avanza {} G CVT","stock":{},"price":"{}.00","source":"dealer-07","sent_at":"2025-06-01T08:00:00.000+07:00","note":""#,
-        id % 1000,
-        id % 50,
-        150_000_000 + id % 100_000
-    );
-    let note = "x".repeat(250 - head.len() - 2);
-    format!("{head}{note}\"}}")
+    shape::Shape::Narrow.record(id)
 }

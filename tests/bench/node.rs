@@ -32,6 +32,25 @@ type Settings = Vec<(&'static str, String)>;
 /// A destination: name, kind, url.
 pub(crate) type Target = (String, &'static str, String);
 
+/// A destination with one route of topic `cars` into its table `cars`.
+pub(crate) struct Destination {
+    pub(crate) name: String,
+    pub(crate) kind: &'static str,
+    pub(crate) url: String,
+    /// Whose records it gets.
+    pub(crate) application: String,
+    /// Delivered by all nodes at once, in no order.
+    pub(crate) parallel: bool,
+}
+
+impl Destination {
+    /// An ordered one of [`APPLICATION`]'s.
+    pub(crate) fn new(name: &str, kind: &'static str, url: &str) -> Self {
+        let (name, url) = (name.to_owned(), url.to_owned());
+        Self { name, kind, url, application: APPLICATION.into(), parallel: false }
+    }
+}
+
 impl Node {
     /// Registers the application with a route of topic `cars` into each target, and starts a node.
     pub(crate) async fn start(redis: &RedisServer, targets: &[Target]) -> Self {
@@ -98,24 +117,41 @@ pub(crate) fn register(redis: &RedisServer, manifest: &str) -> String {
 }
 
 fn command(dir: &tempfile::TempDir, settings: &Settings) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    // Another build of the program may be named, to hold two against each other with the same benchmark.
+    let program = std::env::var_os("BENCH_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_tidegate").into());
+    let mut command = Command::new(program);
     command.current_dir(dir.path()).envs(settings.iter().map(|(name, value)| (*name, value))).stdin(Stdio::null());
     command
 }
 
-fn manifest_of(targets: &[Target]) -> String {
-    let mut text = format!("[[application]]\nname = \"{APPLICATION}\"\ntopics = [\"cars\"]\n");
-    for (name, kind, url) in targets {
+/// The same for targets.
+pub(crate) fn manifest_of(targets: &[Target]) -> String {
+    manifest(&targets.iter().map(|(name, kind, url)| Destination::new(name, kind, url)).collect::<Vec<_>>())
+}
+
+/// Applications, destinations and routes, as `apply` takes them. [`APPLICATION`] is always among them.
+pub(crate) fn manifest(destinations: &[Destination]) -> String {
+    let mut text = String::new();
+    let mut applications = vec![APPLICATION];
+    applications.extend(destinations.iter().map(|destination| destination.application.as_str()));
+    for (place, name) in applications.iter().enumerate() {
+        if !applications[..place].contains(name) {
+            text += &format!("[[application]]\nname = \"{name}\"\ntopics = [\"cars\"]\n");
+        }
+    }
+    for Destination { name, kind, url, application, parallel } in destinations {
+        let node = if *kind == "sqlite" { "node = \"bench\"\n" } else { "" };
+        let delivery = if *parallel { "delivery = \"parallel\"\n" } else { "" };
         text += &format!(
             r#"
 [[destination]]
 name = "{name}"
 kind = "{kind}"
 url = "{url}"
-
+{node}{delivery}
 [[route]]
 name = "{name}-cars"
-application = "{APPLICATION}"
+application = "{application}"
 topic = "cars"
 destination = "{name}"
 table = "cars"
