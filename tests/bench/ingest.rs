@@ -80,14 +80,15 @@ struct Rig {
     scripts: tempfile::TempDir,
 }
 
-pub(crate) async fn run(options: &Options) {
+/// `single`: also one record per request.
+pub(crate) async fn run(options: &Options, single: bool) {
     let modes = options.appendfsync.as_deref().map_or(vec!["everysec", "always"], |mode| vec![mode]);
     let mut results = Map::new();
     for mode in modes {
         let mut rig = Rig::start(mode).await;
         println!("ingest, appendfsync {mode}, {} s a run, {} rounds", options.seconds, options.rounds);
         let mut of_mode = Map::new();
-        for &(connections, target) in SINGLE {
+        for &(connections, target) in SINGLE.iter().filter(|_| single) {
             let ways = rig.single(connections);
             let name = format!("{connections} connections");
             of_mode.insert(name.clone(), rig.measure(&format!("{mode}, {name}"), target, ways, options).await);
@@ -97,7 +98,8 @@ pub(crate) async fn run(options: &Options) {
         of_mode.insert(name.clone(), rig.measure(&format!("{mode}, {name}"), Some(BATCHED), ways, options).await);
         results.insert(mode.to_owned(), Value::Object(of_mode));
     }
-    report::write("ingest", &json!({"machine": machine::describe(), "appendfsync": results}));
+    let name = if single { "ingest" } else { "ndjson" };
+    report::write(name, &json!({"machine": machine::describe(), "appendfsync": results}));
 }
 
 impl Rig {

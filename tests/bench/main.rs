@@ -40,6 +40,7 @@ mod wrk;
 /// Every stage.
 const STAGES: &[&str] = &[
     "ingest",   // HTTP to Redis
+    "ndjson",   // many records per request alone
     "latency",  // HTTP to a commit
     "both",     // ingest and delivery at once
     "delivery", // Redis to five databases
@@ -101,7 +102,8 @@ fn main() {
     actix_web::rt::System::new().block_on(async {
         for stage in stages {
             match stage {
-                "ingest" => ingest::run(&options).await,
+                "ingest" => ingest::run(&options, true).await,
+                "ndjson" => ingest::run(&options, false).await,
                 "latency" => latency::run(&options).await,
                 "both" => both::run(&options).await,
                 "delivery" => delivery::run(&options).await,
