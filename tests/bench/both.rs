@@ -10,7 +10,7 @@ use crate::{
     Options, latency, machine,
     node::{self, Node},
     report,
-    servers::{mariadb::MariadbServer, postgres::PostgresServer, redis::RedisServer, temp_dir},
+    servers::{mariadb::MariadbServer, redis::RedisServer, temp_dir},
     sustained::Rig,
 };
 
@@ -35,7 +35,9 @@ pub(crate) async fn run(options: &Options) {
     } else {
         options.seconds
     };
-    let (postgres, mariadb) = (PostgresServer::private(), MariadbServer::private());
+    let (postgres, mariadb) = (latency::postgres(), MariadbServer::private());
+    mariadb.stop();
+    mariadb.start_with(&["--innodb-buffer-pool-size=128M", "--innodb-log-file-size=96M"]);
     let mut targets = Vec::new();
     for place in 0..5 {
         let table =

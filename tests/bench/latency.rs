@@ -88,7 +88,7 @@ impl Rounds {
 pub(crate) async fn run(options: &Options) {
     let mode = options.appendfsync.as_deref().unwrap_or("everysec");
     let (rounds, seconds) = if options.short { (1, 1) } else { (options.rounds.min(5), options.seconds.max(5)) };
-    let postgres = PostgresServer::private();
+    let postgres = postgres();
     let database = postgres.database().await;
     let mut sql = postgres.connect(&database).await;
     sql.execute(AssertSqlSafe(TABLES)).await.unwrap();
@@ -175,6 +175,15 @@ pub(crate) async fn run(options: &Options) {
         }),
     );
     sql.close().await.unwrap();
+}
+
+/// A server with the usual settings.
+pub(crate) fn postgres() -> PostgresServer {
+    let postgres = PostgresServer::private();
+    postgres.stop();
+    postgres.configure(&[("shared_buffers", "128MB"), ("timezone", "UTC"), ("datestyle", "ISO")]);
+    postgres.start();
+    postgres
 }
 
 /// Waits until so many destinations have an owner.
