@@ -211,9 +211,9 @@ impl Rig {
     /// Streams and file are small again.
     async fn empty(&mut self, ways: &[Way; 2]) {
         for way in ways {
-            let trim =
-                redis::cmd("XTRIM").arg(&way.stream).arg("MAXLEN").arg(0).query_async::<i64>(&mut self.connection);
-            trim.await.unwrap();
+            let mut trim = redis::cmd("XTRIM");
+            trim.arg(&way.stream).arg("MAXLEN").arg(0);
+            trim.query_async::<i64>(&mut self.connection).await.unwrap();
         }
         redis::cmd("BGREWRITEAOF").query_async::<()>(&mut self.connection).await.unwrap();
         wait_for("the file is rewritten", Duration::from_secs(30), async || {

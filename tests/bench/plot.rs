@@ -261,7 +261,7 @@ struct Svg(String);
 impl Svg {
     fn new(title: &str, height: f64) -> Self {
         let mut svg = Self(format!(
-            r#"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:.0}" viewBox="0 0 {WIDTH} {height:.0}" font-family="system-ui, sans-serif" font-size="13"><rect width="100%" height="100%" rx="6" fill="#ffffff"/>"#
+            r#"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:.0}" viewBox="0 0 {WIDTH} {height:.0}" font-family="system-ui, sans-serif" font-size="13"><rect width="100%" height="100%" rx="6" fill="white"/>"#
         ));
         let _ = write!(
             svg.0,
