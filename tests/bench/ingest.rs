@@ -88,9 +88,10 @@ pub(crate) async fn run(options: &Options, single: bool) {
         let mut rig = Rig::start(mode).await;
         println!("ingest, appendfsync {mode}, {} s a run, {} rounds", options.seconds, options.rounds);
         let mut of_mode = Map::new();
-        for &(connections, target) in SINGLE.iter().filter(|_| single) {
+        for &(connections, target) in SINGLE.iter().filter(|(_, target)| single && (target.is_some() || !options.short))
+        {
             let ways = rig.single(connections);
-            let name = format!("{connections} connections");
+            let name = format!("{connections} connection{}", if connections == 1 { "" } else { "s" });
             of_mode.insert(name.clone(), rig.measure(&format!("{mode}, {name}"), target, ways, options).await);
         }
         let ways = rig.batched(options);

@@ -16,6 +16,7 @@ const TOP: f64 = 58.0;
 const ROW: f64 = 30.0;
 
 const INK: &str = "#24292f";
+const FAINT: &str = "#6e7781";
 const PALE: &str = "#d0d7de";
 const GOOD: &str = "#4c8f5f";
 const MISSED: &str = "#c4643c";
@@ -67,9 +68,17 @@ fn collect(value: &Value, label: &str, target: Option<f64>, at_most: bool, bars:
             bars.push(Bar { label: label.to_owned(), median, spread: spread(), target, at_most });
         }
     }
-    for (name, below) in object {
+    let mut below: Vec<_> = object.iter().collect();
+    below.sort_by_key(|(name, _)| number(name));
+    for (name, below) in below {
         collect(below, &inner(label, name), target, at_most, bars);
     }
+}
+
+/// The number that a name begins with: 64 connections come after 1. Names without one come last, in their order.
+fn number(name: &str) -> u64 {
+    let digits = name.find(|char: char| !char.is_ascii_digit()).unwrap_or(name.len());
+    name[..digits].parse().unwrap_or(u64::MAX)
 }
 
 fn inner(label: &str, name: &str) -> String {
@@ -123,6 +132,9 @@ fn bar_chart(title: &str, bars: &[Bar]) -> String {
     let mut svg = Svg::new(title, TOP + ROW * bars.len() as f64 + 30.0);
     let bottom = TOP + ROW * bars.len() as f64;
     svg.grid(&scale, bottom);
+    if bars.iter().any(|bar| bar.target.is_some()) {
+        svg.text(WIDTH - 20.0, 30.0, "end", FAINT, "thick line: goal; thin line: least to greatest round");
+    }
     for (place, bar) in bars.iter().enumerate() {
         let y = TOP + ROW * place as f64 + ROW / 2.0;
         let holds = bar.target.map(|target| if bar.at_most { bar.median <= target } else { bar.median >= target });
@@ -196,7 +208,7 @@ fn line_chart(title: &str, lines: &[Line]) -> String {
     }
     for step in 0..=4 {
         let at = seconds * f64::from(step) / 4.0;
-        svg.text(x(at), LOW + 18.0, "middle", INK, &format!("{at:.0} s"));
+        svg.text(x(at), LOW + 18.0, "middle", INK, &format!("{} s", round(at)));
     }
     for (place, (name, points)) in lines.iter().enumerate() {
         let colour = LINES[place % LINES.len()];
