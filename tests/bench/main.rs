@@ -8,7 +8,7 @@
 //!
 //! `thesis` repeats the measurements of the published system instead.
 //!
-//! usage: `cargo bench --bench limits -- STAGE… [--rounds N] [--seconds S] [--records N] [--appendfsync MODE] [--short]`
+//! usage: `cargo bench --bench limits -- STAGE… [--rounds N] [--seconds S] [--records N] [--appendfsync MODE] [--limit N] [--short]`
 //! and for `delivery` `[--into postgres|mariadb|sqlite|five|parallel] [--op insert|upsert] [--bytes 250|2000]`
 #![allow(
     clippy::unwrap_used,
@@ -26,6 +26,7 @@ mod servers;
 mod ab;
 mod backlog;
 mod bare;
+mod both;
 mod comparison;
 mod databases;
 mod dead;
@@ -34,15 +35,19 @@ mod drain;
 mod fleet;
 mod hung;
 mod ingest;
+mod latency;
 mod machine;
 mod memory;
 mod node;
+mod open;
+mod plot;
 mod probe;
 mod product;
 mod reference;
 mod report;
 mod sampler;
 mod shape;
+mod sustained;
 mod thesis;
 mod writes;
 mod wrk;
@@ -50,6 +55,9 @@ mod wrk;
 /// Every stage.
 const STAGES: &[&str] = &[
     "ingest",   // HTTP to Redis
+    "ndjson",   // many records per request alone
+    "latency",  // HTTP to a commit
+    "both",     // ingest and delivery at once
     "delivery", // Redis to databases
     "drain",    // the same from a backlog of up to a million
     "hung",     // the same beside a destination that hangs
@@ -59,17 +67,19 @@ const STAGES: &[&str] = &[
     "writes",   // one batch into each kind of database
     "thesis",   // what was published
 ];
-/// What `all` is.
+/// What `all` is: everything but what was published, and `ndjson`, which is a part of `ingest`.
 const ALL: &[&str] = &[
     "ingest",   //
+    "latency",  //
+    "both",     //
     "delivery", //
     "drain",    //
     "hung",     //
     "fleet",    //
     "memory",   //
 ];
-const FLAGS: &str = "--rounds N, --seconds S, --records N, --appendfsync MODE, --into DATABASE, --op insert|upsert, \
-                     --bytes 250|2000, --short";
+const FLAGS: &str = "--rounds N, --seconds S, --records N, --appendfsync MODE, --limit RECORDS_PER_S, --into DATABASE, \
+                     --op insert|upsert, --bytes 250|2000, --short";
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -80,6 +90,8 @@ struct Options {
     appendfsync: Option<String>,
     /// The smallest run that goes through every step: what the tests do. Its figures say nothing.
     short: bool,
+    /// Records a second that five bare writers reach, for `both`.
+    limit: Option<f64>,
     /// Of delivery: into which databases, how, and how large records.
     into: Option<String>,
     op: Option<String>,
@@ -108,6 +120,7 @@ fn main() {
         records: None,
         appendfsync: None,
         short: false,
+        limit: None,
         into: None,
         op: None,
         bytes: None,
@@ -121,6 +134,7 @@ fn main() {
             "--seconds" => options.seconds = value().parse().unwrap(),
             "--records" => options.records = Some(value().parse().unwrap()),
             "--appendfsync" => options.appendfsync = Some(value()),
+            "--limit" => options.limit = Some(value().parse().unwrap()),
             "--into" => options.into = Some(value()),
             "--op" => options.op = Some(value()),
             "--bytes" => options.bytes = Some(shape::Shape::of(value().parse().unwrap())),
@@ -139,7 +153,10 @@ fn main() {
     actix_web::rt::System::new().block_on(async {
         for stage in stages {
             match stage {
-                "ingest" => ingest::run(&options).await,
+                "ingest" => ingest::run(&options, true).await,
+                "ndjson" => ingest::run(&options, false).await,
+                "latency" => latency::run(&options).await,
+                "both" => both::run(&options).await,
                 "delivery" => delivery::run(&options).await,
                 "drain" => drain::run(&options).await,
                 "hung" => hung::run(&options).await,

@@ -232,7 +232,7 @@ fn what_was_mapped_ahead_is_composed_alike() {
         stream: "shop".into(),
         part: "main".into(),
     };
-    let entries = records.iter().cloned().map(crate::ports::Entry::Message).collect();
+    let entries = records.iter().cloned().map(Arc::new).map(crate::ports::Entry::Message).collect();
     let batch = crate::ports::Batch { lane, after: StreamId::ZERO, entries };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut ahead = runtime.block_on(MappedAhead::map(Arc::clone(&plans), generation.clone(), &batch));
