@@ -29,10 +29,8 @@ pub(crate) async fn run(options: &Options) {
     let names: Vec<String> = SIZES.iter().map(|size| format!("{size} destinations")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut comparison = Comparison::new("rows/s", &names, &["own", "Redis"]);
-    for (round, counts) in options.schedule().filter(|(round, _)| *round > 0) {
-        if counts {
-            comparison.round();
-        }
+    for round in 1..=options.rounds {
+        comparison.round();
         for place in order(round, SIZES.len()) {
             comparison.add(place, fleet(SIZES[place], records, mode).await);
         }
