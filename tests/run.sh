@@ -24,6 +24,7 @@ need jq jq
 need php php-cli
 need python3 python3
 need node nodejs
+need wrk wrk
 install_missing
 tools=$(pwd)/target/tools
 export PATH="$tools/bin:$PATH"
@@ -82,3 +83,9 @@ stop_servers() {
 trap stop_servers EXIT
 cargo nextest run --workspace --locked --no-fail-fast "$@"
 cargo test --workspace --doc --locked --quiet
+
+if [ $# -eq 0 ]; then
+  say "benchmarks, in their shortest form: they run; no time is held against anything"
+  cargo test --locked --quiet --bench limits -- all --short
+  cargo test --locked --quiet --bench allocations -- --short
+fi

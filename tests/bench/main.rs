@@ -6,7 +6,7 @@
 //!
 //! `thesis` repeats the measurements of the published system instead.
 //!
-//! usage: `cargo bench --bench limits -- ingest|delivery|dead|memory|thesis [--rounds N] [--seconds S] [--records N] [--appendfsync MODE]`
+//! usage: `cargo bench --bench limits -- STAGE… [--rounds N] [--seconds S] [--records N] [--appendfsync MODE] [--limit N] [--short]`
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,16 +21,41 @@
 mod servers;
 
 mod ab;
+mod both;
 mod dead;
 mod delivery;
 mod ingest;
+mod latency;
 mod machine;
 mod memory;
 mod node;
+mod open;
+mod plot;
 mod probe;
 mod report;
+mod sustained;
 mod thesis;
 mod wrk;
+
+/// Every stage.
+const STAGES: &[&str] = &[
+    "ingest",   // HTTP to Redis
+    "ndjson",   // many records per request alone
+    "latency",  // HTTP to a commit
+    "both",     // ingest and delivery at once
+    "delivery", // Redis to five databases
+    "dead",     // the same with bad records
+    "memory",   // of Redis
+    "thesis",   // what was published
+];
+/// What `all` is: everything that needs nothing to be fetched or written out first.
+const ALL: &[&str] = &[
+    "ingest",  //
+    "latency", //
+    "both",    //
+    "memory",  //
+];
+const FLAGS: &str = "--rounds N, --seconds S, --records N, --appendfsync MODE, --limit RECORDS_PER_S, --short";
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -39,6 +64,10 @@ struct Options {
     seconds: u64,
     records: Option<usize>,
     appendfsync: Option<String>,
+    /// The smallest run that goes through every step: what the tests do. Its figures say nothing.
+    short: bool,
+    /// Records a second that five bare writers reach, for `both`.
+    limit: Option<f64>,
 }
 
 fn main() {
@@ -47,7 +76,7 @@ fn main() {
     if arguments.first().is_some_and(|first| first == "probe") {
         return probe::serve(arguments[1].parse().unwrap(), &arguments[2]);
     }
-    let mut options = Options { rounds: 9, seconds: 2, records: None, appendfsync: None };
+    let mut options = Options { rounds: 9, seconds: 2, records: None, appendfsync: None, short: false, limit: None };
     let mut stages = Vec::new();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
@@ -57,22 +86,26 @@ fn main() {
             "--seconds" => options.seconds = value().parse().unwrap(),
             "--records" => options.records = Some(value().parse().unwrap()),
             "--appendfsync" => options.appendfsync = Some(value()),
-            stage @ ("ingest" | "delivery" | "dead" | "memory" | "thesis") => stages.push(stage),
-            other => {
-                panic!(
-                    "`{other}` is unknown: ingest, delivery, dead, memory, thesis, --rounds, --seconds, --records, --appendfsync"
-                )
+            "--limit" => options.limit = Some(value().parse().unwrap()),
+            "--short" => {
+                options = Options { rounds: 1, seconds: 1, records: Some(1_000), short: true, ..options };
             }
+            "all" => stages.extend(ALL),
+            stage if STAGES.contains(&stage) => stages.push(stage),
+            other => panic!("`{other}` is unknown: {}, all, {FLAGS}", STAGES.join(", ")),
         }
     }
     if stages.is_empty() {
-        println!("name what to measure: cargo bench --bench limits -- ingest|delivery|dead|memory|thesis");
+        println!("name what to measure: cargo bench --bench limits -- {}|all [{FLAGS}]", STAGES.join("|"));
         return;
     }
     actix_web::rt::System::new().block_on(async {
         for stage in stages {
             match stage {
-                "ingest" => ingest::run(&options).await,
+                "ingest" => ingest::run(&options, true).await,
+                "ndjson" => ingest::run(&options, false).await,
+                "latency" => latency::run(&options).await,
+                "both" => both::run(&options).await,
                 "delivery" => delivery::run(&options).await,
                 "dead" => dead::run(&options).await,
                 "thesis" => thesis::run(&options).await,

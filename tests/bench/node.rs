@@ -103,7 +103,8 @@ fn command(dir: &tempfile::TempDir, settings: &Settings) -> Command {
     command
 }
 
-fn manifest_of(targets: &[Target]) -> String {
+/// A route of topic `cars` into each target.
+pub(crate) fn manifest_of(targets: &[Target]) -> String {
     let mut text = format!("[[application]]\nname = \"{APPLICATION}\"\ntopics = [\"cars\"]\n");
     for (name, kind, url) in targets {
         text += &format!(

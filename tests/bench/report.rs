@@ -1,4 +1,5 @@
-//! Figures of several rounds: medians with their spread, printed for people and written as JSON to `target/bench`.
+//! Figures of several rounds: medians with their spread, printed for people and written as JSON and pictures to
+//! `target/bench`.
 
 use std::path::{Path, PathBuf};
 
@@ -43,9 +44,12 @@ pub(crate) fn dir() -> PathBuf {
     dir
 }
 
-/// Writes a stage's result.
+/// Writes a stage's result, and its pictures ([`crate::plot`]).
 pub(crate) fn write(stage: &str, value: &Value) {
     let path = dir().join(format!("{stage}.json"));
     std::fs::write(&path, serde_json::to_string_pretty(value).unwrap() + "\n").unwrap();
+    for (name, picture) in crate::plot::of(stage, value) {
+        std::fs::write(dir().join(format!("{name}.svg")), picture).unwrap();
+    }
     println!("  written to {}", path.display());
 }

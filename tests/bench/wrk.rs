@@ -1,4 +1,5 @@
-//! Load from `wrk`: one thread, 64 keep-alive connections, the same body in every request.
+//! Load from `wrk`: one thread, keep-alive connections, the same request again and again. A script without a function of
+//! its own is asked for the request once, so the load costs as little as a load can.
 
 use std::{path::Path, process::Command};
 
@@ -13,19 +14,23 @@ pub(crate) struct Outcome {
     pub(crate) p99_ms: f64,
 }
 
-/// Writes wrk's script for a POST of this body.
-pub(crate) fn script(path: &Path, body: &str, key: Option<&str>) {
+/// Writes wrk's script for a POST of this body, which is kept in a file beside it.
+pub(crate) fn script(path: &Path, content_type: &str, body: &str, key: Option<&str>) {
+    let file = path.with_extension("body");
+    std::fs::write(&file, body).unwrap();
     let authorization = key.map_or(String::new(), |key| format!("wrk.headers[\"Authorization\"]=\"Bearer {key}\"\n"));
     let text = format!(
-        "wrk.method=\"POST\"\nwrk.headers[\"Content-Type\"]=\"application/json\"\n{authorization}wrk.body=[[{body}]]\n"
+        "wrk.method=\"POST\"\nwrk.headers[\"Content-Type\"]=\"{content_type}\"\n{authorization}\
+         local file=io.open([[{}]],\"rb\")\nwrk.body=file:read(\"*a\")\nfile:close()\n",
+        file.display()
     );
     std::fs::write(path, text).unwrap();
 }
 
 /// Sends for so many seconds; panics if any answer was not 2xx.
-pub(crate) fn run(url: &str, script: &Path, seconds: u64) -> Outcome {
+pub(crate) fn run(url: &str, script: &Path, connections: usize, seconds: u64) -> Outcome {
     let output = Command::new("wrk")
-        .args(["-t1", "-c64", "--latency", &format!("-d{seconds}s"), "-s"])
+        .args(["-t1", &format!("-c{connections}"), "--latency", &format!("-d{seconds}s"), "-s"])
         .arg(script)
         .arg(url)
         .output()
