@@ -127,6 +127,13 @@ impl<'a> Scanner<'a> {
         Self { text, at: 0, max_depth, max_fields, fields: 0, members: Vec::with_capacity(COMPARED_NAMES) }
     }
 
+    /// Begins anew with another text; what it has allocated stays.
+    pub(crate) fn restart(&mut self, text: &'a str) {
+        self.text = text;
+        self.at = 0;
+        self.begin_message();
+    }
+
     /// Where it stands, in bytes.
     pub(crate) fn at(&self) -> usize {
         self.at
