@@ -137,8 +137,9 @@ impl Reading<'_> {
 
     fn lines(&mut self, text: &str) -> Result<(), Problem> {
         let mut index = 0;
+        let mut scanner = self.scanner("");
         for (line, number) in text.split('\n').zip(1..) {
-            let mut scanner = self.scanner(line);
+            scanner.restart(line);
             if scanner.peek().is_none() {
                 continue;
             }

@@ -16,6 +16,8 @@ use futures_util::StreamExt;
 
 use super::problem::{BAD_REQUEST, Problem, TIMEOUT, TOO_LARGE, UNSUPPORTED};
 
+/// What is set aside at most for a body that was announced and is not there yet.
+const MOST_SET_ASIDE: usize = 512 * 1024;
 /// Compressed bodies above this size are unpacked on a thread of their own, so that other requests go on meanwhile.
 const INLINE_BYTES: usize = 16 * 1024;
 
@@ -34,7 +36,7 @@ pub(crate) async fn read(
     if length.is_some_and(|length| length > limit_bytes) {
         return Err(too_large(limit_bytes));
     }
-    let body = match tokio::time::timeout(time_limit, collect(payload, limit_bytes)).await {
+    let body = match tokio::time::timeout(time_limit, collect(payload, limit_bytes, length.unwrap_or(0))).await {
         Ok(body) => body?,
         Err(_) => {
             let detail =
@@ -54,8 +56,9 @@ pub(crate) async fn read(
     }
 }
 
-/// A body mostly comes in one piece, which is then passed on as it is.
-async fn collect(payload: &mut Payload, limit_bytes: usize) -> Result<Bytes, Problem> {
+/// A short body comes in one piece, which is then passed on as it is; a long one is put together in a place of the length that
+/// it was announced with.
+async fn collect(payload: &mut Payload, limit_bytes: usize, announced: usize) -> Result<Bytes, Problem> {
     let broken = |_| Problem::new(&BAD_REQUEST, "The body broke off before its end.");
     let Some(first) = payload.next().await else { return Ok(Bytes::new()) };
     let first = first.map_err(broken)?;
@@ -63,6 +66,8 @@ async fn collect(payload: &mut Payload, limit_bytes: usize) -> Result<Bytes, Pro
     while let Some(piece) = payload.next().await {
         let piece = piece.map_err(broken)?;
         if whole.is_empty() {
+            // An announcement costs the sender nothing: no more than a little is set aside before the bytes are there.
+            whole.reserve(announced.clamp(first.len() + piece.len(), MOST_SET_ASIDE.max(first.len() + piece.len())));
             whole.extend_from_slice(&first);
         }
         if whole.len() + piece.len() > limit_bytes {

@@ -31,7 +31,7 @@ use super::{
     connection::{describe, is_broken, is_full},
     random_token, scripts,
     server::Connection,
-    stream::entry::fields,
+    stream::entry::{FORMAT, Packed},
 };
 
 /// A whole append, reconnecting included. The contract says 2 s.
@@ -165,16 +165,13 @@ impl RedisAppender {
             Some((key, digest)) => call.key(keys.idempotency(key)).arg(1).arg(request::hex(digest)),
             None => call.arg(0).arg(""),
         };
-        call.arg(REMEMBERED.as_secs());
+        call.arg(REMEMBERED.as_secs()).arg(FORMAT);
         for (&place, digest) in unique.first.iter().zip(&unique.digests) {
             let record = &request.records[place];
             if let Some(id) = &record.own_id {
                 call.key(keys.own(id));
             }
-            for (_, value) in fields(record).iter().skip(1) {
-                call.arg(*value);
-            }
-            call.arg(digest);
+            call.arg(record.own_id.as_deref().unwrap_or_default()).arg(digest).arg(Packed(record));
         }
         let (outcome, answer): (String, String) = call.invoke_async(connection).await?;
         match outcome.as_str() {
@@ -213,14 +210,9 @@ impl From<RedisError> for Refusal {
 }
 
 fn xadd(stream: &str, record: &NewRecord) -> redis::Cmd {
-    let fields = fields(record);
-    let values: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
-    // The command, stream, option and id; then a name and a value for each field.
-    let mut command = redis::Cmd::with_capacity(4 + 2 * fields.len(), stream.len() + 16 + values);
-    command.arg("XADD").arg(stream).arg("NOMKSTREAM").arg("*");
-    for (name, value) in fields {
-        command.arg(name).arg(value);
-    }
+    let value = Packed(record);
+    let mut command = redis::Cmd::with_capacity(6, stream.len() + 20 + value.most_bytes());
+    command.arg("XADD").arg(stream).arg("NOMKSTREAM").arg("*").arg(FORMAT).arg(value);
     command
 }
 

@@ -1,9 +1,9 @@
 -- Records of a request with an Idempotency-Key or with own ids: looked up and added in one step. Without allow-oom, so
 -- that a full Redis refuses it as it refuses XADD.
 -- KEYS: stream, meta, the idempotency key where there is one, then the key of every own id.
--- ARGV: 1 or 0 (idempotency key), digest of the body, seconds to remember, then 7 for each record: topic, action, key,
--- own id, traceparent, data, digest of the contents.
-local keyed, remember, first = ARGV[1] == '1', ARGV[3], 4
+-- ARGV: 1 or 0 (idempotency key), digest of the body, seconds to remember, name of the entry's field, then 3 for each record:
+-- own id, digest of the contents, value of the entry.
+local keyed, remember, format, first = ARGV[1] == '1', ARGV[3], ARGV[4], 5
 if keyed then
   local stored = redis.call('GET', KEYS[3])
   if stored then
@@ -17,14 +17,14 @@ local generation = string.match(list or '', '(%w+) %d+%-%d+$')
 if not generation or redis.call('EXISTS', KEYS[1]) == 0 then return { 'NO_STREAM', '' } end
 
 local known, own_keys, next_key = {}, {}, keyed and 4 or 3
-for i = first, #ARGV, 7 do
-  if ARGV[i + 3] ~= '' then
+for i = first, #ARGV, 3 do
+  if ARGV[i] ~= '' then
     own_keys[i] = KEYS[next_key]
     next_key = next_key + 1
     local stored = redis.call('GET', own_keys[i])
     if stored then
       local digest, id = string.match(stored, '^(%S+) (.*)$')
-      if digest ~= ARGV[i + 6] then return { 'ID_REUSED', tostring((i - first) / 7) } end
+      if digest ~= ARGV[i + 1] then return { 'ID_REUSED', tostring((i - first) / 3) } end
       known[i] = id
     end
   end
@@ -36,13 +36,12 @@ local function close()
   if length > 1 then runs[#runs] = runs[#runs] .. 'x' .. string.format('%.0f', length) end
   run_ms, length = nil, 0
 end
-for i = first, #ARGV, 7 do
+for i = first, #ARGV, 3 do
   if known[i] then
     close()
     runs[#runs + 1] = known[i]
   else
-    local id = redis.call('XADD', KEYS[1], 'NOMKSTREAM', '*', 'v', '1', 't', ARGV[i], 'a', ARGV[i + 1], 'k', ARGV[i + 2],
-      'i', ARGV[i + 3], 'p', ARGV[i + 4], 'd', ARGV[i + 5])
+    local id = redis.call('XADD', KEYS[1], 'NOMKSTREAM', '*', format, ARGV[i + 2])
     local ms, seq = string.match(id, '^(%d+)-(%d+)$')
     seq = tonumber(seq)
     if ms == run_ms and seq == run_seq + 1 then
@@ -53,7 +52,7 @@ for i = first, #ARGV, 7 do
     end
     run_ms, run_seq = ms, seq
     if own_keys[i] then
-      redis.call('SET', own_keys[i], ARGV[i + 6] .. ' ' .. generation .. '-' .. id, 'EX', remember)
+      redis.call('SET', own_keys[i], ARGV[i + 1] .. ' ' .. generation .. '-' .. id, 'EX', remember)
     end
   end
 end

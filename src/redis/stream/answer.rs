@@ -1,6 +1,6 @@
 //! The answer to XREAD on one stream, taken apart while it comes in, without a tree of values: an entry is read where it lies.
 //!
-//! An entry as we write them (seven fields, always in the same order) is recognised by its bytes; any other goes the careful way,
+//! An entry as we write them (one field, named by its format) is recognised by its bytes; any other goes the careful way,
 //! through [`super::entry::parse`], and comes out as it would have there. Memory is bounded: beyond a size entries are passed over,
 //! to be asked for again.
 
@@ -9,16 +9,19 @@ use std::sync::Arc;
 use bytes::{Buf as _, BytesMut};
 use redis::{RedisError, Value};
 use tidegate_actors::{
-    message::{Message, StreamId},
+    message::StreamId,
     ports::{Entry, LogError},
 };
 
-use super::entry::{action_of, parse, size_bytes};
+use super::entry::{parse, size_bytes, unpack};
 use crate::redis::{
     odd,
     resp::{Scan, Stop, length},
     unavailable,
 };
+
+/// What comes before the value of an entry's only field: its name is [`super::entry::FORMAT`].
+const OUR_FIELD: &[u8] = b"*2\r\n$1\r\n2\r\n";
 
 /// What has come in so far.
 #[derive(Debug)]
@@ -132,36 +135,14 @@ fn refusal(line: &[u8]) -> LogError {
     }
 }
 
-/// An entry with exactly our fields in our order.
+/// An entry as this version writes it.
 #[inline]
 fn quick(bytes: &[u8]) -> Result<(Entry, usize), Stop> {
     let mut scan = Scan::new(bytes);
     scan.exactly(b"*2\r\n")?;
     let id = id_of(scan.bulk()?).ok_or(Stop::Other)?;
-    scan.exactly(b"*14\r\n$1\r\nv\r\n$1\r\n1\r\n$1\r\nt\r\n")?;
-    let topic = scan.bulk()?;
-    scan.exactly(b"$1\r\na\r\n")?;
-    let action = scan.bulk()?;
-    scan.exactly(b"$1\r\nk\r\n")?;
-    let key = scan.bulk()?;
-    scan.exactly(b"$1\r\ni\r\n")?;
-    let own_id = scan.bulk()?;
-    scan.exactly(b"$1\r\np\r\n")?;
-    let traceparent = scan.bulk()?;
-    scan.exactly(b"$1\r\nd\r\n")?;
-    let data = scan.bulk()?;
-    // Nothing is made before all of it is here.
-    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| Stop::Other);
-    let present = |bytes| text(bytes).map(|text| (!text.is_empty()).then(|| text.into()));
-    let message = Message {
-        id,
-        topic: text(topic)?.into(),
-        action: action_of(action).ok_or(Stop::Other)?,
-        key: present(key)?,
-        own_id: present(own_id)?,
-        traceparent: present(traceparent)?,
-        data: text(data)?.into(),
-    };
+    scan.exactly(OUR_FIELD)?;
+    let message = unpack(id, scan.bulk()?).map_err(|_| Stop::Other)?;
     Ok((Entry::Message(Arc::new(message)), scan.passed()))
 }
 

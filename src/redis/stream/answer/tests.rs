@@ -4,7 +4,9 @@ use proptest::{collection::vec, option, prelude::*, string::string_regex};
 use tidegate_actors::{message::Action, ports::NewRecord};
 
 use super::*;
-use crate::redis::stream::entry::fields;
+use redis::ToRedisArgs as _;
+
+use crate::redis::stream::entry::{Packed, fields};
 
 fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(format!("${}\r\n", bytes.len()).as_bytes());
@@ -70,26 +72,53 @@ fn record() -> impl Strategy<Value = NewRecord> {
 }
 
 fn flat(record: &NewRecord) -> Vec<(Vec<u8>, Vec<u8>)> {
-    fields(record).iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
+    let value = |value: &Packed<'_>| value.to_redis_args().concat();
+    fields(record).iter().map(|(name, packed)| (name.as_bytes().to_vec(), value(packed))).collect()
 }
 
-/// Ours; and those that a hand, a future version or an accident made.
+/// As the first version of the format had it.
+fn first_version(record: &NewRecord) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let optional = |text: &Option<Box<str>>| text.as_deref().unwrap_or_default().to_owned();
+    let action = ["i", "p", "u", "d"][Action::ALL.iter().position(|action| *action == record.action).unwrap()];
+    let values: [(&str, String); 7] = [
+        ("v", "1".into()),
+        ("t", record.topic.to_string()),
+        ("a", action.into()),
+        ("k", optional(&record.key)),
+        ("i", optional(&record.own_id)),
+        ("p", optional(&record.traceparent)),
+        ("d", record.data.to_string()),
+    ];
+    values.map(|(name, value)| (name.into(), value.into())).to_vec()
+}
+
+/// Ours; and those that a hand, another version or an accident made.
 fn raw() -> impl Strategy<Value = Vec<(Vec<u8>, Vec<u8>)>> {
     let ours = record().prop_map(|record| flat(&record)).boxed();
-    let any = || vec(any::<u8>(), 0..12);
-    let spoilt = (ours.clone(), 0..7_usize, any()).prop_map(|(mut fields, place, value)| {
-        fields[place] = (fields[place].0.clone(), value);
-        fields
-    });
-    let turned = (ours.clone(), 0..7_usize, 0..7_usize).prop_map(|(mut fields, one, other)| {
+    let before = record().prop_map(|record| first_version(&record)).boxed();
+    let bytes = || vec(any::<u8>(), 0..12);
+    let spoilt = |of: BoxedStrategy<Vec<(Vec<u8>, Vec<u8>)>>| {
+        (of, any::<prop::sample::Index>(), bytes()).prop_map(|(mut fields, place, value)| {
+            let place = place.index(fields.len());
+            fields[place] = (fields[place].0.clone(), value);
+            fields
+        })
+    };
+    let turned = (before.clone(), 0..7_usize, 0..7_usize).prop_map(|(mut fields, one, other)| {
         fields.swap(one, other);
         fields
     });
-    let fewer = (ours.clone(), 0..7_usize).prop_map(|(mut fields, place)| {
+    let fewer = (before.clone(), 0..7_usize).prop_map(|(mut fields, place)| {
         fields.remove(place);
         fields
     });
-    prop_oneof![6 => ours, 2 => spoilt, 1 => turned, 1 => fewer, 1 => vec((any(), any()), 0..5)]
+    let cut = (ours.clone(), any::<prop::sample::Index>()).prop_map(|(mut fields, at)| {
+        let value = &mut fields[0].1;
+        value.truncate(at.index(value.len()));
+        fields
+    });
+    let (one, other) = (spoilt(ours.clone()), spoilt(before.clone()));
+    prop_oneof![6 => ours, 2 => before, 1 => one, 1 => other, 1 => turned, 1 => fewer, 1 => cut, 1 => vec((bytes(), bytes()), 0..5)]
 }
 
 fn entries() -> impl Strategy<Value = Vec<Raw>> {
@@ -154,7 +183,9 @@ fn our_own_entries_take_the_quick_way() {
         data: "{}".into(),
     };
     let whole = encoded(&[(StreamId::new(1_763_775_403_123, 7), flat(&record))]);
-    let entry = &whole[whole.windows(4).rposition(|part| part == b"*2\r\n").unwrap()..];
+    // The last is the head of its fields, the one before it its own.
+    let pairs: Vec<usize> = (0..whole.len()).filter(|at| whole[*at..].starts_with(b"*2\r\n")).collect();
+    let entry = &whole[pairs[pairs.len() - 2]..];
     let (entry_read, passed) = quick(entry).unwrap();
     assert_eq!((entry_read.id(), passed), (StreamId::new(1_763_775_403_123, 7), entry.len()));
     for end in 0..entry.len() {
