@@ -24,12 +24,16 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
-    /// The batched one in Python, with its clients, which are installed on first use.
-    pub(crate) fn python() -> Option<Self> {
+    /// The batched one in Python, with its clients, which are installed on first use where they may be.
+    pub(crate) fn python(may_install: bool) -> Option<Self> {
         let venv = report::dir().join("venv");
         let program = venv.join("bin/python");
         let works = || run(Command::new(&program).args(["-c", "import psycopg, redis, hiredis, MySQLdb"])).is_ok();
         if !works() {
+            if !may_install {
+                println!("no batched reference: its clients are not installed, and a short run installs nothing");
+                return None;
+            }
             println!(
                 "installing the reference's clients (mysqlclient needs libmariadb-dev, pkg-config and a C compiler)"
             );

@@ -263,7 +263,7 @@ fn numeric(out: &mut Vec<u8>, text: &str) -> Option<()> {
     let (first, rest) = integer.split_at(lead);
     let groups = std::iter::once(first).filter(|group| !group.is_empty()).chain(rest.chunks(4));
     let groups = groups
-        .map(|group| value_of(group))
+        .map(value_of)
         .chain(fraction_bytes.chunks(4).map(|group| (group.len()..4).fold(value_of(group), |value, _| value * 10)));
     for group in groups {
         // Zeros in front have no place.

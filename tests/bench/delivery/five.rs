@@ -128,7 +128,7 @@ pub(super) async fn run(options: &Options, servers: &mut Servers, shape: Shape) 
     let product = Product::start(mode, &destinations).await;
     // The references know four columns.
     let narrow = shape == Shape::Narrow;
-    let (python, php) = if narrow { (Reference::python(), Reference::php()) } else { (None, None) };
+    let (python, php) = if narrow { (Reference::python(!options.short), Reference::php()) } else { (None, None) };
     println!(
         "delivery into 3 PostgreSQL and 2 MariaDB, upserts of {} bytes, {records} records, appendfsync {mode}, {} rounds",
         shape.bytes(),
