@@ -26,6 +26,9 @@ use super::{
     sql::{Shape, chunk, literal_chunk},
 };
 
+/// Most rows of a statement where bad ones are expected: what is written with one is written once more without it.
+const SIFTED_ROWS: usize = 64;
+
 /// What [`Facts`] are kept under: schema and name.
 pub(super) type Tables = HashMap<(String, String), Facts>;
 
@@ -258,9 +261,10 @@ impl<'a> Writer<'a> {
             Op::Update | Op::Delete | Op::Replace => true,
             Op::Clear => !self.shape.clears_by_list(),
         };
+        let few = if sifting { rows.len().min(SIFTED_ROWS) } else { rows.len() };
         let mut many = match derived || sifting || self.statement.op == Op::Clear {
-            true => chunk(rows.len(), self.shape.columns.len(), derived),
-            false => literal_chunk(rows.len()),
+            true => chunk(few, self.shape.columns.len(), derived),
+            false => literal_chunk(few),
         };
         let bytes = |rows: &[Vec<Cell>]| rows.iter().flatten().map(size).sum::<usize>();
         if bytes(&rows[..1]) + 65_536 > self.session.max_packet_bytes {

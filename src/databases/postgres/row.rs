@@ -42,7 +42,36 @@ fn of_key(detail: &str, statement: &Statement, second: bool) -> Option<usize> {
 /// By `Failing row contains (1, ape, null).`, the values of all columns in their order, long ones cut short.
 fn of_row(detail: &str, statement: &Statement) -> Option<usize> {
     let (_, values) = detail.split_once('(')?;
-    let values: Vec<&str> = values.rsplit_once(')')?.0.split(", ").collect();
+    let values = values.rsplit_once(')')?.0;
+    statement.rows.iter().position(|row| begins_with(values, row, statement)).or_else(|| of_values(values, statement))
+}
+
+/// Whether the values begin with this row's, its whole key among them. Only from the front can it be told where one ends that has
+/// a comma in it.
+fn begins_with(values: &str, row: &[Cell], statement: &Statement) -> bool {
+    let (mut rest, key) = (values, statement.key_cells());
+    let mut left = key.len();
+    for (nth, column) in statement.plan.table.columns.iter().enumerate() {
+        if left == 0 {
+            break;
+        }
+        let place = statement.written().position(|written| written.name == column.name);
+        let text = match place.map(|place| &row[place]) {
+            Some(Cell::Text(text)) if is_as_it_came(&column.kind) => &**text,
+            Some(Cell::Null) => "null",
+            _ => return false,
+        };
+        let separated = if nth == 0 { Some(rest) } else { rest.strip_prefix(", ") };
+        let Some(after) = separated.and_then(|rest| rest.strip_prefix(text)) else { return false };
+        rest = after;
+        left -= usize::from(place.is_some_and(|place| key.contains(&place)));
+    }
+    !key.is_empty() && left == 0 && (rest.is_empty() || rest.starts_with(", "))
+}
+
+/// The same where no value has a comma in it: by the key, or by all that is written as it came.
+fn of_values(values: &str, statement: &Statement) -> Option<usize> {
+    let values: Vec<&str> = values.split(", ").collect();
     let table = &statement.plan.table;
     if values.len() != table.columns.len() {
         return None;
@@ -51,10 +80,7 @@ fn of_row(detail: &str, statement: &Statement) -> Option<usize> {
     let told: Vec<(usize, &str)> = statement
         .written()
         .enumerate()
-        .filter(|(place, column)| {
-            let as_it_came = matches!(column.kind, ColumnType::Int { .. } | ColumnType::Text { .. } | ColumnType::Uuid);
-            if key.is_empty() { as_it_came } else { key.contains(place) }
-        })
+        .filter(|(place, column)| if key.is_empty() { is_as_it_came(&column.kind) } else { key.contains(place) })
         .filter_map(|(place, column)| {
             let at = table.columns.iter().position(|other| other.name == column.name)?;
             Some((place, values[at]))
@@ -68,6 +94,11 @@ fn of_row(detail: &str, statement: &Statement) -> Option<usize> {
         })
     };
     if told.is_empty() { None } else { statement.rows.iter().position(fits) }
+}
+
+/// Whether PostgreSQL shows such a value in the letters that it was given.
+fn is_as_it_came(kind: &ColumnType) -> bool {
+    matches!(kind, ColumnType::Int { .. } | ColumnType::Text { .. } | ColumnType::Uuid)
 }
 
 #[cfg(test)]
@@ -130,7 +161,8 @@ mod tests {
         assert_eq!(found("23505", "Key (id)=(20) already exists."), None);
         assert_eq!(found("23505", "Key (lower(plate))=(b 1) already exists."), None);
         assert_eq!(found("23514", "Failing row contains (3, null, B 1)."), Some(2));
-        assert_eq!(found("23502", "Failing row contains (2, null, B (2), x)."), None, "too many values to tell");
+        assert_eq!(found("23502", "Failing row contains (2, null, B (2), x)."), Some(1), "a comma behind the key");
+        assert_eq!(found("23514", "Failing row contains (20, null, B (2), x)."), None);
         assert_eq!(found("P0001", "no"), None);
     }
 }

@@ -15,6 +15,9 @@ use super::{errors, session::Session};
 /// Rows in one SQL statement: more gain nothing (measured: 2, 16, 64, 256, 1024).
 const MAX_ROWS: usize = 256;
 
+/// The same where bad rows are expected: what is written with one is written once more without it.
+const SIFTED_ROWS: usize = 64;
+
 /// SQLite's limit of parameters in a statement (*Implementation Limits For SQLite*, SQLITE_MAX_VARIABLE_NUMBER).
 const MAX_PARAMETERS: usize = 32_766;
 
@@ -91,7 +94,7 @@ pub(super) async fn sift(
     let form = Form::of(statement);
     let mut done = 0;
     while done < statement.rows.len() {
-        let size = form.rows_at_once(statement.rows.len() - done);
+        let size = form.rows_at_once((statement.rows.len() - done).min(SIFTED_ROWS));
         let mut waiting: Vec<_> = std::iter::once(done..done + size).collect();
         while let Some(rows) = waiting.pop() {
             let rejection = match form.write(session, rows.clone()).await {
