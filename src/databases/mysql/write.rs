@@ -179,12 +179,14 @@ struct Writer<'a> {
     untouched: Vec<usize>,
     /// The rows that were left as they were.
     kept: Vec<usize>,
+    /// Where bad rows are sifted out, and so parts are written again: all rows that were there before.
+    there: Option<BTreeSet<usize>>,
 }
 
 impl<'a> Writer<'a> {
     fn new(session: &'a mut Session, statement: &'a Statement, facts: &'a Facts, asked: bool) -> Self {
         let shape = Shape::new(statement, facts);
-        Self { session, statement, shape, asked, untouched: Vec::new(), kept: Vec::new() }
+        Self { session, statement, shape, asked, untouched: Vec::new(), kept: Vec::new(), there: None }
     }
 }
 
@@ -210,6 +212,9 @@ impl<'a> Writer<'a> {
             }
             (other, _) => Err(Failure::Told(other)),
         };
+        if sifting && self.statement.op == Op::Upsert && !self.on_duplicate_key() {
+            self.look_ahead(name).await?;
+        }
         let mut at = 0;
         while at < self.statement.rows.len() {
             let end = match self.next_chunk(at, sifting) {
@@ -290,7 +295,10 @@ impl<'a> Writer<'a> {
             Op::Insert => Ok(self.insert(&all).await?),
             Op::Upsert if self.on_duplicate_key() => Ok(self.values(&all, Shape::upsert).await?),
             Op::Upsert => {
-                let there = self.lookup(&rows).await?;
+                let there = match &self.there {
+                    Some(there) => there.range(rows).copied().collect(),
+                    None => self.lookup(&rows).await?,
+                };
                 let (old, new): (Vec<_>, Vec<_>) = all.into_iter().partition(|row| there.contains(row));
                 if self.asked && self.statement.only_inserts() {
                     self.kept.extend(&old);
@@ -385,6 +393,23 @@ impl<'a> Writer<'a> {
             }
             from += now.len();
         }
+        Ok(())
+    }
+
+    /// Looks once which of all rows are there, unless two of them turn out to be one.
+    async fn look_ahead(&mut self, name: &str) -> Result<(), Failure> {
+        let (mut there, mut at) = (BTreeSet::new(), 0);
+        while at < self.statement.rows.len() {
+            let left = self.statement.rows.len() - at;
+            let rows = at..at + chunk(left, self.shape.columns.len(), true);
+            at = rows.end;
+            match self.lookup(&rows).await {
+                Ok(found) => there.extend(found),
+                Err(Bulk::Failed(failure)) => return Err(Failure::Told(failure.verdict(name))),
+                Err(Bulk::Apart | Bulk::Bad(..)) => return Ok(()),
+            }
+        }
+        self.there = Some(there);
         Ok(())
     }
 
