@@ -283,7 +283,31 @@ pub(super) fn decimal<'v>(
     }
 }
 
+/// Whether a number is written the way that it would be as the shortest text of its double: with at most 15 digits each text is
+/// another double, and back.
+fn is_shortest(text: &str) -> bool {
+    let magnitude = text.strip_prefix('-').unwrap_or(text);
+    let (integer, fraction) =
+        magnitude.split_once('.').map_or((magnitude, None), |(before, after)| (before, Some(after)));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = magnitude.len() <= 15
+        && digits(integer)
+        && fraction.is_none_or(|fraction| digits(fraction) && !fraction.ends_with('0'));
+    // Small ones are written with an exponent, and 0 may have a sign.
+    let leading = match integer.as_bytes() {
+        [b'0'] => fraction.is_some_and(|fraction| !fraction.starts_with("000")),
+        [first, ..] => *first != b'0',
+        [] => false,
+    };
+    plain && leading
+}
+
 pub(super) fn float(value: &Value<'_>, bits: u8) -> Result<String, CastError> {
+    if let (Value::Number(text), 64) = (value, bits)
+        && is_shortest(text)
+    {
+        return Ok(text.to_string());
+    }
     let text: &str = match value {
         // `parse` also takes `inf` and `nan`, which are no JSON numbers.
         Value::Number(text) | Value::Text(text) if !matches!(Number::parse(text), Err(NumberError::NotANumber)) => text,

@@ -278,9 +278,11 @@ fn push_clock(out: &mut String, hour: u32, minute: u32, second: u32, nanos: u32)
     }
 }
 
-fn push_digits(out: &mut String, number: u32, digits: u32) {
-    for place in (0..digits).rev() {
-        let digit = (number / 10_u32.pow(place) % 10) as u8;
-        out.push(char::from(b'0' + digit));
+fn push_digits(out: &mut String, mut number: u32, digits: usize) {
+    let mut shown = [b'0'; 9];
+    for place in shown[..digits].iter_mut().rev() {
+        *place += (number % 10) as u8;
+        number /= 10;
     }
+    out.extend(shown[..digits].iter().map(|digit| char::from(*digit)));
 }

@@ -123,4 +123,11 @@ proptest! {
         let text = cast(&format!("{number:?}"), &ColumnType::Float { bits: 64 });
         prop_assert_eq!(text.parse::<f64>().unwrap().to_bits(), number.to_bits());
     }
+
+    #[test]
+    fn a_float_is_its_shortest_text_however_it_is_written(text in "-?(0|[1-9][0-9]{0,8})(\\.[0-9]{1,7})?") {
+        let shortest = format!("{:?}", text.parse::<f64>().unwrap());
+        let shortest = shortest.strip_suffix(".0").unwrap_or(&shortest);
+        prop_assert_eq!(cast(&text, &ColumnType::Float { bits: 64 }), shortest);
+    }
 }
