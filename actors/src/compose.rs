@@ -23,7 +23,7 @@ use crate::{
 mod ahead;
 mod group;
 
-pub use ahead::MappedAhead;
+pub use ahead::{AheadOf, MappedAhead};
 
 /// One route, compiled against the table as it stands.
 #[derive(Debug)]
@@ -159,7 +159,7 @@ impl Tables for Plans {
 }
 
 /// Where each route of a lane begins, seen from the generation that is being read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Starts {
     begin: HashMap<String, Begin>,
 }

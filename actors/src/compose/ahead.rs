@@ -1,14 +1,14 @@
-//! A batch, mapped before its turn: what its messages are for the plans, worked out while the database still writes the batch
-//! before it.
+//! A batch, mapped and composed before its turn: what its messages are for the plans, worked out while the database still writes
+//! the batch before it.
 //!
 //! Begun by [`crate::destination`] as soon as a batch has been read, on the destination's own thread, a few messages at a time,
-//! so that the transaction under way is never kept waiting for long. Mapping is pure, so it does not matter when it is done;
-//! [`super::compose_with`] takes a row from here where there is one for the very same plan, and maps the message itself where
-//! there is none.
+//! so that the transaction under way is never kept waiting for long. Both are pure, so it does not matter when they are done, as
+//! long as what they are made from is the same: else [`super::compose_with`] takes what rows there are for the very same plans, and
+//! maps the other messages itself.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::Plans;
+use super::{Composed, DeadKeys, Piece, Plans, Starts, compose_with};
 use crate::{
     mapping::{Mapped, Whence},
     message::{Generation, Message, StreamId},
@@ -18,12 +18,24 @@ use crate::{
 /// Messages that are mapped before others have their turn: about a tenth of a millisecond's work.
 const IN_ONE_GO: usize = 64;
 
+/// What a batch is to be mapped for: how things stand when it is read.
+#[derive(Clone, Debug)]
+pub struct AheadOf {
+    /// The plans.
+    pub plans: Arc<Plans>,
+    /// The generation that its lane reads.
+    pub generation: Generation,
+    /// Where its lane's routes begin, if no dead letter stands in the way of composing it too.
+    pub starts: Option<Starts>,
+}
+
 /// The rows of one batch.
 #[derive(Debug)]
 pub struct MappedAhead {
-    plans: Arc<Plans>,
+    of: AheadOf,
     application: Arc<str>,
-    generation: Generation,
+    /// All of it as one piece, as it comes out where no dead letter stands and no row has been refused.
+    composed: Option<Composed>,
     /// The messages, in order, each with the place of its first row.
     messages: Vec<(StreamId, usize)>,
     /// For each message and each plan of its topic, in their order; `None` once taken.
@@ -33,13 +45,12 @@ pub struct MappedAhead {
 }
 
 impl MappedAhead {
-    /// Maps the messages of a batch, which is read in this generation, for these plans.
-    pub async fn map(plans: Arc<Plans>, generation: Generation, batch: &Batch) -> Self {
-        let application = Arc::clone(&batch.lane.stream);
+    /// Maps the messages of a batch, and composes it as one piece.
+    pub async fn map(of: AheadOf, batch: &Batch) -> Self {
         let mut ahead = Self {
-            plans,
-            application,
-            generation,
+            of,
+            application: Arc::clone(&batch.lane.stream),
+            composed: None,
             messages: Vec::with_capacity(batch.entries.len()),
             rows: Vec::with_capacity(batch.entries.len()),
             kept: false,
@@ -48,23 +59,57 @@ impl MappedAhead {
             tokio::task::yield_now().await;
             entries.iter().for_each(|entry| ahead.add(entry));
         }
+        if ahead.of.starts.is_some() && ahead.messages.len() == batch.entries.len() {
+            tokio::task::yield_now().await;
+            ahead.compose(batch);
+        }
         ahead
+    }
+
+    fn compose(&mut self, batch: &Batch) {
+        let AheadOf { plans, generation, starts } = self.of.clone();
+        let message =
+            |entry: &'_ Entry| if let Entry::Message(message) = entry { Some(Arc::clone(message)) } else { None };
+        let messages: Vec<Arc<Message>> = batch.entries.iter().filter_map(message).collect();
+        let messages: Vec<&Message> = messages.iter().map(|message| &**message).collect();
+        let application = Arc::clone(&self.application);
+        let piece = Piece {
+            application: &application,
+            generation: &generation,
+            messages: &messages,
+            starts: &starts.unwrap_or_default(),
+            refused: &BTreeMap::new(),
+            dead: &DeadKeys::new(),
+            fold: messages.len() > 1,
+        };
+        self.composed = Some(compose_with(&piece, &BTreeMap::new(), &plans, Some(self)));
+    }
+
+    /// This piece, where it is the whole batch, and nothing speaks against what it was composed to.
+    pub(crate) fn composed(&mut self, piece: &Piece<'_>, plans: &Plans) -> Option<Composed> {
+        let whence = Whence { application: piece.application, generation: piece.generation };
+        let ends = |of: Option<&&Message>| of.map(|message| message.id);
+        let whole = piece.messages.len() == self.messages.len()
+            && ends(piece.messages.first()) == self.messages.first().map(|(id, _)| *id)
+            && ends(piece.messages.last()) == self.messages.last().map(|(id, _)| *id);
+        let plain = piece.refused.is_empty() && piece.dead.is_empty() && self.of.starts.as_ref() == Some(piece.starts);
+        if whole && plain && self.is_for(plans, whence) { self.composed.take() } else { None }
     }
 
     fn add(&mut self, entry: &Entry) {
         let Entry::Message(message) = entry else { return };
         self.messages.push((message.id, self.rows.len()));
-        let whence = Whence { application: &self.application, generation: &self.generation };
-        for &at in self.plans.of_topic(&self.application, &message.topic) {
-            self.rows.push(Some(self.plans.get(at).mapping.apply(message, whence)));
+        let whence = Whence { application: &self.application, generation: &self.of.generation };
+        for &at in self.of.plans.of_topic(&self.application, &message.topic) {
+            self.rows.push(Some(self.of.plans.get(at).mapping.apply(message, whence)));
         }
     }
 
     /// Whether these are rows of these plans for messages of this generation.
     pub(super) fn is_for(&self, plans: &Plans, whence: Whence<'_>) -> bool {
-        std::ptr::eq(&*self.plans, plans)
+        std::ptr::eq(&*self.of.plans, plans)
             && *self.application == *whence.application
-            && self.generation == *whence.generation
+            && self.of.generation == *whence.generation
     }
 
     /// Whether its rows will be wanted more than once.

@@ -235,7 +235,8 @@ fn what_was_mapped_ahead_is_composed_alike() {
     let entries = records.iter().cloned().map(Arc::new).map(crate::ports::Entry::Message).collect();
     let batch = crate::ports::Batch { lane, after: StreamId::ZERO, entries };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let mut ahead = runtime.block_on(MappedAhead::map(Arc::clone(&plans), generation.clone(), &batch));
+    let of = |starts| AheadOf { plans: Arc::clone(&plans), generation: generation.clone(), starts };
+    let mut ahead = runtime.block_on(MappedAhead::map(of(None), &batch));
     for (from, other_plans, left) in
         [(0, false, 170), (0, false, 170), (120, false, 50), (200, true, 50), (250, false, 0)]
     {
@@ -254,5 +255,29 @@ fn what_was_mapped_ahead_is_composed_alike() {
         let alone = format!("{:?}", compose(&piece, plans));
         assert_eq!(format!("{:?}", compose_with(&piece, &BTreeMap::new(), plans, Some(&mut ahead))), alone);
         assert_eq!(ahead.left(), left);
+    }
+    // The whole batch, composed ahead: once, and only where it begins as it did then.
+    let messages: Vec<&Message> = records.iter().collect();
+    let begins = Starts { begin: [("r1".to_owned(), Begin::After(StreamId::new(1, 40)))].into() };
+    for (starts, there) in [(Starts::default(), true), (begins, false)] {
+        let mut ahead = runtime.block_on(MappedAhead::map(of(Some(Starts::default())), &batch));
+        let (refused, dead) = (BTreeMap::new(), DeadKeys::new());
+        let piece = Piece {
+            application: "shop",
+            generation: &generation,
+            messages: &messages,
+            starts: &starts,
+            refused: &refused,
+            dead: &dead,
+            fold: true,
+        };
+        let shorter = Piece { messages: &messages[..299], ..piece };
+        assert!(ahead.composed(&shorter, &plans).is_none());
+        let alone = format!("{:?}", compose(&piece, &plans));
+        let composed = ahead.composed(&piece, &plans);
+        assert_eq!(composed.is_some(), there);
+        assert!(composed.is_none_or(|composed| format!("{composed:?}") == alone));
+        assert!(ahead.composed(&piece, &plans).is_none());
+        assert_eq!(format!("{:?}", compose_with(&piece, &BTreeMap::new(), &plans, Some(&mut ahead))), alone);
     }
 }

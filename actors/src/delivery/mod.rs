@@ -27,7 +27,7 @@ pub use lease::LeaseClock;
 pub use parallel::ParallelDelivery;
 
 use crate::{
-    compose::{DeadKeys, MappedAhead, Plans, Starts},
+    compose::{AheadOf, DeadKeys, MappedAhead, Plans, Starts},
     lane::{Gap, Part},
     message::{Generation, Position, StreamId},
     ports::{Advance, Destination, EventLog, Fault, LogError, WriteError},
@@ -346,13 +346,15 @@ impl Delivery {
         self.plans = None;
     }
 
-    /// What a lane's next batch can be mapped for before its turn: the plans as they are now, and the generation that the lane
-    /// reads. None while its routes are spread over several rows, whose batches are short.
+    /// What a lane's next batch can be mapped for before its turn. None while its routes are spread over several rows, whose
+    /// batches are short.
     #[must_use]
-    pub fn mapped_for(&self, lane: &LaneId) -> Option<(Arc<Plans>, Generation)> {
+    pub fn ahead_of(&self, lane: &LaneId) -> Option<AheadOf> {
         let alone = self.lanes.iter().all(LaneState::is_main);
         let state = self.lanes.iter().find(|state| state.lane == *lane && alone)?;
-        Some((Arc::clone(self.plans.as_ref()?), state.generation.clone()))
+        // Where rows are bad, or dead letters stand, what a piece comes to is known only when its turn comes.
+        let starts = (state.dead.is_empty() && !self.bad_rows).then(|| state.starts.clone());
+        Some(AheadOf { plans: Arc::clone(self.plans.as_ref()?), generation: state.generation.clone(), starts })
     }
 
     /// Gives it the rows of the batch that is delivered next. They are used as far as they still hold.

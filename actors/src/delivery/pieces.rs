@@ -325,7 +325,7 @@ impl Delivery {
         refused: &Refusals,
         trials: &Refusals,
         opens: &[Opened],
-        ahead: Option<&mut MappedAhead>,
+        mut ahead: Option<&mut MappedAhead>,
     ) -> Composed {
         let state = &self.lanes[lane];
         let without = (!opens.is_empty()).then(|| self.starts_without(lane, opens));
@@ -338,7 +338,9 @@ impl Delivery {
             dead: &self.lanes[state.main].dead,
             fold: messages.len() > 1,
         };
-        self.plans.as_deref().map_or_else(Composed::default, |plans| compose_with(&piece, trials, plans, ahead))
+        let Some(plans) = self.plans.as_deref() else { return Composed::default() };
+        let composed = ahead.as_mut().filter(|_| trials.is_empty()).and_then(|ahead| ahead.composed(&piece, plans));
+        composed.unwrap_or_else(|| compose_with(&piece, trials, plans, ahead))
     }
 
     #[allow(clippy::too_many_arguments, reason = "one place that ties a commit to its record")]

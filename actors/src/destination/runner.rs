@@ -187,8 +187,7 @@ impl Runner {
         // Whoever is on the way to main waits for nothing.
         let block = if self.delivery.catches_up() { Duration::ZERO } else { self.pace.limits.block };
         let asked = self.delivery.reads(batch)?;
-        let plans: Vec<_> =
-            asked.iter().map(|from| (from.lane.clone(), self.delivery.mapped_for(&from.lane))).collect();
+        let ahead_of: Vec<_> = asked.iter().map(|from| (from.lane.clone(), self.delivery.ahead_of(&from.lane))).collect();
         let (waiting, wanted) = tokio::sync::oneshot::channel();
         let max_entries = self.pace.batch_entries;
         let answer = self.reader.send(Read { lanes: asked.clone(), max_entries, block, wanted });
@@ -198,9 +197,9 @@ impl Runner {
                 .await
                 .unwrap_or_else(|error| Err(LogError::Unavailable(format!("the reader does not answer: {error}"))));
             let Ok(ReadOutcome::Batch(batch)) = &outcome else { return (outcome, None) };
-            let plans = plans.into_iter().find(|(lane, _)| *lane == batch.lane).and_then(|(_, plans)| plans);
-            let mapped = match plans {
-                Some((plans, generation)) => Some(MappedAhead::map(plans, generation, batch).await),
+            let of = ahead_of.into_iter().find(|(lane, _)| *lane == batch.lane).and_then(|(_, of)| of);
+            let mapped = match of {
+                Some(of) => Some(MappedAhead::map(of, batch).await),
                 None => None,
             };
             (outcome, mapped)
