@@ -24,7 +24,7 @@ const NEUTRAL: &str = "#5b7fa6";
 const LINES: [&str; 4] = ["#5b7fa6", "#c4643c", "#4c8f5f", "#8a6fb0"];
 
 /// Keys that say nothing to whoever looks at a picture.
-const SILENT: [&str; 6] = ["appendfsync", "forms", "loads", "down", "results", "scenarios"];
+const SILENT: [&str; 7] = ["appendfsync", "kinds", "forms", "loads", "down", "results", "scenarios"];
 
 /// A picture's name, which is added to the stage's where there are several, and its text.
 pub(crate) fn of(stage: &str, result: &Value) -> Vec<(String, String)> {
@@ -129,11 +129,11 @@ fn bar_chart(title: &str, bars: &[Bar]) -> String {
     let most =
         bars.iter().flat_map(|bar| [bar.median, bar.spread.map_or(0.0, |spread| spread.1), bar.target.unwrap_or(0.0)]);
     let scale = Scale::linear(most.fold(1.0, f64::max));
-    let mut svg = Svg::new(title, TOP + ROW * bars.len() as f64 + 30.0);
     let bottom = TOP + ROW * bars.len() as f64;
+    let mut svg = Svg::new(title, bottom + 54.0);
     svg.grid(&scale, bottom);
     if bars.iter().any(|bar| bar.target.is_some()) {
-        svg.text(WIDTH - 20.0, 30.0, "end", FAINT, "thick line: goal; thin line: least to greatest round");
+        svg.text(LEFT, bottom + 42.0, "start", FAINT, "thick line: goal; thin line: least to greatest round");
     }
     for (place, bar) in bars.iter().enumerate() {
         let y = TOP + ROW * place as f64 + ROW / 2.0;
@@ -162,8 +162,8 @@ fn bar_chart(title: &str, bars: &[Bar]) -> String {
         }
         let goal = match (bar.target, bar.at_most) {
             (None, _) => String::new(),
-            (Some(target), true) => format!(" ≤ {target}"),
-            (Some(target), false) => format!(" ≥ {target}"),
+            (Some(target), true) => format!(" (≤ {target})"),
+            (Some(target), false) => format!(" (≥ {target})"),
         };
         svg.text(RIGHT + 10.0, y + 4.0, "start", INK, &format!("{:.2}{goal}", bar.median));
     }

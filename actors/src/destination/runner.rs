@@ -187,7 +187,8 @@ impl Runner {
         // Whoever is on the way to main waits for nothing.
         let block = if self.delivery.catches_up() { Duration::ZERO } else { self.pace.limits.block };
         let asked = self.delivery.reads(batch)?;
-        let ahead_of: Vec<_> = asked.iter().map(|from| (from.lane.clone(), self.delivery.ahead_of(&from.lane))).collect();
+        let ahead_of: Vec<_> =
+            asked.iter().map(|from| (from.lane.clone(), self.delivery.ahead_of(&from.lane))).collect();
         let (waiting, wanted) = tokio::sync::oneshot::channel();
         let max_entries = self.pace.batch_entries;
         let answer = self.reader.send(Read { lanes: asked.clone(), max_entries, block, wanted });
