@@ -317,10 +317,11 @@ impl Mapping {
 
 /// A raw JSON value through cleaning, cast and column type.
 fn cast_through(raw: &str, rule: &ValueRule, kind: &ColumnType) -> Result<Cell, CastError> {
-    if let (ColumnType::Json { nul }, true) = (kind, rule.is_plain()) {
-        return cast::json_cell(raw, *nul);
+    match kind {
+        _ if !rule.is_plain() => settle(Value::read(raw)?, rule, kind),
+        ColumnType::Json { nul } => cast::json_cell(raw, *nul),
+        kind => cast::to_cell(Value::read(raw)?, kind),
     }
-    settle(Value::read(raw)?, rule, kind)
 }
 
 /// A value through cleaning, cast and column type.
