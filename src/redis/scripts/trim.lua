@@ -78,8 +78,9 @@ else
 end
 
 -- The mark is the last entry that goes, and nothing above it: a database that was restored to just there misses nothing.
--- Nothing is below the lowest id, and Redis calls the question itself wrong.
-if limit == '0-0' then return answer end
+-- Where nothing lies below the limit, Redis would go through the whole stream to find that out.
+local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+if not first or not below(first[1], limit) then return answer end
 local last = redis.call('XREVRANGE', stream, '(' .. limit, '-', 'COUNT', 1)[1]
 if not last then return answer end
 local trimmed = last[1]

@@ -42,6 +42,25 @@ async fn only_what_every_destination_has_passed_goes() {
     scene.advance(&ids[3].0).await.unwrap();
 }
 
+/// From below the first entry, Redis would look for it through the whole stream, a tenth of a second for every million.
+#[tokio::test]
+async fn where_nothing_is_old_enough_the_stream_is_not_gone_through() {
+    let mut scene = Scene::new().await;
+    scene.register(Start::Now).await;
+    let ids = scene.append(10).await;
+    scene.lease().await;
+    scene.advance(&ids[9].0).await.unwrap();
+    let hour = Retention { time: Some(Duration::from_secs(3_600)), messages: None };
+    let backwards = async || {
+        let stats: String = scene.server.ask("INFO commandstats").await;
+        stats.lines().any(|line| line.starts_with("cmdstat_xrevrange"))
+    };
+    assert_eq!(trim(&scene, &[DESTINATION], hour).await.removed, 0);
+    assert!(!backwards().await);
+    assert_eq!(trim(&scene, &[DESTINATION], Retention::NONE).await.removed, 9);
+    assert!(backwards().await, "this is how the last that goes is found");
+}
+
 #[tokio::test]
 async fn a_destination_without_a_position_of_the_newest_generation_forbids_it() {
     let mut scene = Scene::new().await;
