@@ -19,6 +19,7 @@ pub mod mapping;
 pub mod message;
 
 pub mod placement;
+pub mod plain;
 pub mod ports;
 pub mod progress;
 pub mod retry;

@@ -130,6 +130,20 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// The same for these of its rows alone, whichever rows they go with.
+    #[must_use]
+    pub fn of_rows(&self, places: &[usize]) -> Self {
+        Self {
+            plan: Arc::clone(&self.plan),
+            op: self.op,
+            must_touch: self.must_touch,
+            columns: self.columns.clone(),
+            insert_only: self.insert_only.clone(),
+            parents: Vec::new(),
+            rows: places.iter().map(|&row| self.rows[row].clone()).collect(),
+        }
+    }
+
     /// The places in `self.columns` (and so in each row) of the key's columns, in the key's order.
     #[must_use]
     pub fn key_cells(&self) -> Vec<usize> {

@@ -7,6 +7,8 @@
 
 use std::{borrow::Cow, collections::HashSet, fmt::Write as _};
 
+use tidegate_actors::plain::plain;
+
 /// Above this many names an object's names are kept in a hash set instead of being compared one by one.
 const COMPARED_NAMES: usize = 16;
 
@@ -435,27 +437,6 @@ impl<'a> Scanner<'a> {
             .and_then(|digits| u32::from_str_radix(digits, 16).ok())
             .ok_or_else(|| Fault::new("syntax", start, "expected four hexadecimal digits after \\u"))
     }
-}
-
-/// How many bytes come before a quote, a backslash or a control character. Eight at a time: a word less ones borrows into the
-/// high bit of a byte that was zero, and the lowest such bit is never a false one (S. E. Anderson, *Bit Twiddling Hacks*,
-/// "Determine if a word has a zero byte").
-fn plain(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGH: u64 = ONES << 7;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (place, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let (quote, slash) = (word ^ (ONES * 0x22), word ^ (ONES * 0x5C));
-        let found = (quote.wrapping_sub(ONES) & !quote)
-            | (slash.wrapping_sub(ONES) & !slash)
-            | (word.wrapping_sub(ONES * 0x20) & !word);
-        if found & HIGH != 0 {
-            return place * 8 + ((found & HIGH).trailing_zeros() / 8) as usize;
-        }
-    }
-    let stop = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20)).unwrap_or(rest.len());
-    words.len() * 8 + stop
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use actix_web::{
 use sha2::{Digest, Sha256};
 use tidegate_actors::{
     delivery::now_ms,
-    message::{Generation, MessageId},
+    message::MessageId,
     ports::{AppendError, AppendRequest},
 };
 
@@ -126,16 +126,8 @@ fn ids(ids: &[MessageId], many: bool) -> String {
         }
         _ => {
             body.push_str("{\"ids\":[");
-            // Ids of one request mostly differ in their last number alone.
-            let (mut begin, mut of): (_, Option<(&Generation, u64)>) = (String::new(), None);
-            for (place, MessageId(position)) in ids.iter().enumerate() {
-                if of.is_none_or(|(generation, ms)| *generation != position.generation || ms != position.id.ms) {
-                    of = Some((&position.generation, position.id.ms));
-                    begin = format!("\"{}-{}-", position.generation, position.id.ms);
-                }
-                body.push_str(if place == 0 { "" } else { "," });
-                body.push_str(&begin);
-                let _ = write!(body, "{}\"", position.id.seq);
+            for (place, id) in ids.iter().enumerate() {
+                let _ = write!(body, "{}\"{id}\"", if place == 0 { "" } else { "," });
             }
             body.push_str("]}");
         }

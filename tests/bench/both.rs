@@ -4,13 +4,15 @@
 use std::time::Duration;
 
 use serde_json::{Map, json};
-use sqlx::{Connection, Executor};
 
 use crate::{
-    Options, latency, machine,
+    Options,
+    databases::{Kind, Servers},
+    latency, machine,
     node::{self, Node},
     report,
-    servers::{mariadb::MariadbServer, redis::RedisServer, temp_dir},
+    servers::{redis::RedisServer, temp_dir},
+    shape::Shape,
     sustained::Rig,
 };
 
@@ -35,26 +37,13 @@ pub(crate) async fn run(options: &Options) {
     } else {
         options.seconds
     };
-    let (postgres, mariadb) = (latency::postgres(), MariadbServer::private());
-    mariadb.stop();
-    mariadb.start_with(&["--innodb-buffer-pool-size=128M", "--innodb-log-file-size=96M"]);
+    let mut servers = Servers::new();
     let mut targets = Vec::new();
-    for place in 0..5 {
-        let table =
-            |price: &str| format!("CREATE TABLE cars (id bigint PRIMARY KEY, car_name text, stock int, price {price})");
-        targets.push(if place < 3 {
-            let name = postgres.database().await;
-            let mut sql = postgres.connect(&name).await;
-            sql.execute(sqlx::AssertSqlSafe(table("numeric(14,2)"))).await.unwrap();
-            sql.close().await.unwrap();
-            (format!("postgres-{place}"), "postgres", postgres.url(&name))
-        } else {
-            let name = mariadb.database().await;
-            let mut sql = mariadb.connect(&name).await;
-            sql.execute(sqlx::AssertSqlSafe(table("decimal(14,2)"))).await.unwrap();
-            sql.close().await.unwrap();
-            (format!("mysql-{place}"), "mysql", mariadb.url(&name))
-        });
+    for (place, kind) in
+        [Kind::Postgres, Kind::Postgres, Kind::Postgres, Kind::Mariadb, Kind::Mariadb].iter().enumerate()
+    {
+        let database = servers.database(*kind, Shape::Narrow).await;
+        targets.push((format!("{}-{place}", kind.word()), kind.word(), database.url));
     }
     let redis = RedisServer::start_with(&[("appendfsync", mode)]).await;
     let mut connection = node::patient(&redis).await;

@@ -40,6 +40,23 @@ impl Kind {
     }
 }
 
+/// A PostgreSQL with the servers' usual settings, and these.
+pub(crate) fn usual_postgres(more: &[(&str, &str)]) -> PostgresServer {
+    let server = PostgresServer::private();
+    server.stop();
+    server.configure(&[&[("shared_buffers", "128MB"), ("timezone", "UTC"), ("datestyle", "ISO")], more].concat());
+    server.start();
+    server
+}
+
+/// A MariaDB with the servers' usual settings.
+pub(crate) fn usual_mariadb() -> MariadbServer {
+    let server = MariadbServer::private();
+    server.stop();
+    server.start_with(&["--innodb-buffer-pool-size=128M", "--innodb-log-file-size=96M"]);
+    server
+}
+
 /// Servers, each started when it is first needed, and a folder for files.
 pub(crate) struct Servers {
     postgres: Option<PostgresServer>,
@@ -53,31 +70,17 @@ impl Servers {
         Self { postgres: None, mariadb: None, files: temp_dir(), made: 0 }
     }
 
-    /// A PostgreSQL with the servers' usual settings; it knows when each row was committed.
-    pub(crate) fn start_postgres() -> PostgresServer {
-        let server = PostgresServer::private();
-        server.stop();
-        server.configure(&[
-            ("shared_buffers", "128MB"),
-            ("timezone", "UTC"),
-            ("datestyle", "ISO"),
-            ("track_commit_timestamp", "on"),
-        ]);
-        server.start();
-        server
-    }
-
     pub(crate) fn postgres(&mut self) -> &PostgresServer {
         self.postgres.get_or_insert_with(Self::start_postgres)
     }
 
+    /// A PostgreSQL that knows when each row was committed.
+    pub(crate) fn start_postgres() -> PostgresServer {
+        usual_postgres(&[("track_commit_timestamp", "on")])
+    }
+
     pub(crate) fn mariadb(&mut self) -> &MariadbServer {
-        self.mariadb.get_or_insert_with(|| {
-            let server = MariadbServer::private();
-            server.stop();
-            server.start_with(&["--innodb-buffer-pool-size=128M", "--innodb-log-file-size=96M"]);
-            server
-        })
+        self.mariadb.get_or_insert_with(usual_mariadb)
     }
 
     /// A new database with an empty table.

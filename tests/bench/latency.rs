@@ -17,10 +17,12 @@ use serde_json::{Map, Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, postgres::PgListener};
 
 use crate::{
-    Options, machine,
+    Options,
+    databases::usual_postgres,
+    machine,
     node::{self, Node},
     report,
-    servers::{postgres::PostgresServer, redis::RedisServer, wait_for},
+    servers::{redis::RedisServer, wait_for},
     sustained::{Outcome, Rig},
 };
 
@@ -88,7 +90,7 @@ impl Rounds {
 pub(crate) async fn run(options: &Options) {
     let mode = options.appendfsync.as_deref().unwrap_or("everysec");
     let (rounds, seconds) = if options.short { (1, 1) } else { (options.rounds.min(5), options.seconds.max(5)) };
-    let postgres = postgres();
+    let postgres = usual_postgres(&[]);
     let database = postgres.database().await;
     let mut sql = postgres.connect(&database).await;
     sql.execute(AssertSqlSafe(TABLES)).await.unwrap();
@@ -175,15 +177,6 @@ pub(crate) async fn run(options: &Options) {
         }),
     );
     sql.close().await.unwrap();
-}
-
-/// A server with the usual settings.
-pub(crate) fn postgres() -> PostgresServer {
-    let postgres = PostgresServer::private();
-    postgres.stop();
-    postgres.configure(&[("shared_buffers", "128MB"), ("timezone", "UTC"), ("datestyle", "ISO")]);
-    postgres.start();
-    postgres
 }
 
 /// Waits until so many destinations have an owner.

@@ -25,7 +25,9 @@ use tidegate_actors::{
 };
 
 use crate::{
-    Options, machine, report,
+    Options,
+    databases::{usual_mariadb, usual_postgres},
+    machine, report,
     servers::{mariadb::MariadbServer, postgres::PostgresServer, run as run_program, temp_dir},
 };
 
@@ -99,17 +101,12 @@ impl Database {
     async fn start(kind: usize) -> Self {
         match kind {
             0 => {
-                let server = PostgresServer::private();
-                server.stop();
-                server.configure(&[("shared_buffers", "128MB"), ("timezone", "UTC"), ("datestyle", "ISO")]);
-                server.start();
+                let server = usual_postgres(&[]);
                 let name = server.database().await;
                 Self { url: server.url(&name), name, kind, server: Server::Postgres(server) }
             }
             1 => {
-                let server = MariadbServer::private();
-                server.stop();
-                server.start_with(&["--innodb-buffer-pool-size=128M", "--innodb-log-file-size=96M"]);
+                let server = usual_mariadb();
                 let name = server.database().await;
                 Self { url: server.url(&name), name, kind, server: Server::Mariadb(server) }
             }

@@ -66,12 +66,10 @@ impl MappedAhead {
         ahead
     }
 
-    fn compose(&mut self, batch: &Batch) {
+    fn compose<'b>(&mut self, batch: &'b Batch) {
         let AheadOf { plans, generation, starts } = self.of.clone();
-        let message =
-            |entry: &'_ Entry| if let Entry::Message(message) = entry { Some(Arc::clone(message)) } else { None };
-        let messages: Vec<Arc<Message>> = batch.entries.iter().filter_map(message).collect();
-        let messages: Vec<&Message> = messages.iter().map(|message| &**message).collect();
+        let message = |entry: &'b Entry| if let Entry::Message(message) = entry { Some(&**message) } else { None };
+        let messages: Vec<&Message> = batch.entries.iter().filter_map(message).collect();
         let application = Arc::clone(&self.application);
         let piece = Piece {
             application: &application,

@@ -47,16 +47,7 @@ impl LeftOut {
             return Rest { statement: Cow::Borrowed(statement), places: None, out: Vec::new() };
         }
         let (out, places): (Vec<_>, Vec<_>) = (0..statement.rows.len()).partition(out);
-        let rest = Statement {
-            plan: statement.plan.clone(),
-            op: statement.op,
-            must_touch: statement.must_touch,
-            columns: statement.columns.clone(),
-            insert_only: statement.insert_only.clone(),
-            parents: Vec::new(),
-            rows: places.iter().map(|&row| statement.rows[row].clone()).collect(),
-        };
-        Rest { statement: Cow::Owned(rest), places: Some(places), out }
+        Rest { statement: Cow::Owned(statement.of_rows(&places)), places: Some(places), out }
     }
 }
 

@@ -2,7 +2,7 @@
 //! piece. Called for [`commit_trials`](tidegate_actors::ports::Destination::commit_trials) and
 //! [`sift`](tidegate_actors::ports::Destination::sift).
 
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
 use sqlx::PgConnection;
 use tidegate_actors::{
@@ -151,16 +151,8 @@ async fn refused(
     statement: &Statement,
     places: &[usize],
 ) -> Result<Option<Rejection>, WriteError> {
-    let part = [Statement {
-        plan: Arc::clone(&statement.plan),
-        op: statement.op,
-        must_touch: statement.must_touch,
-        columns: statement.columns.clone(),
-        insert_only: statement.insert_only.clone(),
-        // Whether a row goes with another one is for its trial to find out.
-        parents: Vec::new(),
-        rows: places.iter().map(|place| statement.rows[*place].clone()).collect(),
-    }];
+    // Whether a row goes with another one is for its trial to find out.
+    let part = [statement.of_rows(places)];
     match either_way(pg, name, &part, 0..1, &mut LeftOut::new(&part)).await {
         Ok(_) => savepoint(pg, name, KEEP_AND_SAVE).await.map(|()| None),
         Err(WriteError::Reject(reason)) => savepoint(pg, name, BACK).await.map(|()| Some(reason)),

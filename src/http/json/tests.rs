@@ -117,23 +117,3 @@ proptest! {
         }
     }
 }
-
-#[test]
-fn a_plain_run_ends_at_every_byte_that_is_not_plain_wherever_it_stands() {
-    for length in 0..40 {
-        let text = vec![b'x'; length];
-        assert_eq!(super::plain(&text), length);
-        for place in 0..length {
-            for byte in 0..=255_u8 {
-                let mut text = text.clone();
-                text[place] = byte;
-                // What follows must not be taken for what is looked for.
-                if let Some(next) = text.get_mut(place + 1) {
-                    *next = byte.wrapping_add(1);
-                }
-                let wanted = text.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20)).unwrap_or(length);
-                assert_eq!(super::plain(&text), wanted, "{byte} at {place} of {length}");
-            }
-        }
-    }
-}

@@ -6,6 +6,7 @@
 use serde_json::value::RawValue;
 
 use super::{FieldTable, Slot};
+use crate::plain::plain;
 
 /// Fills the slots of the fields at the top of a record; `None` where the walk has to look at it.
 pub(super) fn read<'m>(fields: &FieldTable, data: &'m str, slots: &mut [Slot<'m>]) -> Option<()> {
@@ -108,27 +109,10 @@ fn text_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-const ONES: u64 = u64::from_le_bytes([1; 8]);
-const HIGHS: u64 = ONES << 7;
-
-/// The next quotation mark, backslash or control character; eight bytes at a time.
-fn special(bytes: &[u8], mut at: usize) -> Option<usize> {
-    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        let word = u64::from_le_bytes(*chunk);
-        // The lowest bit that is set is right; those above it may be set by what is borrowed.
-        let is = |byte: u8| {
-            let zero = word ^ (ONES * u64::from(byte));
-            zero.wrapping_sub(ONES) & !zero
-        };
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        let found = (is(b'"') | is(b'\\') | control) & HIGHS;
-        if found != 0 {
-            return Some(at + found.trailing_zeros() as usize / 8);
-        }
-        at += 8;
-    }
-    let rest = bytes.get(at..)?.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))?;
-    Some(at + rest)
+/// The next quotation mark, backslash or control character.
+fn special(bytes: &[u8], at: usize) -> Option<usize> {
+    let found = at + plain(bytes.get(at..)?);
+    (found < bytes.len()).then_some(found)
 }
 
 #[cfg(test)]
