@@ -2,6 +2,7 @@
 //!
 //! This crate holds the adapters and the edges; the rules of delivery live in `tidegate_actors`.
 
+pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod cluster;
