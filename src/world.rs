@@ -78,7 +78,7 @@ pub fn topology(document: &Document) -> Topology {
 
 impl World for NodeWorld {
     fn log(&self, destination: &DestinationSpec) -> Box<dyn EventLog> {
-        Box::new(RedisLog::new(&self.redis, &destination.name))
+        Box::new(RedisLog::new(&self.redis, &destination.name).of_node(&self.node))
     }
 
     fn reader(&self, _: &DestinationSpec) -> Box<dyn EntryReader> {

@@ -3,6 +3,11 @@
 //! An *act* changes something. It is given [`Who`] does it, refuses whoever may not, and leaves one entry in the list of
 //! changes. A *view* reads. Both speak to Redis directly, so they work on any node and, for the commands, before any runs.
 
+pub mod compare;
+pub mod deliveries;
+pub mod json;
+pub mod messages;
+
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
