@@ -4,7 +4,9 @@
 //! changes. A *view* reads. Both speak to Redis directly, so they work on any node and, for the commands, before any runs.
 
 pub mod compare;
+pub mod dead_letters;
 pub mod deliveries;
+pub mod jobs;
 pub mod json;
 pub mod messages;
 

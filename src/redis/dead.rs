@@ -265,6 +265,31 @@ pub async fn push_all(
     Ok(())
 }
 
+/// Takes commands off the list again, as far as they are still there. A full Redis takes it too.
+///
+/// # Errors
+/// Redis is away; some may be off.
+pub async fn withdraw(
+    redis: &Redis,
+    application: &str,
+    destination: &str,
+    commands: &[Command],
+) -> Result<(), LogError> {
+    let key = redis.keys().of(application).commands(destination);
+    for command in commands {
+        let text = serde_json::to_vec(command).map_err(|_| odd("command"))?;
+        redis
+            .link()
+            .run(async |mut connection| {
+                let mut call = scripts::CALL.key(&key);
+                call.arg("LREM").arg(1).arg(&text[..]).invoke_async::<Value>(&mut connection).await.map(|_| ())
+            })
+            .await
+            .map_err(|error| unavailable(&error))?;
+    }
+    Ok(())
+}
+
 /// The dead letters that commands wait for which the owner has not carried out yet.
 ///
 /// # Errors
