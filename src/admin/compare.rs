@@ -113,7 +113,14 @@ fn children(record: &str, child: &ChildSpec, name: &str, rows: &str, columns: &m
 }
 
 /// One column, and the fields that it was made from. `at`: where its route's paths begin.
-fn column(record: &str, columns: &Columns, at: &Path, shown: String, name: &str, value: &str) -> (SentColumn, Vec<Path>) {
+fn column(
+    record: &str,
+    columns: &Columns,
+    at: &Path,
+    shown: String,
+    name: &str,
+    value: &str,
+) -> (SentColumn, Vec<Path>) {
     let mut sources = sources(record, columns, at, name);
     sources.retain(|source| source.find(record).is_some());
     let [source] = sources.as_slice() else {
@@ -167,7 +174,11 @@ fn spoken_of(expression: &str, record: &str, at: &Path) -> Vec<Path> {
     let words: Vec<&str> = expression.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
     let element = if at.steps().is_empty() { Some(record) } else { at.find(record) };
     let names = element.map(members).unwrap_or_default();
-    names.into_iter().filter(|(name, _)| words.contains(&name.as_str())).map(|(name, _)| at.clone().name(&name)).collect()
+    names
+        .into_iter()
+        .filter(|(name, _)| words.contains(&name.as_str()))
+        .map(|(name, _)| at.clone().name(&name))
+        .collect()
 }
 
 /// Whether two JSON values are the same: texts by their characters, all else as it is written.
@@ -264,14 +275,10 @@ mod tests {
     #[test]
     fn names_that_match_in_another_case_are_renamed() {
         let route = route(r#""matching""#, "[]");
-        let compared = compare(r#"{"ID":1,"Name":"a","x":"\u0041"}"#, r#"{"id":1,"name":"a","x":"A","at":"2025"}"#, &route);
+        let compared =
+            compare(r#"{"ID":1,"Name":"a","x":"\u0041"}"#, r#"{"id":1,"name":"a","x":"A","at":"2025"}"#, &route);
         let marks: Vec<_> = compared.sent.iter().map(|one| (one.column.as_str(), one.mark)).collect();
-        assert_eq!(marks, [
-            ("id", Mark::Renamed),
-            ("name", Mark::Renamed),
-            ("x", Mark::Same),
-            ("at", Mark::Added)
-        ]);
+        assert_eq!(marks, [("id", Mark::Renamed), ("name", Mark::Renamed), ("x", Mark::Same), ("at", Mark::Added)]);
     }
 
     #[test]

@@ -218,9 +218,10 @@ async fn of_letter(
     id: &MessageId,
 ) -> Result<Option<Message>, LogError> {
     for route in document.routes.iter().filter(|route| route.application == application) {
-        let Some(destination) = document.destinations.iter().find(|one| one.name == route.destination) else { continue };
-        let dead =
-            DeadId { generation: id.0.generation.clone(), id: id.0.id, route: route.id.as_str().into() };
+        let Some(destination) = document.destinations.iter().find(|one| one.name == route.destination) else {
+            continue;
+        };
+        let dead = DeadId { generation: id.0.generation.clone(), id: id.0.id, route: route.id.as_str().into() };
         if let Some(letter) = dead::show(redis, application, &destination.id, &dead).await? {
             return Ok(Some(message_of(&letter)));
         }

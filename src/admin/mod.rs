@@ -9,6 +9,7 @@ pub mod deliveries;
 pub mod jobs;
 pub mod json;
 pub mod messages;
+pub mod replays;
 
 use std::{fmt, sync::Arc};
 

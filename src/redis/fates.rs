@@ -120,7 +120,11 @@ pub async fn of<'a>(
             let takes = |(route, _): &&(&RouteSpec, &Destination)| {
                 route.topic == *message.topic && !ground.starts_after(&id.0, &route.id)
             };
-            of_application.iter().filter(takes).map(|(route, destination)| begin(&ground, id, route, destination)).collect()
+            of_application
+                .iter()
+                .filter(takes)
+                .map(|(route, destination)| begin(&ground, id, route, destination))
+                .collect()
         })
         .collect();
     let look = Look { redis, application, ground: &ground, messages };
@@ -179,11 +183,9 @@ struct Look<'l> {
 /// The place of a fate: message, then route.
 type Place = (usize, usize);
 
-fn places<'f>(
-    fates: &'f [Vec<Fate<'_>>],
-    wanted: impl Fn(&Fate<'_>) -> bool + 'f,
-) -> impl Iterator<Item = Place> + 'f {
-    let all = fates.iter().enumerate().flat_map(|(at, of)| of.iter().enumerate().map(move |(route, fate)| (at, route, fate)));
+fn places<'f>(fates: &'f [Vec<Fate<'_>>], wanted: impl Fn(&Fate<'_>) -> bool + 'f) -> impl Iterator<Item = Place> + 'f {
+    let all =
+        fates.iter().enumerate().flat_map(|(at, of)| of.iter().enumerate().map(move |(route, fate)| (at, route, fate)));
     all.filter(move |(.., fate)| wanted(fate)).map(|(at, route, _)| (at, route))
 }
 
@@ -303,8 +305,7 @@ impl Look<'_> {
         let written = |fate: &Fate<'_>| fate.status == Status::Delivered && !self.is_parallel(fate);
         let all: Vec<Place> = places(fates, written).collect();
         self.find(fates, &all, |_| vec!["main".to_owned()]).await?;
-        let unnamed: Vec<Place> =
-            all.into_iter().filter(|(at, route)| !fates[*at][*route].is_named()).collect();
+        let unnamed: Vec<Place> = all.into_iter().filter(|(at, route)| !fates[*at][*route].is_named()).collect();
         self.find(fates, &unnamed, |destination| {
             self.ground.parts_of(destination).into_iter().map(str::to_owned).collect()
         })
@@ -329,8 +330,7 @@ impl Look<'_> {
             parts(destination).into_iter().map(move |part| (destination, generation, part, Arc::clone(&ids)))
         });
         let found = try_join_all(calls.map(async |(destination, generation, part, ids)| {
-            let filed =
-                history::covering(self.redis, self.application, destination, &part, generation, &ids).await?;
+            let filed = history::covering(self.redis, self.application, destination, &part, generation, &ids).await?;
             let filed: Vec<Arc<Filed>> = filed.into_iter().map(Arc::new).collect();
             Ok::<_, LogError>(((destination, generation), part, filed))
         }))
@@ -438,7 +438,8 @@ impl Look<'_> {
         keyed: Vec<(Place, Box<str>)>,
         mappings: &HashMap<*const PlanRecord, Option<Mapping>>,
     ) -> Result<(), LogError> {
-        let range = |(at, route): Place| fates[at][route].batch.as_ref().map(|batch| (batch.record.first, batch.record.last));
+        let range =
+            |(at, route): Place| fates[at][route].batch.as_ref().map(|batch| (batch.record.first, batch.record.last));
         let mut ranges: Vec<(StreamId, StreamId)> = keyed.iter().filter_map(|(place, _)| range(*place)).collect();
         ranges.sort_unstable();
         let mut spans: Vec<(StreamId, StreamId)> = Vec::new();

@@ -134,9 +134,7 @@ pub async fn newest(redis: &Redis, most: usize) -> Result<Vec<Job>, LogError> {
     let last = isize::try_from(most).unwrap_or(isize::MAX) - 1;
     let ids: Vec<String> = redis
         .link()
-        .run(async |mut connection| {
-            cmd("ZREVRANGE").arg(&all).arg(0).arg(last).query_async(&mut connection).await
-        })
+        .run(async |mut connection| cmd("ZREVRANGE").arg(&all).arg(0).arg(last).query_async(&mut connection).await)
         .await
         .map_err(|error| unavailable(&error))?;
     read(redis, &ids).await

@@ -10,6 +10,7 @@ mod gallery;
 mod http;
 mod mysql;
 mod postgres;
+mod records;
 mod redis;
 mod registry;
 mod servers;

@@ -176,9 +176,8 @@ pub async fn settled(redis: &Redis, lot: &Lot, ids: &mut Vec<DeadId>) -> Result<
 /// # Errors
 /// It is none, or too long.
 pub fn record_of(text: &str) -> Result<String, ActError> {
-    let wrong = |code, message: String| {
-        Err(ActError::Invalid(vec![FieldError { field: "data".into(), code, message }]))
-    };
+    let wrong =
+        |code, message: String| Err(ActError::Invalid(vec![FieldError { field: "data".into(), code, message }]));
     if text.len() > MAX_RECORD_BYTES {
         return wrong("record_too_long", "the record is longer than 1 MiB".into());
     }

@@ -84,7 +84,8 @@ impl Filter {
         };
         words.extend(self.since_ms.map(|ms| format!("since {}", moment(ms))));
         words.extend(self.until_ms.map(|ms| format!("until {}", moment(ms))));
-        words.extend(self.superseded.map(|yes| if yes { "superseded".to_owned() } else { "not superseded".to_owned() }));
+        words
+            .extend(self.superseded.map(|yes| if yes { "superseded".to_owned() } else { "not superseded".to_owned() }));
         words.join(", ")
     }
 }

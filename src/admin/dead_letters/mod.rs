@@ -93,8 +93,7 @@ pub async fn find(redis: &Redis, document: &Document, filter: &Filter) -> Result
     known("destination", filter.destination.as_deref(), document.destinations.iter().map(|one| one.name.as_str()))?;
     known("application", filter.application.as_deref(), document.applications.iter().map(|one| one.name.as_str()))?;
     let is = |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
-    let destinations: Vec<_> =
-        document.destinations.iter().filter(|one| is(&filter.destination, &one.name)).collect();
+    let destinations: Vec<_> = document.destinations.iter().filter(|one| is(&filter.destination, &one.name)).collect();
     let ids: Vec<&str> = destinations.iter().map(|one| one.id.as_str()).collect();
     let applications = document.applications.iter().filter(|one| is(&filter.application, &one.name));
     let counted = try_join_all(applications.map(async |application| {
@@ -186,11 +185,7 @@ pub async fn read(redis: &Redis, lot: &Lot) -> Result<Vec<DeadLetter>, ActError>
 }
 
 /// A name that was asked for must be one there is.
-fn known<'a>(
-    what: &str,
-    name: Option<&str>,
-    names: impl Iterator<Item = &'a str> + Clone,
-) -> Result<(), ActError> {
+fn known<'a>(what: &str, name: Option<&str>, names: impl Iterator<Item = &'a str> + Clone) -> Result<(), ActError> {
     let Some(name) = name.filter(|name| !names.clone().any(|known| known == *name)) else { return Ok(()) };
     let hint = nearest(name, names).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
     Err(ActError::Unknown(format!("there is no {what} `{name}`{hint}")))

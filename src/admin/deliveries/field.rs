@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn a_field_is_found_where_it_stands() {
-        let record = r#"{"id":1.50,"name":"Toyota \"Avanza\"","customer":{"city":"Bandung","tags":["new","Lama"]},"none":null}"#;
+        let record =
+            r#"{"id":1.50,"name":"Toyota \"Avanza\"","customer":{"city":"Bandung","tags":["new","Lama"]},"none":null}"#;
         for (path, condition, wanted, found) in [
             ("id", Condition::Is, "1.50", true),
             ("id", Condition::Is, "1.5", false),

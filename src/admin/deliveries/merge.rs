@@ -97,9 +97,10 @@ impl<'a> Merge<'a> {
         cursor: Option<&Cursor>,
         bound: Bound,
     ) -> Result<Self, LogError> {
-        let begun = document.applications.iter().map(async |application| {
-            source(redis, document, query, cursor, &application.name).await
-        });
+        let begun = document
+            .applications
+            .iter()
+            .map(async |application| source(redis, document, query, cursor, &application.name).await);
         let begun: Vec<(Source, u64)> = try_join_all(begun).await?.into_iter().flatten().collect();
         let entries = begun.iter().map(|(_, entries)| entries).sum();
         let mut sources: Vec<Source> = begun.into_iter().map(|(source, _)| source).collect();
@@ -190,7 +191,8 @@ async fn source(
         return Ok(None);
     }
     let mut topics: Vec<String> = query.topic.iter().cloned().collect();
-    let routes = || document.routes.iter().filter(|route| route.application == application && query.wants(document, route));
+    let routes =
+        || document.routes.iter().filter(|route| route.application == application && query.wants(document, route));
     if query.names_a_route() {
         topics = routes().map(|route| route.topic.clone()).collect();
         topics.sort_unstable();
@@ -205,7 +207,8 @@ async fn source(
         above = above.max(below(ms));
     }
     if matches!(query.status, Some(State::Pending | State::Held)) {
-        let led_to = routes().filter_map(|route| document.destinations.iter().find(|one| one.name == route.destination));
+        let led_to =
+            routes().filter_map(|route| document.destinations.iter().find(|one| one.name == route.destination));
         let led_to: Vec<&str> = led_to.map(|destination| destination.id.as_str()).collect();
         above = above.max(browse::waits_above(redis, application, &led_to).await?);
     }

@@ -27,9 +27,7 @@ pub use self::{
     row::{Problem, Row, State, explain_waiting, host},
 };
 use crate::{
-    redis::{
-        Redis, fates, lookup,
-    },
+    redis::{Redis, fates, lookup},
     resources::Document,
 };
 
@@ -86,7 +84,11 @@ impl Query {
     /// Whether a look goes through entries that do not match.
     #[must_use]
     pub fn searches(&self) -> bool {
-        self.field.is_some() || self.key.is_some() || self.own_id.is_some() || self.action.is_some() || self.status.is_some()
+        self.field.is_some()
+            || self.key.is_some()
+            || self.own_id.is_some()
+            || self.action.is_some()
+            || self.status.is_some()
     }
 }
 
@@ -193,7 +195,9 @@ pub async fn look(
                         continue;
                     }
                     let takes = |route: &&RouteSpec| {
-                        route.application == application && route.topic == *message.topic && query.wants(document, route)
+                        route.application == application
+                            && route.topic == *message.topic
+                            && query.wants(document, route)
                     };
                     planned += document.routes.iter().filter(takes).count().max(1);
                     some.push((application, id, message));
@@ -240,7 +244,8 @@ async fn rows(
     let mut fates: HashMap<&str, _> = try_join_all(looks).await?.into_iter().collect();
     let mut rows = Vec::new();
     for (application, id, message) in &messages {
-        let of = fates.get_mut(application.as_str()).and_then(std::collections::VecDeque::pop_front).unwrap_or_default();
+        let of =
+            fates.get_mut(application.as_str()).and_then(std::collections::VecDeque::pop_front).unwrap_or_default();
         if of.is_empty() && !query.names_a_route() {
             rows.push(Row::unrouted(application, id, message));
         }

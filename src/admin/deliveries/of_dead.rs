@@ -63,7 +63,9 @@ pub(super) async fn look(
     let left = found.len() as u64;
     // A message's deliveries are not torn apart.
     let mut end = bound.rows.min(found.len());
-    while end > 0 && end < found.len() && (found[end].id.id, found[end].application) == (found[end - 1].id.id, found[end - 1].application)
+    while end > 0
+        && end < found.len()
+        && (found[end].id.id, found[end].application) == (found[end - 1].id.id, found[end - 1].application)
     {
         end += 1;
     }
@@ -83,7 +85,10 @@ pub(super) async fn look(
 fn passes(query: &Query, document: &Document, id: &DeadId, letter: &Summary) -> bool {
     let is = |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
     let key_is = |wanted: &str| {
-        letter.key.as_deref().is_some_and(|key| key == wanted || serde_json::from_str::<String>(key).is_ok_and(|text| text == wanted))
+        letter
+            .key
+            .as_deref()
+            .is_some_and(|key| key == wanted || serde_json::from_str::<String>(key).is_ok_and(|text| text == wanted))
     };
     is(&query.topic, &letter.topic)
         && is(&query.table, &letter.table)

@@ -286,9 +286,8 @@ pub async fn explain_waiting(redis: &Redis, rows: &mut [Row]) {
     }
     for row in rows.iter_mut().filter(|row| row.status == State::Pending) {
         let Some(detail) = told.get(row.destination.as_str()) else { continue };
-        let problem = |code: &str, message: &str| {
-            Some(Problem { code: code.into(), column: None, message: message.to_owned() })
-        };
+        let problem =
+            |code: &str, message: &str| Some(Problem { code: code.into(), column: None, message: message.to_owned() });
         if let Some(held) = &detail.held {
             row.status = State::Held;
             row.error = problem("held", held);

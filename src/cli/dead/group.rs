@@ -36,8 +36,7 @@ pub(super) async fn list(letters: &Letters, filter: &Filter, json: bool) -> anyh
     let mut groups: BTreeMap<Cause, Group> = BTreeMap::new();
     for group in found.groups {
         let cause = &group.cause;
-        let place =
-            (cause.destination.clone(), cause.route.clone(), cause.code.clone(), cause.column.clone());
+        let place = (cause.destination.clone(), cause.route.clone(), cause.code.clone(), cause.column.clone());
         match groups.get_mut(&place) {
             None => {
                 groups.insert(place, group);

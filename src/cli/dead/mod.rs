@@ -146,7 +146,7 @@ impl Dead {
             }
             Action::Redrive { which, force, yes, json } => {
                 ask::redrive(&letters, &which, force, yes, json, &settings).await
-            },
+            }
             Action::Discard { which, reason, yes, json } => {
                 ask::discard(&letters, &which, reason, yes, json, &settings).await
             }

@@ -16,7 +16,9 @@ use tidegate_actors::{
     transaction::DeadId,
 };
 
-use super::{Redis, field, is_parallel, odd, parse_field, parse_generations, parse_position, sides, summaries, unavailable};
+use super::{
+    Redis, field, is_parallel, odd, parse_field, parse_generations, parse_position, sides, summaries, unavailable,
+};
 use crate::redis::sides::Sides;
 
 /// Lines read in one call: some hundred kilobytes, less than a millisecond of Redis's time.
