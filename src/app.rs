@@ -141,7 +141,7 @@ pub async fn serve(
         turning,
         stopped.clone(),
     )?;
-    let users = Users::new(redis.clone());
+    let users = Users::new(redis.clone()).with_master_key(master_key.clone());
     let wiring = Wiring {
         admin: Admin {
             redis: redis.clone(),

@@ -84,7 +84,9 @@ mod tests {
     #[test]
     fn every_sign_that_is_used_is_there() {
         let icons = std::str::from_utf8(FILES[6].2).unwrap_or_default();
-        for name in ["overview", "applications", "destinations", "tables", "logs", "dead", "actors", "settings", "broadcast"] {
+        for name in
+            ["overview", "applications", "destinations", "tables", "logs", "dead", "actors", "settings", "broadcast"]
+        {
             assert!(icons.contains(&format!("<symbol id=\"{name}\"")), "{name}");
         }
         for (name, ..) in FILES {

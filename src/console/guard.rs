@@ -189,7 +189,8 @@ async fn carries_token(request: &mut ServiceRequest, visitor: &Visitor) -> Resul
         return Err(PageError::NotOurs);
     }
     let body = request.extract::<web::Bytes>().await.map_err(|error| PageError::Bad(error.to_string()))?;
-    let given = url::form_urlencoded::parse(&body).find(|(name, _)| name == "csrf").map(|(_, value)| value.into_owned());
+    let given =
+        url::form_urlencoded::parse(&body).find(|(name, _)| name == "csrf").map(|(_, value)| value.into_owned());
     let ours = given.is_some_and(|given| is_theirs(given.as_bytes()));
     let whole = futures_util::stream::once(std::future::ready(Ok(body)));
     request.set_payload(Payload::Stream { payload: Box::pin(whole) });
@@ -217,14 +218,8 @@ mod tests {
     #[test]
     fn a_session_is_believed_without_redis_for_an_hour_and_not_after_it_ended() {
         let (known, start) = (Known::default(), Instant::now());
-        let session = Session {
-            user: "ana".into(),
-            role: Role::Viewer,
-            csrf: "c".into(),
-            lang: None,
-            since_ms: 0,
-            seen_ms: 0,
-        };
+        let session =
+            Session { user: "ana".into(), role: Role::Viewer, csrf: "c".into(), lang: None, since_ms: 0, seen_ms: 0 };
         known.remember("t", &session, start);
         assert!(known.recall("t", start + BELIEVED_FOR - Duration::from_secs(1)).is_some());
         assert!(known.recall("t", start + BELIEVED_FOR).is_none());

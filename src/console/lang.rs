@@ -5,18 +5,9 @@ use actix_web::http::header::{ACCEPT_LANGUAGE, HeaderMap};
 use super::cookies;
 use crate::users::Lang;
 
-/// The language by its code.
-pub(super) fn by_code(code: &str) -> Option<Lang> {
-    match code {
-        "en" => Some(Lang::En),
-        "id" => Some(Lang::Id),
-        _ => None,
-    }
-}
-
 /// The language of a request.
 pub(super) fn of(chosen: Option<Lang>, headers: &HeaderMap) -> Lang {
-    chosen.or_else(|| cookies::read(headers, cookies::LANG).and_then(by_code)).unwrap_or_else(|| {
+    chosen.or_else(|| cookies::read(headers, cookies::LANG).and_then(Lang::parse)).unwrap_or_else(|| {
         headers.get(ACCEPT_LANGUAGE).and_then(|header| header.to_str().ok()).map(accepted).unwrap_or_default()
     })
 }
@@ -25,7 +16,7 @@ pub(super) fn of(chosen: Option<Lang>, headers: &HeaderMap) -> Lang {
 fn accepted(header: &str) -> Lang {
     let wanted = header.split(',').filter_map(|part| {
         let (tag, parameters) = part.split_once(';').unwrap_or((part, ""));
-        let lang = by_code(tag.trim().split('-').next().unwrap_or_default().to_ascii_lowercase().as_str())?;
+        let lang = Lang::parse(&tag.trim().split('-').next().unwrap_or_default().to_ascii_lowercase())?;
         let weight = parameters.trim().strip_prefix("q=").map_or(1.0, |q| q.trim().parse::<f64>().unwrap_or(0.0));
         (weight > 0.0).then_some((lang, weight))
     });

@@ -198,14 +198,23 @@ mod tests {
 
     #[test]
     fn figures_are_written_as_the_reader_writes_them() {
-        assert_eq!((EN.count(1_234_567), ID.count(1_234_567), EN.count(999)), ("1,234,567".into(), "1.234.567".into(), "999".into()));
+        assert_eq!(
+            (EN.count(1_234_567), ID.count(1_234_567), EN.count(999)),
+            ("1,234,567".into(), "1.234.567".into(), "999".into())
+        );
         let short = [0.0, 0.4, 12.0, 1_234.0, 12_345.0, 123_456.0, 3_400_000.0].map(|number| EN.short(number));
         assert_eq!(short, ["0", "0.4", "12", "1,234", "12.3k", "123k", "3.4M"]);
         let spans = [0.0, 0.08, 4.0, 200.0, 7_500.0, 273_600.0].map(|seconds| EN.span(seconds));
         assert_eq!(spans, ["0 s", "80 ms", "4 s", "3 min 20 s", "2 h 5 min", "3 d 4 h"]);
         assert_eq!(ID.span(200.0), "3 mnt 20 dtk");
-        assert_eq!((EN.bytes(512), EN.bytes(1_500_000), ID.bytes(1_500_000)), ("512 B".into(), "1.4 MiB".into(), "1,4 MiB".into()));
-        assert_eq!((EN.share(0.123), EN.share(0.0125), EN.share(0.0)), ("12\u{a0}%".into(), "1.2\u{a0}%".into(), "0\u{a0}%".into()));
+        assert_eq!(
+            (EN.bytes(512), EN.bytes(1_500_000), ID.bytes(1_500_000)),
+            ("512 B".into(), "1.4 MiB".into(), "1,4 MiB".into())
+        );
+        assert_eq!(
+            (EN.share(0.123), EN.share(0.0125), EN.share(0.0)),
+            ("12\u{a0}%".into(), "1.2\u{a0}%".into(), "0\u{a0}%".into())
+        );
     }
 
     #[test]
@@ -213,6 +222,9 @@ mod tests {
         assert_eq!(EN.time_of("<b>").to_string(), "&lt;b&gt;");
         assert_eq!(EN.coded("set `a<b` now").to_string(), "set <code>a&lt;b</code> now");
         let time = EN.time(1_763_775_403_250_u64).to_string();
-        assert!(time.starts_with(r#"<time datetime="2025-11-22T01:36:43.250Z""#) && time.contains("2025-11-22 01:36:43 UTC"));
+        assert!(
+            time.starts_with(r#"<time datetime="2025-11-22T01:36:43.250Z""#)
+                && time.contains("2025-11-22 01:36:43 UTC")
+        );
     }
 }

@@ -33,8 +33,8 @@ use crate::{
     users::Users,
 };
 
-use self::{entrance::Entrance, guard::Known};
 pub use self::tls::server_config;
+use self::{entrance::Entrance, guard::Known};
 
 /// The longest form: one with a record of a mebibyte in it, each byte of which may be written as three.
 const MOST_FORM_BYTES: usize = 4 << 20;
@@ -88,17 +88,7 @@ impl Console {
             loopback: settings.console.ip().is_loopback(),
             proxies: settings.console_proxy.clone(),
         };
-        Arc::new(Self {
-            admin,
-            users,
-            readiness,
-            registry,
-            alarms,
-            board,
-            stopped,
-            entrance,
-            known: Known::default(),
-        })
+        Arc::new(Self { admin, users, readiness, registry, alarms, board, stopped, entrance, known: Known::default() })
     }
 }
 

@@ -3,7 +3,15 @@
 //! A handler takes a `PageContext`, so it only ever runs for somebody who is signed in; it answers with
 //! [`PageContext::render`], or with [`PageContext::done`] after a change. Whatever it fails with is shown as a page too.
 
-use std::{cell::Cell, fmt, future::{Ready, ready}, net::IpAddr, ops::Deref, rc::Rc, sync::Arc};
+use std::{
+    cell::Cell,
+    fmt,
+    future::{Ready, ready},
+    net::IpAddr,
+    ops::Deref,
+    rc::Rc,
+    sync::Arc,
+};
 
 use actix_web::{
     FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError,
@@ -88,11 +96,9 @@ impl fmt::Display for PageError {
             Self::SignIn => f.write_str("nobody is signed in"),
             Self::Forbidden(role) => write!(f, "this needs the role `{}`", role.as_str()),
             Self::NotOurs => f.write_str("this was not sent by a page of this console"),
-            Self::NotFound(why)
-            | Self::Bad(why)
-            | Self::Conflict(why)
-            | Self::Unavailable(why)
-            | Self::Broken(why) => f.write_str(why),
+            Self::NotFound(why) | Self::Bad(why) | Self::Conflict(why) | Self::Unavailable(why) | Self::Broken(why) => {
+                f.write_str(why)
+            }
         }
     }
 }
@@ -283,6 +289,12 @@ impl Deref for Frame {
 impl Visitor {
     pub(super) fn look(&self) -> Look {
         Look { lang: self.lang }
+    }
+
+    /// Who does what this request asks for, where somebody is signed in.
+    pub(super) fn who(&self) -> Option<Who> {
+        let session = self.session.as_ref()?;
+        Some(Who { name: Arc::clone(&session.user), role: session.role, from: self.from.to_string().into() })
     }
 
     /// What stands around a page with this title.

@@ -3,7 +3,11 @@
 use actix_web::{HttpResponse, http::header, web};
 use serde::Deserialize;
 
-use super::{cookies, lang, page::Guest};
+use super::{
+    cookies,
+    page::{Guest, PageError},
+};
+use crate::{admin::users::set_lang, users::Lang};
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config.service(web::resource("/look").route(web::post().to(change)));
@@ -30,21 +34,26 @@ pub(super) fn own_path(path: Option<&str>) -> &str {
     path.filter(ours).unwrap_or("/console/")
 }
 
-async fn change(Guest(visitor): Guest, wish: web::Form<Wish>) -> HttpResponse {
+async fn change(Guest(visitor): Guest, wish: web::Form<Wish>) -> Result<HttpResponse, PageError> {
     let mut response = visitor.see(own_path(wish.next.as_deref()));
     let mut keep = |name: &str, value: &str| {
         if let Ok(cookie) = cookies::preference(visitor.secure, name, value).parse() {
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }
     };
-    if let Some(lang) = wish.lang.as_deref().and_then(lang::by_code) {
+    if let Some(lang) = wish.lang.as_deref().and_then(Lang::parse) {
         keep(cookies::LANG, lang.as_str());
+        // A choice that was made for good would win over this browser's.
+        let chosen = visitor.session.as_ref().and_then(|session| session.lang);
+        if let Some(who) = visitor.who().filter(|_| chosen.is_some_and(|chosen| chosen != lang)) {
+            set_lang(&visitor.console.users, &who, Some(lang)).await?;
+        }
     }
     if let Some(name) = wish.theme.as_deref() {
         // Anything else is the browser's own choice again.
         keep(cookies::THEME, theme(name).unwrap_or("auto"));
     }
-    response
+    Ok(response)
 }
 
 #[cfg(test)]

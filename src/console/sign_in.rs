@@ -108,9 +108,8 @@ fn text(visitor: &Visitor) -> &'static SignIn {
 /// Sends somebody who is not signed in to the form, and back afterwards.
 pub(super) fn send_there(visitor: &Visitor, changes: bool) -> HttpResponse {
     let next = if changes || visitor.here == "/console/" { None } else { Some(visitor.here.as_str()) };
-    let query = next.map(|next| {
-        format!("?next={}", url::form_urlencoded::byte_serialize(next.as_bytes()).collect::<String>())
-    });
+    let query =
+        next.map(|next| format!("?next={}", url::form_urlencoded::byte_serialize(next.as_bytes()).collect::<String>()));
     visitor.see(&format!("/console/sign-in{}", query.unwrap_or_default()))
 }
 
@@ -164,8 +163,11 @@ fn enter(visitor: &Visitor, signed_in: &SignedIn, next: &str) -> HttpResponse {
 
 async fn sign_out(Guest(visitor): Guest, request: actix_web::HttpRequest) -> HttpResponse {
     if let Some(token) = cookies::read(request.headers(), cookies::session_name(visitor.secure)) {
-        visitor.console.users.sign_out(token).await;
         visitor.console.known.forget(token);
+        // Where Redis is away it ends by its time; this browser has it no more.
+        if let Err(error) = visitor.console.users.sign_out(token).await {
+            tracing::warn!(%error, "a session could not be ended at once");
+        }
     }
     let mut response = visitor.see("/console/sign-in");
     if let Ok(cookie) = cookies::no_session(visitor.secure).parse() {

@@ -20,6 +20,10 @@ pub fn server_config(cert: &Path, key: &Path) -> anyhow::Result<ServerConfig> {
     anyhow::ensure!(!chain.is_empty(), "setting `console_cert`: {} holds no certificate in PEM", cert.display());
     let secret = PrivateKeyDer::from_pem_file(key).with_context(|| named("console_key", key))?;
     ServerConfig::builder().with_no_client_auth().with_single_cert(chain, secret).with_context(|| {
-        format!("settings `console_cert` and `console_key`: {} and {} do not go together", cert.display(), key.display())
+        format!(
+            "settings `console_cert` and `console_key`: {} and {} do not go together",
+            cert.display(),
+            key.display()
+        )
     })
 }
