@@ -66,6 +66,7 @@ pub fn topology(document: &Document) -> Topology {
             revision: destination.revision,
             mode: destination.delivery,
             node: destination.node.as_deref().map(Into::into),
+            by_hand: destination.by_hand.clone(),
             routes: routes.cloned().map(Arc::new).collect(),
         })
     };
