@@ -260,6 +260,7 @@ pub struct Abandoned {
     /// The part of the lane whose row was moved.
     pub part: Arc<str>,
     /// The ids of the routes that the row carried; empty for all that lead to the destination.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Arc<str>>,
     /// Messages above this,
     pub after: Position,
