@@ -9,6 +9,8 @@ pub use tidegate_actors::route::DeliveryMode as Delivery;
 use tidegate_actors::route::RouteSpec;
 pub use tidegate_actors::route::{ByHand, Stopped};
 
+pub use crate::users::record::User;
+
 /// Everything an operator has set up, at one version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
@@ -25,6 +27,9 @@ pub struct Document {
     /// Ways from topics to tables; `application` and `destination` are names in here.
     #[serde(default)]
     pub routes: Vec<RouteSpec>,
+    /// Who may sign in to the console.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<User>,
 }
 
 /// A producer.

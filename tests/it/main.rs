@@ -16,3 +16,4 @@ mod servers;
 mod sqlite;
 mod sqlserver;
 mod tables;
+mod users;
