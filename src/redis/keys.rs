@@ -40,6 +40,18 @@ impl Keys {
         format!("{}:{{nodes}}:reports", self.prefix)
     }
 
+    /// List: a destination's changes of state, newest first, as JSON.
+    #[must_use]
+    pub fn health(&self, destination: &str) -> String {
+        format!("{}:{{nodes}}:health:{destination}", self.prefix)
+    }
+
+    /// Hash: API key's id → when it was last used, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn used(&self) -> String {
+        format!("{}:{{nodes}}:used", self.prefix)
+    }
+
     /// The keys of an application.
     #[must_use]
     pub fn of(&self, application: &str) -> StreamKeys {
@@ -142,6 +154,12 @@ impl StreamKeys {
     #[must_use]
     pub fn dead(&self, destination: &str) -> String {
         self.with(&format!("dead:{destination}"))
+    }
+
+    /// Hash: `token generation part` → messages that were given up, as JSON.
+    #[must_use]
+    pub fn abandoned(&self, destination: &str) -> String {
+        self.with(&format!("abandoned:{destination}"))
     }
 
     /// List of commands as JSON, oldest first.

@@ -3,6 +3,7 @@
 //! This is the part of a [`crate::destination`] actor that talks to the world, without actix: every method is one step that
 //! either succeeds or says in [`Trouble`] what has to happen first. Calling it again after trouble is always right.
 
+mod abandon;
 mod claims;
 mod commands;
 mod cuts;

@@ -82,9 +82,6 @@ impl Delivery {
         }
         let foreign = view.bind.as_ref().is_some_and(|bound| *bound != taken.bind);
         let resumed = resume(&mainly(view), &taken.rows, &lane_text);
-        if let (Err(gap), false) = (&resumed, foreign) {
-            self.count_gap(&lane, gap);
-        }
         let point = match resumed {
             Ok(point) if !foreign => point,
             resumed => return Err(self.decide(&lane, view, taken, foreign, resumed.err()).await?),

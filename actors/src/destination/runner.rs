@@ -59,6 +59,10 @@ impl Runner {
                 self.stand_by().await;
                 continue;
             }
+            if self.pace.is_stopped() {
+                self.rest().await;
+                continue;
+            }
             let step = self.step().await;
             if let Err(trouble) = step {
                 self.meet(trouble).await;
@@ -83,6 +87,21 @@ impl Runner {
         }
         self.publish();
         self.pace.wait(STAND_BY).await;
+    }
+
+    /// An operator has stopped it: what is in hand is dropped, the lease given back, nothing read and nothing written. As when
+    /// another node is to write, what is going on is found out anew by a take-over.
+    async fn rest(&mut self) {
+        (self.batch, self.ahead) = (None, None);
+        if self.pace.shared.lease.holder().is_some() {
+            tracing::info!(destination = %self.pace.name(), "stopped by an operator");
+            self.delivery.release().await;
+        }
+        self.delivery.stand_down();
+        self.pace.shared.detail.borrow_mut().held = None;
+        self.heartbeat().await;
+        self.publish();
+        self.pace.rest().await;
     }
 
     async fn step(&mut self) -> Result<(), Trouble> {
