@@ -80,7 +80,7 @@ pub fn topology(document: &Document) -> Topology {
 
 impl World for NodeWorld {
     fn log(&self, destination: &DestinationSpec) -> Box<dyn EventLog> {
-        Box::new(RedisLog::new(&self.redis, &destination.name))
+        Box::new(RedisLog::new(&self.redis, &destination.name).of_node(&self.node))
     }
 
     fn reader(&self, _: &DestinationSpec) -> Box<dyn EntryReader> {
@@ -118,7 +118,12 @@ impl World for NodeWorld {
     }
 
     fn observer(&self) -> Arc<dyn Observe> {
-        Arc::new(Counters { redis: self.redis.clone(), node: Arc::clone(&self.node), documents: self.documents.clone(), told: Mutex::default() })
+        Arc::new(Counters {
+            redis: self.redis.clone(),
+            node: Arc::clone(&self.node),
+            documents: self.documents.clone(),
+            told: Mutex::default(),
+        })
     }
 }
 

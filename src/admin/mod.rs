@@ -4,6 +4,12 @@
 //! changes. A *view* reads. Both speak to Redis directly, so they work on any node and, for the commands, before any runs.
 
 pub mod audit;
+pub mod compare;
+pub mod dead_letters;
+pub mod deliveries;
+pub mod jobs;
+pub mod json;
+pub mod messages;
 pub mod users;
 
 use std::{fmt, sync::Arc};

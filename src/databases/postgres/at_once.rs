@@ -58,7 +58,8 @@ pub(super) async fn commit(
 
 /// The only statement of a transaction that does nothing beside it, and whether it is an upsert.
 fn usual(transaction: &Transaction) -> Option<(&Statement, bool)> {
-    let Transaction { lock: None, fence: _, open, close, statements, bury, supersede, exhume: None } = transaction else {
+    let Transaction { lock: None, fence: _, open, close, statements, bury, supersede, exhume: None } = transaction
+    else {
         return None;
     };
     let beside = open.is_empty() && close.is_empty() && bury.is_empty() && supersede.is_empty();

@@ -136,7 +136,8 @@ fn insert_where(statement: &Statement, wires: &[Wire], upsert: bool, condition: 
     let values = join(&|(_, value, _)| value.clone());
     let guard = statement.guard().filter(|_| upsert).map(|place| &columns[place].0);
     let alias = if guard.is_some() { " AS t" } else { "" };
-    let mut sql = format!("INSERT INTO {into}{alias} ({names}) SELECT {values} FROM {}{condition}", unnest(wires, false));
+    let mut sql =
+        format!("INSERT INTO {into}{alias} ({names}) SELECT {values} FROM {}{condition}", unnest(wires, false));
     let key: Vec<_> = statement.key_cells().iter().map(|&index| columns[index].0.as_str()).collect();
     if upsert && !key.is_empty() {
         let set: Vec<_> = set(statement, &columns).map(|(name, ..)| format!("{name} = excluded.{name}")).collect();
