@@ -14,4 +14,5 @@ pub mod registry;
 pub mod resources;
 pub mod systemd;
 pub mod tables;
+pub mod users;
 pub mod world;

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub use tidegate_actors::route::DeliveryMode as Delivery;
 use tidegate_actors::route::RouteSpec;
 
+pub use crate::users::record::User;
+
 /// Everything an operator has set up, at one version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
@@ -24,6 +26,9 @@ pub struct Document {
     /// Ways from topics to tables; `application` and `destination` are names in here.
     #[serde(default)]
     pub routes: Vec<RouteSpec>,
+    /// Who may sign in to the console.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<User>,
 }
 
 /// A producer.

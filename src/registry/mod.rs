@@ -6,6 +6,7 @@
 pub mod alarm;
 pub mod connection;
 mod describe;
+pub mod differences;
 pub mod export;
 pub mod keys;
 pub mod manifest;

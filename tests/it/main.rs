@@ -17,3 +17,4 @@ mod servers;
 mod sqlite;
 mod sqlserver;
 mod tables;
+mod users;

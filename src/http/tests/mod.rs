@@ -88,6 +88,7 @@ fn document() -> Document {
                     "key":["sum"],"columns":{"sum":{"expr":"data.a + data.b"}}}"#,
             ),
         ],
+        ..Document::default()
     }
 }
 

@@ -242,6 +242,7 @@ proptest! {
             }],
             destinations: vec![destination],
             routes: vec![routes.0, routes.1],
+            ..Document::default()
         };
         // As it is read back from Redis: nothing may be lost on that way either.
         let stored: Document = serde_json::from_str(&serde_json::to_string(&document).unwrap()).unwrap();

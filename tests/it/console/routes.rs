@@ -99,7 +99,7 @@ impl Ground {
         let settings = &self.admin.settings;
         let mut store = Store::open(&settings.redis_url, &settings.prefix).unwrap();
         let changes = store.changes(20).await.unwrap().into_iter();
-        changes.map(|change| format!("{}: {}", change.who, change.what)).collect()
+        changes.map(|change| format!("{} ({}): {}", change.who, change.from.unwrap_or_default(), change.what)).collect()
     }
 }
 

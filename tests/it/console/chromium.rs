@@ -3,7 +3,7 @@
 //!
 //! Every wait is bounded. Each browser has a chromedriver and a profile folder of its own; both end with it, however the test
 //! ends. What the page's own Content-Security-Policy forbids to scripts does not concern the harness, and what the page did
-//! against it is told by [`Browser::complaints`].
+//! against it is told by [`Chromium::complaints`].
 #![allow(dead_code, reason = "each story uses some of it")]
 
 use std::{
@@ -46,7 +46,7 @@ impl Look {
 }
 
 /// A browser with one window.
-pub(crate) struct Browser {
+pub(crate) struct Chromium {
     client: Client,
     /// Where chromedriver listens, with the session.
     session: String,
@@ -66,7 +66,7 @@ pub(crate) struct Finding {
     pub(crate) targets: Vec<String>,
 }
 
-impl Browser {
+impl Chromium {
     /// A fresh one, as somebody who has never been here; addresses begin at `base` (`http://127.0.0.1:1234`).
     pub(crate) async fn open(base: &str) -> Self {
         Self::open_in(base, "en-US").await
@@ -382,7 +382,7 @@ impl Browser {
     }
 }
 
-impl Drop for Browser {
+impl Drop for Chromium {
     fn drop(&mut self) {
         drop(self.guard.take());
         let _ = self.driver.wait();
@@ -482,7 +482,7 @@ mod tests {
     #[actix_web::test]
     async fn the_browser_uses_a_page_as_a_person_does_and_ends_with_the_test() {
         let (base, server) = serve();
-        let browser = Browser::open(&base).await;
+        let browser = Chromium::open(&base).await;
         browser.visit("/").await;
         browser.fill("Name", "a car").await;
         browser.fill("Kind", "Second").await;
