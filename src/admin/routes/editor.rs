@@ -163,6 +163,63 @@ pub struct TriedRecord {
     pub outcome: Outcome,
 }
 
+/// A destination that a route can lead to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Target {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its address, without a password.
+    pub url: String,
+    /// How many routes lead there.
+    pub routes: usize,
+}
+
+/// Every application with its topics: those that are listed, and those that have a route.
+///
+/// # Errors
+/// They may not.
+pub async fn sources(admin: &Admin, who: &Who) -> Result<Vec<(String, Vec<String>)>, ActError> {
+    who.needs(Role::Viewer)?;
+    let (document, _) = super::newest(admin).await?;
+    let of = |application: &crate::resources::Application| {
+        let routed = document.routes.iter().filter(|route| route.application == application.name);
+        let mut topics: Vec<String> =
+            application.topics.iter().chain(routed.map(|route| &route.topic)).cloned().collect();
+        topics.sort();
+        topics.dedup();
+        (application.name.clone(), topics)
+    };
+    Ok(document.applications.iter().map(of).collect())
+}
+
+/// Every destination.
+///
+/// # Errors
+/// They may not.
+pub async fn targets(admin: &Admin, who: &Who) -> Result<Vec<Target>, ActError> {
+    who.needs(Role::Viewer)?;
+    let (document, _) = super::newest(admin).await?;
+    let of = |one: &Destination| Target {
+        name: one.name.clone(),
+        kind: one.kind.clone(),
+        url: one.url.clone(),
+        routes: document.routes.iter().filter(|route| route.destination == one.name).count(),
+    };
+    Ok(document.destinations.iter().map(of).collect())
+}
+
+/// A name for a route to this place that no route has.
+///
+/// # Errors
+/// They may not.
+pub async fn name_for(admin: &Admin, who: &Who, place: &Place) -> Result<String, ActError> {
+    who.needs(Role::Viewer)?;
+    let (document, _) = super::newest(admin).await?;
+    Ok(free_name(&document.routes, &place.destination, &place.table))
+}
+
 /// The tables of a destination whose name has this text in it, a page of them.
 ///
 /// # Errors

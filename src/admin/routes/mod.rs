@@ -17,8 +17,8 @@ use tokio::time::timeout;
 
 pub use self::{
     editor::{
-        Field, Offer, Place, Preview, TableLine, TablePage, Trial, TriedRecord, ddl, fields_of, offer, previews, table,
-        tables, try_out,
+        Field, Offer, Place, Preview, TableLine, TablePage, Target, Trial, TriedRecord, ddl, fields_of, name_for,
+        offer, previews, sources, table, tables, targets, try_out,
     },
     save::{Draft, Note, Outlook, Removal, Saved, outlook, removal, remove, save, toml},
     state::{RouteState, StateWord},
