@@ -14,7 +14,27 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 use tidegate_actors::ports::LogError;
 
-use crate::registry::{ChangeError, StoreError};
+use crate::{
+    config::Settings,
+    http::DocumentReceiver,
+    redis::Redis,
+    registry::{ChangeError, StoreError, secrets::MasterKey},
+};
+
+/// What acts and views work with on this node, or in a command. Cheap to clone.
+#[derive(Clone)]
+pub struct Admin {
+    /// The log and everything beside it.
+    pub redis: Redis,
+    /// The node's settings.
+    pub settings: Arc<Settings>,
+    /// The registry as this node knows it.
+    pub documents: DocumentReceiver,
+    /// What destinations' passwords are sealed with.
+    pub master_key: Option<Arc<MasterKey>>,
+    /// This node's name.
+    pub node: Arc<str>,
+}
 
 /// What somebody may do; each role of an operator may do all that those before it may, except that a viewer and an operator
 /// see no broadcast terminal's codes. `Broadcaster` is apart: the broadcast screens only.
