@@ -402,7 +402,7 @@ impl Delivery {
     ///
     /// # Errors
     /// What has to happen first.
-    pub async fn tell(&mut self) -> Result<(), Trouble> {
+    pub async fn tell_log(&mut self) -> Result<(), Trouble> {
         if self.taken && self.in_doubt.is_none() { self.send_advance().await } else { Ok(()) }
     }
 
@@ -418,7 +418,7 @@ impl Delivery {
     /// Gives the lease back, so that another node need not wait for its end.
     pub async fn release(&mut self) {
         // Whoever takes over finds out all the same.
-        let _ = self.tell().await;
+        let _ = self.tell_log().await;
         // Routes may have changed since the lease was taken.
         let lanes = self.lease.holder().map_or_else(|| self.wanted_lanes(), |(_, lanes)| lanes);
         let released = tokio::time::timeout(self.limits.log, self.log.release(&lanes, &self.owner)).await;

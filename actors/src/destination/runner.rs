@@ -140,7 +140,7 @@ impl Runner {
             self.batch = self.next_batch().await?;
         }
         let Some(batch) = self.batch.take() else {
-            self.delivery.tell().await?;
+            self.delivery.tell_log().await?;
             self.heartbeat().await;
             return Ok(());
         };
