@@ -17,6 +17,7 @@ mod serve;
 mod status;
 mod table;
 mod tables;
+mod user;
 
 use std::process::ExitCode;
 
@@ -58,6 +59,7 @@ enum Command {
     Serve(serve::Serve),
     Status(status::Status),
     Tables(tables::Tables),
+    User(user::User),
 }
 
 /// Does what the command line asks for.
@@ -80,6 +82,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(serve) => serve.run(flags).await,
         Command::Status(status) => status.run(flags).await,
         Command::Tables(tables) => tables.run(flags).await,
+        Command::User(user) => user.run(flags).await,
     }
 }
 

@@ -300,7 +300,7 @@ pub async fn waited_for(redis: &Redis, application: &str, destination: &str) -> 
         .into_iter()
         .filter_map(|command| match command {
             Command::Redrive { dead, .. } | Command::Discard { dead, .. } => Some(dead),
-            Command::Resume { .. } | Command::Replay { .. } => None,
+            Command::Resume { .. } | Command::Replay { .. } | Command::Abandon { .. } => None,
         })
         .collect())
 }

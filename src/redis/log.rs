@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use redis::RedisResult;
 use tidegate_actors::{
     message::{Generation, Position, StreamId},
-    ports::{Advance, Backlog, Command, DeadLetter, EventLog, GenerationStart, LaneView, LogError, PlanRecord},
+    ports::{
+        Abandoned, Advance, Backlog, Command, DeadLetter, EventLog, GenerationStart, LaneView, LogError, PlanRecord,
+    },
     transaction::{DeadId, LaneId},
 };
 
@@ -323,6 +325,12 @@ impl EventLog for RedisLog {
         Ok(fields.iter().filter_map(|field| dead::parse_field(field)).collect())
     }
 
+    async fn keep_abandoned(&mut self, lane: &LaneId, abandoned: &Abandoned) -> Result<(), LogError> {
+        let json = serde_json::to_vec(abandoned).map_err(|_| odd("abandoned"))?;
+        let key = self.keys.of(&lane.stream).abandoned(&lane.destination);
+        self.write("HSET", &key, &[bytes(abandoned.field()), json.into_boxed_slice()]).await
+    }
+
     async fn keep_plan(&mut self, lane: &LaneId, digest: &str, plan: &PlanRecord) -> Result<(), LogError> {
         let json = serde_json::to_vec(plan).map_err(|_| odd("plan"))?;
         self.write("HSET", &self.keys.of(&lane.stream).plans(), &[bytes(digest), json.into_boxed_slice()]).await
@@ -365,7 +373,7 @@ impl EventLog for RedisLog {
                 .await
                 .map_err(|error| unavailable(&error))?;
             let understood = some.iter().filter_map(|raw| serde_json::from_slice(raw).ok());
-            decisions.extend(understood.filter(|command| matches!(command, Command::Resume { .. })));
+            decisions.extend(understood.filter(Command::decides));
             if some.len() < DECISIONS_AMONG {
                 break;
             }
@@ -379,7 +387,7 @@ impl EventLog for RedisLog {
         let (field, end) = match command {
             Command::Redrive { dead, .. } => (dead::field(dead), "redriven"),
             Command::Discard { dead, .. } => (dead::field(dead), "discarded"),
-            Command::Replay { .. } | Command::Resume { .. } => (String::new(), ""),
+            Command::Replay { .. } | Command::Resume { .. } | Command::Abandon { .. } => (String::new(), ""),
         };
         self.link
             .run(async |mut connection| {

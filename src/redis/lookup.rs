@@ -12,13 +12,13 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tidegate_actors::{
     message::{Generation, Message, MessageId, Position, StreamId},
-    ports::{BatchRecord, DeadLetter, Entry, GenerationStart, LogError, PlanRecord, Rejection},
+    ports::{Abandoned, BatchRecord, DeadLetter, Entry, GenerationStart, LogError, PlanRecord, Rejection},
     route::RouteSpec,
     transaction::DeadId,
 };
 
 use super::{
-    Redis, dead, history,
+    Redis, abandon, dead, history,
     log::{is_parallel, parse_generations, parse_position},
     odd, sent,
     sides::{self, Sides},
@@ -45,6 +45,8 @@ pub enum Status {
     Skipped,
     /// A later record of its key was written: a redrive would come too late.
     Superseded,
+    /// An operator gave it up, with all that waited beside it.
+    Abandoned,
 }
 
 /// A message on its way through one route.
@@ -243,7 +245,7 @@ async fn delivery(
         folded_into: None,
     };
     if ground.is_parallel(&destination.id) {
-        return parallel(redis, application, route, destination, id, delivery).await;
+        return parallel(redis, ground, application, route, destination, id, delivery).await;
     }
     let sides = ground.sides_of(&destination.id);
     let mut waits = false;
@@ -281,6 +283,13 @@ async fn delivery(
     if replayed && !batch.as_ref().is_some_and(|batch| names(batch, route)) {
         delivery.status = Status::Pending;
         return Ok(delivery);
+    }
+    if !batch.as_ref().is_some_and(|batch| names(batch, route)) {
+        // No batch tells of it: it may have been given up.
+        let told = abandon::told(redis, application, &destination.id).await?;
+        if given_up(ground, &told, route, &id.0, &mut delivery) {
+            return Ok(delivery);
+        }
     }
     let Some(batch) = batch else { return Ok(delivery) };
     delivery.rows = Some(u32::from(!batch.untouched.contains(&id.0.id)));
@@ -338,6 +347,7 @@ fn names(batch: &BatchRecord, route: &RouteSpec) -> bool {
 /// when. A payload that is kept is the truth: no row says the same.
 async fn parallel(
     redis: &Redis,
+    ground: &Ground,
     application: &str,
     route: &RouteSpec,
     destination: &Destination,
@@ -352,8 +362,42 @@ async fn parallel(
         delivery.error = Some(letter.reason);
     } else if status::is_acknowledged(redis, application, &destination.id, id.0.id).await? {
         delivery.status = Status::Delivered;
+        let told = abandon::told(redis, application, &destination.id).await?;
+        given_up(ground, &told, route, &id.0, &mut delivery);
     }
     Ok(delivery)
+}
+
+/// What gave a message up on a route, where an operator did.
+pub(super) fn giving_up<'a>(
+    ground: &Ground,
+    told: &'a [Abandoned],
+    route: &str,
+    id: &Position,
+) -> Option<&'a Abandoned> {
+    told.iter().find(|told| {
+        let between = ground.reached(id, &told.to) && !ground.reached(id, &told.after);
+        let in_hand = told.to.generation == id.generation && told.ids.contains(&id.id);
+        (told.routes.is_empty() || told.routes.iter().any(|one| **one == *route)) && (between || in_hand)
+    })
+}
+
+/// Says so where an operator gave a message up.
+fn given_up(
+    ground: &Ground,
+    told: &[Abandoned],
+    route: &RouteSpec,
+    id: &Position,
+    delivery: &mut RouteDelivery,
+) -> bool {
+    let Some(told) = giving_up(ground, told, &route.id, id) else { return false };
+    let moment = i64::try_from(told.at_ms).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default();
+    let moment = moment.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let message = format!("an operator gave up what waited for destination `{}` at {moment}", delivery.destination);
+    delivery.status = Status::Abandoned;
+    delivery.rows = Some(0);
+    delivery.error = Some(Rejection { statement: None, row: None, code: "abandoned".into(), column: None, message });
+    true
 }
 
 /// When the batch's write was done.

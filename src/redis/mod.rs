@@ -5,12 +5,14 @@
 //! [`RedisAppender`] for the door, [`RedisLog`] and [`RedisReader`] for the owner of a destination, and the functions
 //! of [`registration`], [`lookup`], [`dead`], [`history`] and [`trim`] for the rest.
 
+pub mod abandon;
 pub mod append;
 pub mod browse;
 pub mod connection;
 pub mod dead;
 pub mod fates;
 pub mod group;
+pub mod health;
 pub mod history;
 pub mod jobs;
 pub mod keys;
@@ -31,6 +33,7 @@ pub mod sides;
 pub mod status;
 pub mod stream;
 pub mod trim;
+pub mod used;
 
 use std::sync::Arc;
 

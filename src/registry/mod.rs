@@ -6,6 +6,7 @@
 pub mod alarm;
 pub mod connection;
 mod describe;
+pub mod differences;
 pub mod export;
 pub mod keys;
 pub mod manifest;
@@ -16,6 +17,7 @@ pub mod snapshot;
 pub mod store;
 pub mod streams;
 pub(crate) mod topic_schema;
+pub mod versions;
 pub mod watch;
 
 use std::time::Duration;

@@ -142,14 +142,14 @@ impl MasterKey {
         })
     }
 
-    pub(super) fn seal_bytes(&self, id: &str, secret: &[u8]) -> Sealed {
+    pub(crate) fn seal_bytes(&self, id: &str, secret: &[u8]) -> Sealed {
         let nonce = XNonce::generate();
         // The cipher refuses only what is longer than 256 GiB, and that does not fit into memory.
         let text = self.cipher().encrypt(&nonce, Payload { msg: secret, aad: id.as_bytes() }).unwrap_or_default();
         Sealed { key: self.id.clone(), nonce: BASE64.encode(nonce), text: BASE64.encode(text) }
     }
 
-    pub(super) fn open_bytes(&self, id: &str, sealed: &Sealed) -> Result<Vec<u8>, SecretError> {
+    pub(crate) fn open_bytes(&self, id: &str, sealed: &Sealed) -> Result<Vec<u8>, SecretError> {
         if sealed.key != self.id {
             return Err(SecretError::OtherKey { sealed_with: sealed.key.clone(), given: self.id.clone() });
         }

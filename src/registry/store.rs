@@ -1,14 +1,18 @@
 //! The document in Redis: one value with its version, replaced only by who has read what is there, and the list of who
 //! changed what.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use redis::{RedisError, RedisResult, Script};
 
+use super::{
+    differences::{self, Difference},
+    versions::{self, MAX_VERSIONS, RouteVersion},
+};
 use crate::{
     config::RedisUrl,
     redis::{
-        Connection, Server,
+        Connection, Redis, Server,
         server::{Limits, sentence},
     },
     resources::Document,
@@ -19,28 +23,41 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest time for an answer.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Changes that are remembered (roughly: Redis trims whole nodes of the stream).
-pub(super) const MAX_CHANGES: usize = 10_000;
+pub(crate) const MAX_CHANGES: usize = 10_000;
 /// Longest text of one change: a large apply is cut short in the audit, not in the document.
 const MAX_CHANGE_BYTES: usize = 4096;
 
 /// Replaces the document if it is the one that was read. It may write to a full Redis: an operator must be able to
-/// change what fills it. KEYS: document, changes. ARGV: the version and installation that were read, the new ones, the
-/// body, who, what, how many changes are kept, the installation whose nodes are to follow this one or nothing. The digest
-/// tells apart two documents of one version, which a failover that lost the first can leave.
+/// change what fills it. KEYS: document, changes, then the versions of each route that changes. ARGV: the version and
+/// installation that were read, the new ones, the body, who, what, how many changes are kept, the installation whose nodes
+/// are to follow this one or nothing, where from or nothing, what is different as JSON, how many versions of a route are
+/// kept; then for each of these routes the version that comes first where none is kept yet, the new one, and the seconds
+/// after which they go, or nothing. The digest tells apart two documents of one version, which a failover that lost the
+/// first can leave.
 const REPLACE: &str = r"#!lua flags=allow-oom
 local read = redis.call('HMGET', KEYS[1], 'version', 'installation')
 if (read[1] or '0') ~= ARGV[1] or (read[2] or '') ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], 'version', ARGV[3], 'installation', ARGV[4], 'body', ARGV[5], 'digest',
   redis.sha1hex(ARGV[5]))
 if ARGV[9] ~= '' then redis.call('HSET', KEYS[1], 'supersedes', ARGV[9]) end
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[8], '*', 'version', ARGV[3], 'who', ARGV[6], 'what', ARGV[7])
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[8], '*', 'version', ARGV[3], 'who', ARGV[6], 'what', ARGV[7],
+  'from', ARGV[10], 'changed', ARGV[11])
+for place = 3, #KEYS do
+  local at = 13 + (place - 3) * 3
+  if ARGV[at] ~= '' and redis.call('EXISTS', KEYS[place]) == 0 then redis.call('LPUSH', KEYS[place], ARGV[at]) end
+  redis.call('LPUSH', KEYS[place], ARGV[at + 1])
+  redis.call('LTRIM', KEYS[place], 0, ARGV[12] - 1)
+  if ARGV[at + 2] == '' then redis.call('PERSIST', KEYS[place]) else redis.call('EXPIRE', KEYS[place], ARGV[at + 2]) end
+end
 return 1
 ";
 
-/// Adds to the list of changes alone. KEYS: document, changes. ARGV: who, what, how many changes are kept.
+/// Adds to the list of changes alone. KEYS: document, changes. ARGV: who, what, how many changes are kept, where
+/// from or nothing.
 const NOTE: &str = r"#!lua flags=allow-oom
 local version = redis.call('HGET', KEYS[1], 'version') or '0'
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', 'version', version, 'who', ARGV[1], 'what', ARGV[2])
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', 'version', version, 'who', ARGV[1], 'what', ARGV[2],
+  'from', ARGV[4])
 ";
 
 /// Why the document could not be read or written.
@@ -73,8 +90,41 @@ pub struct AuditEntry {
     pub version: u64,
     /// Who changed it.
     pub who: String,
+    /// Where from: an address, or the command (`tidegate key create`); `None` where a node did it by itself.
+    pub from: Option<String>,
     /// What was changed, a line each.
     pub what: String,
+    /// What was different before and after, with secrets masked; empty for what is no change of the document, and for
+    /// entries of versions that did not keep it.
+    pub changed: Vec<Difference>,
+}
+
+impl AuditEntry {
+    /// An entry as Redis has it. Those of older versions have the place within `who`.
+    fn read(id: String, mut fields: HashMap<String, String>) -> Self {
+        let mut field = |name: &str| fields.remove(name).unwrap_or_default();
+        let (signed, from) = (field("who"), field("from"));
+        let (who, from) = if from.is_empty() { signature(&signed) } else { (signed.as_str(), from.as_str()) };
+        Self {
+            version: field("version").parse().unwrap_or_default(),
+            who: who.to_owned(),
+            from: (!from.is_empty()).then(|| from.to_owned()),
+            what: field("what"),
+            changed: serde_json::from_str(&field("changed")).unwrap_or_default(),
+            id,
+        }
+    }
+
+    /// When it was, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn at_ms(&self) -> u64 {
+        self.id.split_once('-').and_then(|(ms, _)| ms.parse().ok()).unwrap_or_default()
+    }
+}
+
+/// Who and where from, of `ana (10.0.0.7)`; nothing for the second where it is not said.
+fn signature(signed: &str) -> (&str, &str) {
+    signed.strip_suffix(')').and_then(|signed| signed.rsplit_once(" (")).unwrap_or((signed, ""))
 }
 
 /// What Redis has, without its body.
@@ -109,6 +159,14 @@ impl Store {
         let server = Server::parse(url.expose())
             .map_err(|error| StoreError::Unavailable { address: address.clone(), why: error.to_string() })?;
         Ok(Self { server, connection: None, address, prefix: prefix.to_owned(), supersedes: None })
+    }
+
+    /// The registry in this Redis.
+    #[must_use]
+    pub fn of(redis: &Redis) -> Self {
+        let server = redis.server().clone();
+        let address = server.to_string();
+        Self { server, connection: None, address, prefix: redis.keys().prefix().to_owned(), supersedes: None }
     }
 
     /// The hash with `version`, `installation` and `body`. The braces keep all of the registry on one node of a cluster.
@@ -148,7 +206,13 @@ impl Store {
         body.map(|body| self.parse(&body)).transpose()
     }
 
-    /// Replaces `old` by `new`; false where `old` is not what stands there any more.
+    /// The versions of one route, by its name. The braces keep them on the document's node of a cluster.
+    fn versions_key(&self, route: &str) -> String {
+        format!("{}:{{registry}}:versions:{route}", self.prefix)
+    }
+
+    /// Replaces `old` by `new`, and keeps a version of each route that this changes; false where `old` is not what stands
+    /// there any more.
     ///
     /// # Errors
     /// See [`StoreError`]. Where the answer was lost, whether it was replaced is unknown.
@@ -163,13 +227,37 @@ impl Store {
         let supersedes = self.supersedes.clone().unwrap_or_default();
         let (document, changes) = (self.document_key(), self.changes_key());
         let what = shortened(what);
+        let kept: Vec<_> = versions::of_change(old, new, who)
+            .into_iter()
+            .map(|kept| Ok((self.versions_key(&kept.route), kept.encoded().map_err(|error| self.odd(&error))?)))
+            .collect::<Result<_, StoreError>>()?;
+        let (who, from) = signature(who);
+        let changed = differences::encode(&differences::between(old, new));
         let script = Script::new(REPLACE);
         self.run(async |connection| {
             let mut call = script.key(&document);
             call.key(&changes).arg(old.version).arg(&old.installation).arg(new.version).arg(&new.installation);
-            call.arg(&body).arg(who).arg(&what).arg(MAX_CHANGES).arg(&supersedes).invoke_async(connection).await
+            call.arg(&body).arg(who).arg(&what).arg(MAX_CHANGES).arg(&supersedes).arg(from).arg(&changed);
+            call.arg(MAX_VERSIONS);
+            for (key, entries) in &kept {
+                call.key(key).arg(entries);
+            }
+            call.invoke_async(connection).await
         })
         .await
+    }
+
+    /// The versions of a route that are kept, newest first; also of one that was removed not long ago.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn route_versions(&mut self, route: &str) -> Result<Vec<RouteVersion>, StoreError> {
+        let key = self.versions_key(route);
+        let all: Vec<String> = self
+            .run(async |connection| redis::cmd("LRANGE").arg(&key).arg(0).arg(-1).query_async(connection).await)
+            .await?;
+        // One that a newer Tidegate wrote in words of its own is left out, rather than all of them.
+        Ok(all.iter().filter_map(|text| serde_json::from_str(text).ok()).collect())
     }
 
     /// Notes something that was done to what the registry speaks of, without a change of the document itself.
@@ -178,10 +266,11 @@ impl Store {
     /// See [`StoreError`].
     pub async fn note(&mut self, who: &str, what: &[String]) -> Result<(), StoreError> {
         let (document, changes, what) = (self.document_key(), self.changes_key(), shortened(what));
+        let (who, from) = signature(who);
         let script = Script::new(NOTE);
         self.run(async |connection| {
             let mut call = script.key(&document);
-            call.key(&changes).arg(who).arg(&what).arg(MAX_CHANGES).invoke_async(connection).await
+            call.key(&changes).arg(who).arg(&what).arg(MAX_CHANGES).arg(from).invoke_async(connection).await
         })
         .await
     }
@@ -191,19 +280,27 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn changes(&mut self, most: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        self.changes_between("+", "-", most).await
+    }
+
+    /// The changes from one id of the stream down to another, newest first; each as XREVRANGE takes it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub(crate) async fn changes_between(
+        &mut self,
+        newest: &str,
+        oldest: &str,
+        most: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
         let key = self.changes_key();
-        let entries: Vec<(String, std::collections::HashMap<String, String>)> = self
+        let entries: Vec<(String, HashMap<String, String>)> = self
             .run(async |connection| {
-                redis::cmd("XREVRANGE").arg(&key).arg("+").arg("-").arg("COUNT").arg(most).query_async(connection).await
+                let mut call = redis::cmd("XREVRANGE");
+                call.arg(&key).arg(newest).arg(oldest).arg("COUNT").arg(most).query_async(connection).await
             })
             .await?;
-        let entry = |(id, mut fields): (String, std::collections::HashMap<String, String>)| AuditEntry {
-            id,
-            version: fields.get("version").and_then(|version| version.parse().ok()).unwrap_or_default(),
-            who: fields.remove("who").unwrap_or_default(),
-            what: fields.remove("what").unwrap_or_default(),
-        };
-        Ok(entries.into_iter().map(entry).collect())
+        Ok(entries.into_iter().map(|(id, fields)| AuditEntry::read(id, fields)).collect())
     }
 
     /// What stands there, without its body.
@@ -267,13 +364,15 @@ impl Store {
     }
 
     pub(super) fn encode(&self, document: &Document) -> Result<String, StoreError> {
-        serde_json::to_string(document)
-            .map_err(|error| StoreError::Unreadable { address: self.address.clone(), why: error.to_string() })
+        serde_json::to_string(document).map_err(|error| self.odd(&error))
     }
 
     pub(super) fn parse(&self, body: &str) -> Result<Document, StoreError> {
-        serde_json::from_str(body)
-            .map_err(|error| StoreError::Unreadable { address: self.address.clone(), why: error.to_string() })
+        serde_json::from_str(body).map_err(|error| self.odd(&error))
+    }
+
+    fn odd(&self, error: &serde_json::Error) -> StoreError {
+        StoreError::Unreadable { address: self.address.clone(), why: error.to_string() }
     }
 
     /// A connection of its own, for a reader that blocks.
@@ -329,4 +428,29 @@ fn shortened(what: &[String]) -> String {
         text.push_str(" …");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    fn read(fields: &[(&str, &str)]) -> AuditEntry {
+        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        AuditEntry::read("1763775403000-0".into(), fields)
+    }
+
+    #[test]
+    fn entries_of_every_version_tell_who_and_where_from() {
+        let old = read(&[("version", "3"), ("who", "operator@a (tidegate apply)"), ("what", "x")]);
+        assert_eq!((old.who.as_str(), old.from.as_deref()), ("operator@a", Some("tidegate apply")));
+        assert!(old.changed.is_empty());
+        let by_itself = read(&[("version", "3"), ("who", "node a"), ("what", "x"), ("from", "")]);
+        assert_eq!((by_itself.who.as_str(), by_itself.from), ("node a", None));
+        let new = read(&[("who", "ana"), ("from", "10.0.0.7"), ("changed", r#"[{"of":"user `b`","field":"role"}]"#)]);
+        assert_eq!((new.who.as_str(), new.from.as_deref()), ("ana", Some("10.0.0.7")));
+        assert_eq!(new.changed[0].field, "role");
+        assert_eq!(new.at_ms(), 1_763_775_403_000);
+    }
 }

@@ -101,7 +101,7 @@ pub(super) fn tone(state: State) -> &'static str {
         State::Pending => "note",
         State::Held | State::Superseded | State::Unrouted => "warning",
         State::Dead => "bad",
-        State::Skipped | State::Discarded => "plain",
+        State::Skipped | State::Discarded | State::Abandoned => "plain",
     }
 }
 
@@ -115,7 +115,7 @@ pub(super) fn icon(state: State) -> &'static str {
         State::Unrouted => "warning",
         State::Dead => "dead",
         State::Skipped => "next",
-        State::Discarded => "trash",
+        State::Discarded | State::Abandoned => "trash",
     }
 }
 

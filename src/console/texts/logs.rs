@@ -87,7 +87,7 @@ pub(crate) struct Logs {
     pub(crate) changes: &'static str,
     pub(crate) gone: &'static str,
     pub(crate) microseconds: &'static str,
-    states: [&'static str; 8],
+    states: [&'static str; 9],
     marks: [&'static str; 5],
 }
 
@@ -198,7 +198,7 @@ pub(crate) const EN: Logs = Logs {
     changes: "What operators did",
     gone: "There is no such message, or it is no longer retained.",
     microseconds: "ms",
-    states: ["Waiting", "Delivered", "Dead letter", "Held", "Skipped", "Superseded", "Discarded", "No route"],
+    states: ["Waiting", "Delivered", "Dead letter", "Held", "Skipped", "Superseded", "Discarded", "Given up", "No route"],
     marks: ["same", "renamed", "changed", "left out", "added"],
 };
 
@@ -284,6 +284,6 @@ pub(crate) const ID: Logs = Logs {
     changes: "Tindakan operator",
     gone: "Pesan ini tidak ada, atau tidak lagi disimpan.",
     microseconds: "md",
-    states: ["Menunggu", "Terkirim", "Pesan gagal", "Ditahan", "Dilewati", "Digantikan", "Dibuang", "Tanpa rute"],
+    states: ["Menunggu", "Terkirim", "Pesan gagal", "Ditahan", "Dilewati", "Digantikan", "Dibuang", "Direlakan", "Tanpa rute"],
     marks: ["sama", "ganti nama", "diubah", "tidak dikirim", "ditambahkan"],
 };

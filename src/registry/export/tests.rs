@@ -211,6 +211,7 @@ fn destination_of(key: &MasterKey) -> impl Strategy<Value = Destination> + use<>
             tls: tls.map(|(mode, ca)| Tls { mode, ca }),
             node,
             revision: 3,
+            by_hand: Default::default(),
         }
     })
 }
@@ -237,11 +238,13 @@ proptest! {
                 name: "app".into(),
                 schemas: schema.iter().map(|text| (text_name(), json!({"title":text,"type":"object"}).to_string())).collect(),
                 topics: topics.into_keys().collect(),
+                records_per_s: None,
                 created_at_ms: 1,
                 keys: vec![],
             }],
             destinations: vec![destination],
             routes: vec![routes.0, routes.1],
+            ..Document::default()
         };
         // As it is read back from Redis: nothing may be lost on that way either.
         let stored: Document = serde_json::from_str(&serde_json::to_string(&document).unwrap()).unwrap();

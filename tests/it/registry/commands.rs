@@ -138,7 +138,7 @@ async fn apply_shows_does_and_repeats_without_changes() {
     assert_eq!(changed.out, "update destination `rooms`: password changed\nApplied.\n");
     assert_eq!(site.document().await.destinations[0].revision, 2);
     let audit = store(&site.server).changes(10).await.unwrap();
-    assert_eq!(audit[0].who, "operator@a (tidegate apply)");
+    assert_eq!((audit[0].who.as_str(), audit[0].from.as_deref()), ("operator@a", Some("tidegate apply")));
     assert_eq!(audit[0].what, "update destination `rooms`: password changed");
     let kept = format!("{audit:?}{}", serde_json::to_string(&site.document().await).unwrap());
     assert!(SECRETS.iter().all(|secret| !kept.contains(secret)), "{kept}");
