@@ -10,6 +10,7 @@ mod entrance;
 mod errors;
 mod guard;
 mod lang;
+mod logs;
 mod look;
 mod overview;
 pub(crate) mod page;
@@ -108,6 +109,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, console: Arc<Console>) 
                 .configure(sign_in::configure)
                 .configure(preferences::configure)
                 .configure(overview::configure)
+                .configure(logs::configure)
                 .default_service(web::to(errors::nowhere)),
         )
         .default_service(web::to(HttpResponse::NotFound));

@@ -4,9 +4,11 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use tidegate_actors::message::MessageId;
 
-use super::{Logs, in_time};
+use super::{Logs, icon, in_time, mark_class, tone};
 use crate::{
     admin::{
+        compare::Mark,
+        deliveries::State,
         json::pretty,
         messages::{self, Life, Way},
     },

@@ -19,7 +19,7 @@ use super::{
     texts::logs::{self as texts, Logs},
 };
 use crate::admin::{
-    compare::{Comparison, Mark},
+    compare::Mark,
     deliveries::{self, Bound, Page, Row, State},
     messages,
 };
@@ -89,9 +89,25 @@ impl Line {
         icon(self.row.status)
     }
 
-    fn waits(&self) -> bool {
-        matches!(self.row.status, State::Pending | State::Held)
+    /// Where its two sides are.
+    fn data_address(&self) -> String {
+        let query = [
+            ("part", "data"),
+            ("application", self.row.application.as_str()),
+            ("q", self.row.id.as_str()),
+            ("route", self.row.route.as_str()),
+        ];
+        format!("/console/logs?{}", url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish())
     }
+}
+
+/// The messages that wait, as the page keeps them.
+fn watch<'a>(rows: impl Iterator<Item = &'a Row>) -> String {
+    let waiting = rows.filter(|row| matches!(row.status, State::Pending | State::Held));
+    let mut all: Vec<String> = waiting.map(|row| format!("{}~{}", row.application, row.id)).collect();
+    all.dedup();
+    all.truncate(query::WATCHED);
+    all.join(" ")
 }
 
 /// The colour of a state.
@@ -122,7 +138,7 @@ pub(super) fn icon(state: State) -> &'static str {
 /// What stands below the rows.
 enum Below {
     /// The search goes on by itself.
-    Searching { next: String, stop: String, looked: u64, of: u64 },
+    Searching { next: String, plain: String, stop: String, looked: u64, of: u64 },
     /// There is more, or there may be.
     More { next: String, looked: u64, of: u64, stopped: bool },
     /// Nothing.
@@ -142,6 +158,7 @@ struct ListPage {
     lines: Vec<Line>,
     below: Below,
     newest: StreamId,
+    watch: String,
     live: bool,
 }
 
@@ -159,7 +176,15 @@ impl ListPage {
     }
 
     fn paused(&self) -> String {
-        self.query.address(&[("cursor", ""), ("paused", if self.live { "1" } else { "" })])
+        self.query.address(&[("cursor", ""), ("paused", "1")])
+    }
+
+    fn resumed(&self) -> String {
+        self.query.address(&[("cursor", ""), ("paused", "")])
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lines.is_empty() && matches!(self.below, Below::End)
     }
 }
 
@@ -182,16 +207,23 @@ struct NewPart {
     lines: Vec<Line>,
     changed: Vec<Line>,
     newest: StreamId,
+    watch: String,
 }
 
 /// The two sides of one delivery.
 #[derive(Template)]
 #[template(path = "logs/data.html")]
 struct DataPart {
-    frame: Look,
     text: &'static Logs,
     way: Option<messages::Way>,
     data: String,
+    application: String,
+}
+
+impl DataPart {
+    fn address(&self, id: &str) -> String {
+        message::address(&self.application, id)
+    }
 }
 
 async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpResponse, PageError> {
@@ -230,6 +262,7 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
         destinations: document.destinations.iter().map(|one| one.name.clone()).collect(),
         live: query.paused.is_empty() && query.cursor.is_empty() && mistakes.is_empty(),
         mistakes,
+        watch: watch(found.rows.iter()),
         lines: found.rows.into_iter().map(Line::of).collect(),
         below,
         newest: found.newest,
@@ -246,6 +279,7 @@ fn below(query: &Query, found: &Page, rows: usize, ask: bool) -> Below {
         let rows = rows.to_string();
         return Below::Searching {
             next: query.address(&[("cursor", &cursor), ("part", "more"), ("found", &rows)]),
+            plain: query.address(&[("cursor", &cursor), ("part", ""), ("found", "")]),
             stop: query.address(&[("cursor", &cursor), ("part", "stop"), ("found", &format!("{looked}~{of}"))]),
             looked,
             of,
@@ -296,13 +330,14 @@ async fn new(page: PageContext, query: Query) -> Result<HttpResponse, PageError>
     asked.since = None;
     asked.status = None;
     let now = in_time(deliveries::these(redis, &document, &asked, &watched)).await?;
+    let watch = watch(found.rows.iter().chain(&now));
     let changed = now.into_iter().filter(|row| !matches!(row.status, State::Pending | State::Held)).map(Line::of);
     let lines: Vec<Line> = found.rows.into_iter().map(Line::of).collect();
     let changed: Vec<Line> = changed.collect();
     if lines.is_empty() && changed.is_empty() && found.newest <= since {
         return Ok(HttpResponse::NoContent().finish());
     }
-    page.render(&NewPart { frame: page.look(), text, lines, changed, newest: found.newest.max(since) })
+    page.render(&NewPart { frame: page.look(), text, lines, changed, newest: found.newest.max(since), watch })
 }
 
 /// The two sides of one delivery.
@@ -314,7 +349,7 @@ async fn data(page: PageContext, query: Query) -> Result<HttpResponse, PageError
     let life = life.ok_or_else(|| PageError::NotFound(page.logs().gone.to_owned()))?;
     let way = life.ways.into_iter().find(|way| way.row.route == query.route);
     let data = crate::admin::json::pretty(&life.data);
-    page.render(&DataPart { frame: page.look(), text: page.logs(), way, data })
+    page.render(&DataPart { text: page.logs(), way, data, application: life.application })
 }
 
 /// The class of a mark.
@@ -326,12 +361,4 @@ fn mark_class(mark: Mark) -> &'static str {
         Mark::LeftOut => "left-out",
         Mark::Added => "added",
     }
-}
-
-/// What a template shows of two sides: kept apart, since two pages do.
-#[derive(Template)]
-#[template(path = "logs/sides.html")]
-struct Sides<'a> {
-    text: &'static Logs,
-    comparison: &'a Comparison,
 }

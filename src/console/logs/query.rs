@@ -41,7 +41,7 @@ pub(super) struct Asked {
 }
 
 /// Longest list of what is watched.
-const WATCHED: usize = 30;
+pub(super) const WATCHED: usize = 30;
 
 impl Query {
     fn all(&self) -> [(&'static str, &str); 17] {
