@@ -12,10 +12,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{
-    person, settings,
-    table::plain,
-};
+use super::{person, settings, table::plain};
 use crate::{
     admin::{
         Role, Who,

@@ -6,6 +6,7 @@
 
 mod assets;
 mod cookies;
+mod dead;
 mod entrance;
 mod errors;
 mod guard;
@@ -110,6 +111,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, console: Arc<Console>) 
                 .configure(preferences::configure)
                 .configure(overview::configure)
                 .configure(logs::configure)
+                .configure(dead::configure)
                 .default_service(web::to(errors::nowhere)),
         )
         .default_service(web::to(HttpResponse::NotFound));

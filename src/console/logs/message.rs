@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use tidegate_actors::message::MessageId;
 
-use super::{Logs, icon, in_time, mark_class, tone};
+use super::{Logs, Marked as _, Shows as _, in_time};
 use crate::{
     admin::{
         compare::Mark,

@@ -12,6 +12,7 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use tidegate_actors::message::{MessageId, StreamId};
 
+pub(super) use self::message::{address as message_address, letter_address};
 use self::query::{Asked, Query};
 use super::{
     look::Look,
@@ -19,6 +20,7 @@ use super::{
     texts::logs::{self as texts, Logs},
 };
 use crate::admin::{
+    ActError,
     compare::Mark,
     deliveries::{self, Bound, Page, Row, State},
     messages,
@@ -29,7 +31,7 @@ const ROWS: usize = 50;
 /// Rows that are added at once while one looks on; what came beyond that is behind a link.
 const MOST_NEW: usize = 50;
 /// A view is answered or given up within this.
-const WITHIN: Duration = Duration::from_millis(1_800);
+pub(super) const WITHIN: Duration = Duration::from_millis(1_800);
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
@@ -44,11 +46,9 @@ impl PageContext {
 }
 
 /// Waits for a view no longer than a reader would.
-pub(super) async fn in_time<T, E: Into<PageError>>(
-    view: impl Future<Output = Result<T, E>>,
-) -> Result<T, PageError> {
+pub(super) async fn in_time<T, E: Into<ActError>>(view: impl Future<Output = Result<T, E>>) -> Result<T, PageError> {
     match tokio::time::timeout(WITHIN, view).await {
-        Ok(outcome) => outcome.map_err(Into::into),
+        Ok(outcome) => outcome.map_err(|error| error.into().into()),
         Err(_) => Err(PageError::Unavailable("no answer from Redis in time".into())),
     }
 }
@@ -81,14 +81,6 @@ impl Line {
         }
     }
 
-    fn tone(&self) -> &'static str {
-        tone(self.row.status)
-    }
-
-    fn icon(&self) -> &'static str {
-        icon(self.row.status)
-    }
-
     /// Where its two sides are.
     fn data_address(&self) -> String {
         let query = [
@@ -110,28 +102,53 @@ fn watch<'a>(rows: impl Iterator<Item = &'a Row>) -> String {
     all.join(" ")
 }
 
-/// The colour of a state.
-pub(super) fn tone(state: State) -> &'static str {
-    match state {
-        State::Delivered => "good",
-        State::Pending => "note",
-        State::Held | State::Superseded | State::Unrouted => "warning",
-        State::Dead => "bad",
-        State::Skipped | State::Discarded | State::Abandoned => "plain",
+/// How a state looks: never by its colour alone.
+pub(super) trait Shows {
+    /// The class of its badge.
+    fn tone(&self) -> &'static str;
+    /// The name of its sign.
+    fn icon(&self) -> &'static str;
+}
+
+impl Shows for State {
+    fn tone(&self) -> &'static str {
+        match self {
+            Self::Delivered => "good",
+            Self::Pending => "note",
+            Self::Held | Self::Superseded | Self::Unrouted => "warning",
+            Self::Dead => "bad",
+            Self::Skipped | Self::Discarded | Self::Abandoned => "plain",
+        }
+    }
+
+    fn icon(&self) -> &'static str {
+        match self {
+            Self::Delivered => "check",
+            Self::Pending => "clock",
+            Self::Held => "held",
+            Self::Superseded => "redo",
+            Self::Unrouted => "warning",
+            Self::Dead => "dead",
+            Self::Skipped => "next",
+            Self::Discarded | Self::Abandoned => "trash",
+        }
     }
 }
 
-/// The sign of a state.
-pub(super) fn icon(state: State) -> &'static str {
-    match state {
-        State::Delivered => "check",
-        State::Pending => "clock",
-        State::Held => "held",
-        State::Superseded => "redo",
-        State::Unrouted => "warning",
-        State::Dead => "dead",
-        State::Skipped => "next",
-        State::Discarded | State::Abandoned => "trash",
+/// The class of what a mark stands beside.
+trait Marked {
+    fn class(&self) -> &'static str;
+}
+
+impl Marked for Mark {
+    fn class(&self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Renamed => "renamed",
+            Self::Changed => "changed",
+            Self::LeftOut => "left-out",
+            Self::Added => "added",
+        }
     }
 }
 
@@ -323,10 +340,8 @@ async fn new(page: PageContext, query: Query) -> Result<HttpResponse, PageError>
     let redis = &page.admin().redis;
     let bound = Bound { rows: MOST_NEW, ..Bound::default() };
     let found = in_time(deliveries::look(redis, &document, &asked, None, bound)).await?;
-    let watched: Vec<(String, MessageId)> = query
-        .watched()
-        .filter_map(|(application, id)| Some((application.to_owned(), id.parse().ok()?)))
-        .collect();
+    let watched: Vec<(String, MessageId)> =
+        query.watched().filter_map(|(application, id)| Some((application.to_owned(), id.parse().ok()?))).collect();
     asked.since = None;
     asked.status = None;
     let now = in_time(deliveries::these(redis, &document, &asked, &watched)).await?;
@@ -350,15 +365,4 @@ async fn data(page: PageContext, query: Query) -> Result<HttpResponse, PageError
     let way = life.ways.into_iter().find(|way| way.row.route == query.route);
     let data = crate::admin::json::pretty(&life.data);
     page.render(&DataPart { text: page.logs(), way, data, application: life.application })
-}
-
-/// The class of a mark.
-fn mark_class(mark: Mark) -> &'static str {
-    match mark {
-        Mark::Same => "same",
-        Mark::Renamed => "renamed",
-        Mark::Changed => "changed",
-        Mark::LeftOut => "left-out",
-        Mark::Added => "added",
-    }
 }

@@ -44,7 +44,6 @@ pub(crate) struct Logs {
     pub(crate) sent_at: &'static str,
     pub(crate) duration: &'static str,
     pub(crate) attempts: &'static str,
-    pub(crate) data: &'static str,
     pub(crate) show_data: &'static str,
     pub(crate) looking: &'static str,
     pub(crate) looked: &'static str,
@@ -60,7 +59,6 @@ pub(crate) struct Logs {
     pub(crate) nothing_found_text: &'static str,
     pub(crate) message: &'static str,
     pub(crate) to_logs: &'static str,
-    pub(crate) action: &'static str,
     pub(crate) trace: &'static str,
     pub(crate) size: &'static str,
     pub(crate) whole_record: &'static str,
@@ -79,14 +77,12 @@ pub(crate) struct Logs {
     pub(crate) column: &'static str,
     pub(crate) became: &'static str,
     pub(crate) from_field: &'static str,
-    pub(crate) reason: &'static str,
     pub(crate) last_redrive: &'static str,
     pub(crate) superseded_by: &'static str,
     pub(crate) waits_behind: &'static str,
     pub(crate) to_letter: &'static str,
     pub(crate) changes: &'static str,
     pub(crate) gone: &'static str,
-    pub(crate) microseconds: &'static str,
     states: [&'static str; 9],
     marks: [&'static str; 5],
 }
@@ -111,8 +107,8 @@ impl Logs {
     }
 
     /// How far a search is.
-    pub(crate) fn looked_at(&self, looked: &str, of: &str) -> String {
-        self.looked.replacen("{}", looked, 1).replacen("{}", of, 1)
+    pub(crate) fn looked_at(&self, looked: impl AsRef<str>, of: impl AsRef<str>) -> String {
+        self.looked.replacen("{}", looked.as_ref(), 1).replacen("{}", of.as_ref(), 1)
     }
 }
 
@@ -155,7 +151,6 @@ pub(crate) const EN: Logs = Logs {
     sent_at: "Sent at",
     duration: "Duration",
     attempts: "Attempts",
-    data: "Data",
     show_data: "Received and sent",
     looking: "Looking",
     looked: "Looked at {} of {} messages",
@@ -171,7 +166,6 @@ pub(crate) const EN: Logs = Logs {
     nothing_found_text: "No delivery that is still retained is like that. Take out a filter, or look further back in time.",
     message: "Message",
     to_logs: "To the logs",
-    action: "Action",
     trace: "Trace",
     size: "Size",
     whole_record: "The record as it came",
@@ -190,15 +184,23 @@ pub(crate) const EN: Logs = Logs {
     column: "Column",
     became: "Became",
     from_field: "From",
-    reason: "Reason",
     last_redrive: "Last redrive",
     superseded_by: "Superseded by",
     waits_behind: "Waits behind",
     to_letter: "To the dead letter",
     changes: "What operators did",
     gone: "There is no such message, or it is no longer retained.",
-    microseconds: "ms",
-    states: ["Waiting", "Delivered", "Dead letter", "Held", "Skipped", "Superseded", "Discarded", "Given up", "No route"],
+    states: [
+        "Waiting",
+        "Delivered",
+        "Dead letter",
+        "Held",
+        "Skipped",
+        "Superseded",
+        "Discarded",
+        "Given up",
+        "No route",
+    ],
     marks: ["same", "renamed", "changed", "left out", "added"],
 };
 
@@ -241,7 +243,6 @@ pub(crate) const ID: Logs = Logs {
     sent_at: "Waktu kirim",
     duration: "Durasi",
     attempts: "Percobaan",
-    data: "Data",
     show_data: "Data diterima dan terkirim",
     looking: "Mencari",
     looked: "{} dari {} pesan sudah diperiksa",
@@ -257,7 +258,6 @@ pub(crate) const ID: Logs = Logs {
     nothing_found_text: "Tidak ada pengiriman yang masih disimpan yang cocok. Kurangi filter, atau cari pada waktu yang lebih lama.",
     message: "Pesan",
     to_logs: "Ke log",
-    action: "Tindakan",
     trace: "Jejak",
     size: "Ukuran",
     whole_record: "Data seperti saat diterima",
@@ -276,14 +276,22 @@ pub(crate) const ID: Logs = Logs {
     column: "Kolom tabel",
     became: "Menjadi",
     from_field: "Dari",
-    reason: "Alasan",
     last_redrive: "Pengiriman ulang terakhir",
     superseded_by: "Digantikan oleh",
     waits_behind: "Menunggu di belakang",
     to_letter: "Ke pesan gagal",
     changes: "Tindakan operator",
     gone: "Pesan ini tidak ada, atau tidak lagi disimpan.",
-    microseconds: "md",
-    states: ["Menunggu", "Terkirim", "Pesan gagal", "Ditahan", "Dilewati", "Digantikan", "Dibuang", "Direlakan", "Tanpa rute"],
+    states: [
+        "Menunggu",
+        "Terkirim",
+        "Pesan gagal",
+        "Ditahan",
+        "Dilewati",
+        "Digantikan",
+        "Dibuang",
+        "Direlakan",
+        "Tanpa rute",
+    ],
     marks: ["sama", "ganti nama", "diubah", "tidak dikirim", "ditambahkan"],
 };

@@ -2,6 +2,8 @@
 
 pub(crate) mod browser;
 mod chromium;
+mod dead;
+mod logs;
 mod routes;
 mod shell;
 
