@@ -166,8 +166,8 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Makes the table.
-    pub(super) async fn make(place: &Place) -> anyhow::Result<Self> {
+    /// Connects, and looks at what stands there.
+    pub(super) async fn open(place: &Place) -> anyhow::Result<Self> {
         let mut database = Self { place: place.clone(), bare: place.connect().await?, before: Vec::new() };
         if database.has(TABLE).await? {
             bail!(
@@ -180,15 +180,19 @@ impl Database {
                 database.before.push(table);
             }
         }
-        let (id, text) = match place.kind.name {
+        Ok(database)
+    }
+
+    /// Makes the table.
+    pub(super) async fn create(&mut self) -> anyhow::Result<()> {
+        let (id, text) = match self.place.kind.name {
             "mysql" => ("bigint", "varchar(100)"),
             // Of its own spelling: it is the row's number then.
             "sqlite" => ("integer", "text"),
             _ => ("bigint", "text"),
         };
         let sql = format!("CREATE TABLE {TABLE} (id {id} PRIMARY KEY, car_name {text}, stock int, price bigint)");
-        database.bare.run(sql).await.with_context(|| format!("the table `{TABLE}` could not be made"))?;
-        Ok(database)
+        self.bare.run(sql).await.with_context(|| format!("the table `{TABLE}` could not be made"))
     }
 
     async fn has(&mut self, table: &str) -> anyhow::Result<bool> {

@@ -7,10 +7,11 @@ mod load;
 mod machine;
 mod records;
 mod rig;
+mod wiring;
 
 use std::{cell::RefCell, io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
@@ -181,24 +182,24 @@ impl Bench {
             (killed, _) => killed,
         };
         drop(stage);
-        match outcome? {
-            Some(figures) => {
+        let figures = match (outcome, cleaned) {
+            (Err(error), Err(left)) => bail!("{error:#}; and {left:#}"),
+            (outcome, cleaned) => {
                 cleaned?;
-                if self.json {
-                    figures.print_json()?
-                } else {
-                    figures.print()?
-                }
-                Ok(ExitCode::SUCCESS)
+                outcome?
             }
+        };
+        match figures {
+            Some(figures) if self.json => figures.print_json()?,
+            Some(figures) => figures.print()?,
             None => {
-                cleaned?;
                 // Whoever closed the terminal can't be told.
                 let _ = Live::new().say("Stopped. Nothing is left running, and nothing behind.");
                 // As a shell counts what was ended by Ctrl-C.
-                Ok(ExitCode::from(130))
+                return Ok(ExitCode::from(130));
             }
         }
+        Ok(ExitCode::SUCCESS)
     }
 
     /// The database of `--into`, if there is one.

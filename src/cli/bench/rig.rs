@@ -18,11 +18,11 @@ use super::{
     database::{Database, Left, Place, TABLE},
     figures::{Cpu, Turn},
     load::{self, Done, Task, Wire},
-    machine,
-    records::{self, TOPIC},
+    machine, records,
+    wiring::{DELIVERED, INTO, PASSWORD, WAITING, info, manifest, position},
 };
 use crate::{
-    cli::stage::{Stage, free_port},
+    cli::stage::Stage,
     redis::Keys,
     registry::{Store, secrets::MasterKey},
 };
@@ -31,11 +31,6 @@ use crate::{
 pub(super) const IN_ONE: u64 = 500;
 /// Connections that send them.
 pub(super) const SENDERS: usize = 16;
-/// The application whose records nobody takes, and the one whose records are delivered.
-const WAITING: &str = "bench-in";
-const DELIVERED: &str = "bench-out";
-/// The destination.
-const INTO: &str = "into";
 /// Where the limits write.
 const PLAIN: &str = "bench:plain";
 /// The copy of a stream that is filled.
@@ -46,8 +41,6 @@ const STORED: u64 = 5_000;
 const PREFIX: &str = "tidegate";
 /// Between two looks at the destination.
 const LOOK: Duration = Duration::from_millis(2);
-/// The environment of `apply` has the password under this name.
-const PASSWORD: &str = "BENCH_INTO_PASSWORD";
 
 /// Everything that runs.
 pub(super) struct Rig {
@@ -85,10 +78,11 @@ impl Rig {
         let mut set = redis::cmd("CONFIG");
         set.arg("SET").arg("auto-aof-rewrite-percentage").arg(0).query_async::<()>(&mut redis).await?;
 
-        let database = Database::make(place).await?;
+        let mut database = Database::open(place).await?;
         if let Some(left) = left {
             left.replace(Some(database.left()));
         }
+        database.create().await?;
         if let Some(password) = &place.connection.password {
             stage.settings.push((PASSWORD, password.expose_secret().to_owned()));
             stage.settings.push(("TIDEGATE_MASTER_KEY", MasterKey::generate().to_text().expose_secret().to_owned()));
@@ -369,54 +363,4 @@ async fn in_time(load: impl Future<Output = anyhow::Result<Done>>, time: Duratio
     let limit = time + Duration::from_secs(60);
     let done = tokio::time::timeout(limit, load).await;
     done.with_context(|| format!("an answer did not come within {} s", limit.as_secs()))?
-}
-
-/// Where the destination stands, as the node has told Redis after its commits: generation, id, how many, and the name.
-async fn position(redis: &mut MultiplexedConnection, lanes: &str) -> anyhow::Result<Option<StreamId>> {
-    let lanes: Vec<String> = redis::cmd("HVALS").arg(lanes).query_async(redis).await?;
-    let of = |lane: &String| {
-        let words: Vec<&str> = lane.split(' ').collect();
-        (words.get(3) == Some(&INTO)).then(|| words.get(1)?.parse().ok()).flatten()
-    };
-    Ok(lanes.iter().find_map(of))
-}
-
-/// One field of `INFO`.
-async fn info(redis: &mut MultiplexedConnection, section: &str, field: &str) -> anyhow::Result<String> {
-    let text: String = redis::cmd("INFO").arg(section).query_async(redis).await?;
-    let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    Ok(value.with_context(|| format!("Redis does not tell its {field}"))?.trim().to_owned())
-}
-
-/// Two applications: one whose database is away, so that its keys are checked and nobody reads, and one that is delivered.
-fn manifest(place: &Place) -> String {
-    let (kind, url) = (place.kind.name, &place.connection.url);
-    let away = free_port(None);
-    let node = if kind == "sqlite" { "node = \"bench\"\n" } else { "" };
-    let password = match place.connection.password {
-        Some(_) => format!("password = {{ env = \"{PASSWORD}\" }}\n"),
-        None => String::new(),
-    };
-    let tls =
-        place.connection.tls.as_ref().and_then(|tls| serde_json::to_value(tls).ok()).map_or(String::new(), |tls| {
-            let text = |name: &str| tls[name].as_str().map(|value| format!("{name} = {}", toml::Value::from(value)));
-            let fields: Vec<String> = ["mode", "ca"].into_iter().filter_map(text).collect();
-            format!("tls = {{ {} }}\n", fields.join(", "))
-        });
-    let mut text = String::new();
-    for application in [WAITING, DELIVERED] {
-        text += &format!("[[application]]\nname = \"{application}\"\ntopics = [\"{TOPIC}\"]\n\n");
-    }
-    text += &format!(
-        "[[destination]]\nname = \"away\"\nkind = \"postgres\"\nurl = \"postgres://nobody@127.0.0.1:{away}/none\"\n\n\
-         [[destination]]\nname = \"{INTO}\"\nkind = \"{kind}\"\nurl = {}\n{node}{password}{tls}\n",
-        toml::Value::from(url.as_str())
-    );
-    for (application, destination) in [(WAITING, "away"), (DELIVERED, INTO)] {
-        text += &format!(
-            "[[route]]\nname = \"{destination}-{TOPIC}\"\napplication = \"{application}\"\ntopic = \"{TOPIC}\"\n\
-             destination = \"{destination}\"\ntable = \"{TABLE}\"\nkey = [\"id\"]\ncolumns = \"matching\"\n\n"
-        );
-    }
-    text
 }
