@@ -75,7 +75,13 @@ impl Place {
         (place.kind.validate)(&place.connection).map_err(|wrong| anyhow::anyhow!("--into can't be used: {wrong}"))?;
         for step in databases::check::check(place.kind, &place.connection).await {
             if let Err(wrong) = step.outcome {
-                bail!("--into can't be used: {} {}: {wrong}", step.step, step.subject);
+                let hint = match &place.connection.password {
+                    None if step.step == "login" => {
+                        "; a password is read from TIDEGATE_BENCH_PASSWORD, which is not set"
+                    }
+                    _ => "",
+                };
+                bail!("--into can't be used: {} {}: {wrong}{hint}", step.step, step.subject);
             }
         }
         Ok(place)
