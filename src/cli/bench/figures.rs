@@ -213,11 +213,11 @@ mod tests {
             sentences: vec![String::new()],
         };
         insta::assert_snapshot!(figures.table().lines(None).join("\n"), @r"
-                          MEDIAN   LEAST  GREATEST  UNIT       NODE  REDIS
-        ingest  Tidegate   9,000   4,000    12,000  records/s  20.0    1.0
-                limit     10,000   8,000    12,000  records/s     -      -
-                ratio       0.90    0.50      1.00
-        disk               1,234   1,234     1,234  fsyncs/s
+                          MEDIAN  LEAST  GREATEST  UNIT       NODE  REDIS
+        ingest  Tidegate   9,000  4,000    12,000  records/s  20.0    1.0
+                limit     10,000  8,000    12,000  records/s     -      -
+                ratio       0.90   0.50      1.00
+        disk               1,234  1,234     1,234  fsyncs/s
         ");
     }
 }
