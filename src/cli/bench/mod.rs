@@ -245,6 +245,7 @@ impl Bench {
         bar: &ProgressBar,
     ) -> anyhow::Result<Figures> {
         let plan = self.plan();
+        bar.set_length((plan.rounds * Step::ALL.len() * 2) as u64);
         bar.set_message("starting Redis and a node");
         let is_theirs = place.is_some();
         let place = place.map_or_else(|| Place::file(&stage.folder), Ok)?;
@@ -254,7 +255,6 @@ impl Bench {
         let mut rig = Rig::start(stage, &place, appendfsync, plan, is_theirs.then_some(left)).await?;
         bar.set_message("warming up");
         rig.warm_up().await?;
-        bar.set_length((plan.rounds * Step::ALL.len() * 2) as u64);
         let pair = |step| Pair { step, product: Side::default(), limit: Side::default() };
         let mut pairs: Vec<Pair> = Step::ALL.into_iter().map(pair).collect();
         let (mut fsyncs, mut loads) = (Vec::new(), Vec::new());
