@@ -37,7 +37,7 @@ use crate::{
         metrics,
         server::{self, ServerSettings},
     },
-    redis::{Redis, RedisAppender, lookup, members, trim::Retention},
+    redis::{Redis, RedisAppender, lookup, members, trim::Retention, used::KeyUse},
     registry::{self, restore::Restorer, secrets::MasterKey, snapshot::Snapshot, store::Store, watch::WatchState},
     systemd::{Notifier, Observed, Turning},
     world::{NodeWorld, topology},
@@ -253,6 +253,8 @@ fn producers(
     let (ends, _) = mpsc::unbounded_channel();
     let (redis, board) = (redis.clone(), board.clone());
     let of_node = RedisAppender::new(&redis, full);
+    let (throttle, used) = (http::Throttle::default(), KeyUse::default());
+    actix_rt::spawn(used.clone().keep(redis.clone()));
     let state = move || {
         turning.take_part();
         let name = format!("worker-{}", workers.fetch_add(1, Ordering::Relaxed));
@@ -262,6 +264,7 @@ fn producers(
         let found = Finder { redis: redis.clone(), documents: documents.clone(), board: board.clone() };
         let limits = http::Limits::default();
         ProducerState::new(documents.clone(), Rc::new(Door(handle)), Rc::new(found), limits)
+            .sharing(throttle.clone(), used.clone())
     };
     let stop = until_stopped(stopped);
     Ok(server::producers(listener, &server_settings(None), Arc::clone(readiness), state, stop)?)
@@ -324,7 +327,9 @@ impl Finder {
         for delivery in waiting {
             let Some(detail) = self.board.detail(ActorKind::Destination, &delivery.destination) else { continue };
             let said = |field: &str| detail.get(field).and_then(|text| text.as_str()).map(str::to_owned);
-            if let Some(since) = detail.get("paused").or(detail.get("breaker_by_hand")).and_then(|by| by["since"].as_str()) {
+            if let Some(since) =
+                detail.get("paused").or(detail.get("breaker_by_hand")).and_then(|by| by["since"].as_str())
+            {
                 let message = format!("an operator has stopped destination `{}` ({since})", delivery.destination);
                 let code = "paused".into();
                 delivery.error = Some(Rejection { statement: None, row: None, code, column: None, message });

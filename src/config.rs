@@ -14,7 +14,7 @@ use secrecy::SecretString;
 pub use self::{
     flags::Flags,
     sources::SettingError,
-    values::{LogFormat, RedisUrl, Retention},
+    values::{LocalDestinations, LogFormat, RedisUrl, Retention},
 };
 use self::{sources::Sources, values as value};
 
@@ -35,6 +35,8 @@ pub struct Settings {
     pub admin_token: Option<SecretString>,
     /// The web console's listener.
     pub console: SocketAddr,
+    /// Where destinations given in the console may lead on or beside this machine, where that was said.
+    pub local_destinations: Option<LocalDestinations>,
     /// Where the node keeps its snapshot.
     pub state_dir: PathBuf,
     /// The text of the master key itself; see [`crate::registry::secrets::MasterKey::from_settings`].
@@ -90,6 +92,7 @@ impl Settings {
             admin: all.read("admin", value::address)?,
             admin_token: all.optional("admin_token", value::token)?,
             console: all.read("console", value::address)?,
+            local_destinations: all.optional("local_destinations", str::parse)?,
             state_dir: match all.optional("state_dir", value::path)? {
                 Some(path) => path,
                 None => value::default_state_dir(&environment),
@@ -112,6 +115,15 @@ impl Settings {
             return all.settle_master_key(settings);
         }
         Ok(settings)
+    }
+
+    /// Where destinations given in the console may lead on or beside this machine. By default to it only where everybody who can
+    /// give one is on it already.
+    #[must_use]
+    pub fn local_destinations(&self) -> LocalDestinations {
+        let here = self.admin.ip().is_loopback() && self.console.ip().is_loopback();
+        let by_default = if here { LocalDestinations::Loopback } else { LocalDestinations::Deny };
+        self.local_destinations.unwrap_or(by_default)
     }
 
     /// Whether a listener would be open to the network without what the design asks for there.

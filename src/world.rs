@@ -118,7 +118,12 @@ impl World for NodeWorld {
     }
 
     fn observer(&self) -> Arc<dyn Observe> {
-        Arc::new(Counters { redis: self.redis.clone(), node: Arc::clone(&self.node), documents: self.documents.clone(), told: Mutex::default() })
+        Arc::new(Counters {
+            redis: self.redis.clone(),
+            node: Arc::clone(&self.node),
+            documents: self.documents.clone(),
+            told: Mutex::default(),
+        })
     }
 }
 

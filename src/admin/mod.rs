@@ -3,7 +3,11 @@
 //! An *act* changes something. It is given [`Who`] does it, refuses whoever may not, and leaves one entry in the list of
 //! changes. A *view* reads. Both speak to Redis directly, so they work on any node and, for the commands, before any runs.
 
+pub mod applications;
 pub mod audit;
+mod context;
+pub mod destinations;
+pub(crate) mod fields;
 pub mod users;
 
 use std::{fmt, sync::Arc};
@@ -11,6 +15,7 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 use tidegate_actors::ports::LogError;
 
+pub use self::context::{Admin, REDIS_WITHIN};
 use crate::registry::{ChangeError, StoreError};
 
 /// What somebody may do; each role of an operator may do all that those before it may, except that a viewer and an operator

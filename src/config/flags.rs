@@ -50,6 +50,10 @@ pub struct Flags {
     /// Address and port of the web console [default: 127.0.0.1:8081]
     #[arg(long, global = true, value_name = "ADDRESS", hide_short_help = true)]
     pub console: Option<String>,
+    /// Where destinations given in the console may lead on or beside this machine: deny, loopback, or all (link-local and
+    /// metadata addresses too) [default: loopback where `admin` and `console` listen on loopback, else deny]
+    #[arg(long, global = true, value_name = "WORD", hide_short_help = true)]
+    pub local_destinations: Option<String>,
     /// Folder for the snapshot of the registry [default: $STATE_DIRECTORY, else ~/.local/state/tidegate]
     #[arg(long, global = true, value_name = "FOLDER", hide_short_help = true)]
     pub state_dir: Option<String>,
@@ -129,6 +133,7 @@ impl Flags {
             ("admin", &self.admin),
             ("admin_token", &self.admin_token),
             ("console", &self.console),
+            ("local_destinations", &self.local_destinations),
             ("state_dir", &self.state_dir),
             ("lease_s", &self.lease_s),
             ("drain_delay_s", &self.drain_delay_s),

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use redis::RedisResult;
 use tidegate_actors::{
     message::{Generation, Position, StreamId},
-    ports::{Abandoned, Advance, Backlog, Command, DeadLetter, EventLog, GenerationStart, LaneView, LogError, PlanRecord},
+    ports::{
+        Abandoned, Advance, Backlog, Command, DeadLetter, EventLog, GenerationStart, LaneView, LogError, PlanRecord,
+    },
     transaction::{DeadId, LaneId},
 };
 

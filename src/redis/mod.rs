@@ -7,6 +7,7 @@
 
 pub mod abandon;
 pub mod append;
+pub mod checks;
 pub mod connection;
 pub mod dead;
 pub mod group;
