@@ -29,8 +29,10 @@ use tidegate_actors::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
+    admin::Admin,
     cluster::Cluster,
     config::Settings,
+    console::{self, Console, Wiring},
     http::{
         self, DocumentReceiver, Found, Ingest, Lookup, ProducerState,
         health::{ActorReport, AdminState, NodeHealth, Readiness},
@@ -40,11 +42,14 @@ use crate::{
     redis::{Redis, RedisAppender, lookup, members, trim::Retention, used::KeyUse},
     registry::{self, restore::Restorer, secrets::MasterKey, snapshot::Snapshot, store::Store, watch::WatchState},
     systemd::{Notifier, Observed, Turning},
+    users::Users,
     world::{NodeWorld, topology},
 };
 
 /// Most bytes of records that may be under way to Redis at once.
 const MOST_BYTES_IN_FLIGHT: usize = 256 * 1024 * 1024;
+/// Threads of the console: a page that takes long must not hold up the others.
+const CONSOLE_WORKERS: usize = 2;
 /// How often Redis is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_millis(500);
 /// How long a node waits at its start for the registry.
@@ -59,6 +64,8 @@ pub struct Addresses {
     pub listen: SocketAddr,
     /// Operations.
     pub admin: SocketAddr,
+    /// The web console.
+    pub console: SocketAddr,
 }
 
 /// Runs a node until `shutdown` completes and everything has ended in good order.
@@ -71,6 +78,7 @@ pub async fn serve(
     started: impl FnOnce(Addresses),
 ) -> anyhow::Result<()> {
     settings.refuse_unsafe_listeners()?;
+    let console_tls = settings.console_tls.as_ref().map(|(cert, key)| console::server_config(cert, key)).transpose()?;
     let metrics = metrics::install()?;
     actix_rt::spawn(metrics::upkeep(metrics.clone()));
     let redis = Redis::open(settings.redis_url.expose(), &settings.prefix).context("redis_url can't be used")?;
@@ -90,7 +98,7 @@ pub async fn serve(
         redis: redis.clone(),
         documents: documents.clone(),
         registry: (registry.state.clone(), registry.alarms.clone()),
-        master_key,
+        master_key: master_key.clone(),
         retention: Retention { time: settings.retention.age, messages: settings.retention.messages },
         memory_marks: (settings.memory_soft, settings.memory_hard),
         full: Arc::clone(&full),
@@ -112,7 +120,9 @@ pub async fn serve(
     let (stop, stopped) = watch::channel(false);
     let listener = server::bind(settings.listen).context("setting `listen`")?;
     let admin = server::bind(settings.admin).context("setting `admin`")?;
-    let addresses = Addresses { listen: listener.local_addr()?, admin: admin.local_addr()? };
+    let console = server::bind(settings.console).context("setting `console`")?;
+    let addresses =
+        Addresses { listen: listener.local_addr()?, admin: admin.local_addr()?, console: console.local_addr()? };
     let turning = Turning::default();
     let observed = Observed {
         listen: addresses.listen,
@@ -131,10 +141,37 @@ pub async fn serve(
         turning,
         stopped.clone(),
     )?;
+    let users = Users::new(redis.clone()).with_master_key(master_key.clone());
+    let wiring = Wiring {
+        admin: Admin {
+            redis: redis.clone(),
+            settings: Arc::new(settings.clone()),
+            documents,
+            master_key,
+            node: settings.node.as_str().into(),
+        },
+        users: users.clone(),
+        readiness: Arc::clone(&readiness),
+        registry: registry.state.clone(),
+        alarms: registry.alarms.clone(),
+        board: board.clone(),
+        stopped: stopped.clone(),
+    };
+    let consoles = server::console(
+        console,
+        &server_settings(Some(CONSOLE_WORKERS)),
+        console_tls,
+        Arc::clone(&readiness),
+        Console::new(wiring),
+        until_stopped(stopped.clone()),
+    )?;
     let report = Report { board, redis: redis.clone(), instance };
     let operations = operations(&settings, admin, metrics, report, Arc::clone(&readiness), stopped)?;
-    let mut servers = actix_rt::spawn(async move { tokio::try_join!(producers, operations) });
-    tracing::info!(listen = %addresses.listen, admin = %addresses.admin, node = %settings.node, "serving");
+    let mut servers = actix_rt::spawn(async move { tokio::try_join!(producers, operations, consoles) });
+    tracing::info!(
+        listen = %addresses.listen, admin = %addresses.admin, console = %addresses.console, node = %settings.node, "serving"
+    );
+    actix_rt::spawn(invite(users, console_url(&settings, addresses.console)));
     started(addresses);
     let systemd = Notifier::ready(observed);
 
@@ -165,6 +202,25 @@ pub async fn serve(
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Where a person on this machine opens the console.
+fn console_url(settings: &Settings, address: SocketAddr) -> String {
+    let scheme = if settings.console_tls.is_some() { "https" } else { "http" };
+    match address.ip() {
+        ip if ip.is_unspecified() => format!("{scheme}://{}:{}", settings.node, address.port()),
+        _ => format!("{scheme}://{address}"),
+    }
+}
+
+/// Prints the link by which the first admin is made, where there is no user yet.
+async fn invite(users: Users, console: String) {
+    match users.first_link().await {
+        // For the person who started the node, on the terminal or in the journal; it is of use once.
+        Ok(Some(token)) => tracing::warn!("no user yet: make the first admin at {console}/console/first?token={token}"),
+        Ok(None) => {}
+        Err(error) => tracing::debug!(%error, "whether there is a user is not known"),
+    }
 }
 
 /// Waits until Redis has said what the registry is, or has been silent for a while: a node starts without it, too.

@@ -4,6 +4,7 @@
 //! value came from and what to give instead. Secrets among them do not print themselves.
 
 mod flags;
+mod networks;
 mod sources;
 mod values;
 
@@ -13,6 +14,7 @@ use secrecy::SecretString;
 
 pub use self::{
     flags::Flags,
+    networks::Networks,
     sources::SettingError,
     values::{LocalDestinations, LogFormat, RedisUrl, Retention},
 };
@@ -37,6 +39,10 @@ pub struct Settings {
     pub console: SocketAddr,
     /// Where destinations given in the console may lead on or beside this machine, where that was said.
     pub local_destinations: Option<LocalDestinations>,
+    /// The console's certificate chain and its key, in PEM; both or neither.
+    pub console_tls: Option<(PathBuf, PathBuf)>,
+    /// The proxies in front of the console; empty where there is none.
+    pub console_proxy: Networks,
     /// Where the node keeps its snapshot.
     pub state_dir: PathBuf,
     /// The text of the master key itself; see [`crate::registry::secrets::MasterKey::from_settings`].
@@ -93,6 +99,8 @@ impl Settings {
             admin_token: all.optional("admin_token", value::token)?,
             console: all.read("console", value::address)?,
             local_destinations: all.optional("local_destinations", str::parse)?,
+            console_tls: console_tls(&all)?,
+            console_proxy: all.optional("console_proxy", str::parse)?.unwrap_or_default(),
             state_dir: match all.optional("state_dir", value::path)? {
                 Some(path) => path,
                 None => value::default_state_dir(&environment),
@@ -121,7 +129,7 @@ impl Settings {
     /// give one is on it already.
     #[must_use]
     pub fn local_destinations(&self) -> LocalDestinations {
-        let here = self.admin.ip().is_loopback() && self.console.ip().is_loopback();
+        let here = self.admin.ip().is_loopback() && self.console.ip().is_loopback() && self.console_proxy.is_empty();
         let by_default = if here { LocalDestinations::Loopback } else { LocalDestinations::Deny };
         self.local_destinations.unwrap_or(by_default)
     }
@@ -129,16 +137,25 @@ impl Settings {
     /// Whether a listener would be open to the network without what the design asks for there.
     ///
     /// # Errors
-    /// The admin listener is beyond loopback and there is no token.
+    /// The admin listener is beyond loopback and there is no token; the console is, and neither speaks TLS nor has a proxy that
+    /// does.
     pub fn refuse_unsafe_listeners(&self) -> Result<(), SettingError> {
-        if self.admin.ip().is_loopback() || self.admin_token.is_some() {
-            return Ok(());
+        if !self.admin.ip().is_loopback() && self.admin_token.is_none() {
+            return Err(SettingError::new(format!(
+                "setting `admin` is `{}`, which other machines reach, and there is no `admin_token`; \
+                 set TIDEGATE_ADMIN_TOKEN to 16 or more random characters, or listen on 127.0.0.1",
+                self.admin
+            )));
         }
-        Err(SettingError::new(format!(
-            "setting `admin` is `{}`, which other machines reach, and there is no `admin_token`; \
-             set TIDEGATE_ADMIN_TOKEN to 16 or more random characters, or listen on 127.0.0.1",
-            self.admin
-        )))
+        if !self.console.ip().is_loopback() && self.console_tls.is_none() && self.console_proxy.is_empty() {
+            return Err(SettingError::new(format!(
+                "setting `console` is `{}`, which other machines reach, and passwords would cross the network in the clear; \
+                 give `console_cert` and `console_key`, or name the proxy that speaks TLS for it in `console_proxy`, or listen \
+                 on 127.0.0.1",
+                self.console
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -164,6 +181,17 @@ fn redis(all: &Sources) -> Result<RedisUrl, SettingError> {
         url.add(parameter, &file);
     }
     Ok(url)
+}
+
+/// The console's certificate and key.
+fn console_tls(all: &Sources) -> Result<Option<(PathBuf, PathBuf)>, SettingError> {
+    let remedy = "stands alone; give both `console_cert` and `console_key`";
+    match (all.optional("console_cert", value::path)?, all.optional("console_key", value::path)?) {
+        (Some(cert), Some(key)) => Ok(Some((cert, key))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(all.wrong("console_cert", remedy)),
+        (None, Some(_)) => Err(all.wrong("console_key", remedy)),
+    }
 }
 
 #[cfg(test)]

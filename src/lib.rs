@@ -3,10 +3,12 @@
 //! This crate holds the adapters and the edges; the rules of delivery live in `tidegate_actors`.
 
 pub mod admin;
+pub mod alerts;
 pub mod app;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod console;
 pub mod databases;
 pub mod http;
 pub mod redis;

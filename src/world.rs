@@ -33,7 +33,7 @@ use crate::{
         trim::{self, Retention},
     },
     registry::{alarm::Alarm, connection::connection, secrets::MasterKey, watch::WatchState},
-    resources::Document,
+    resources::{Document, Overrides},
 };
 
 /// What a node's actors are made from.
@@ -48,9 +48,9 @@ pub struct NodeWorld {
     pub registry: (watch::Receiver<WatchState>, watch::Receiver<Vec<Alarm>>),
     /// What destinations' passwords are sealed with.
     pub master_key: Option<Arc<MasterKey>>,
-    /// What is kept after every destination has it.
+    /// What is kept after every destination has it, where the registry does not say.
     pub retention: Retention,
-    /// Shares of Redis's memory: trim above the first, refuse above the second.
+    /// Shares of Redis's memory, where the registry does not say: trim above the first, refuse above the second.
     pub memory_marks: (f64, f64),
     /// Set by the janitor above the second mark, read by the appenders.
     pub full: Arc<AtomicBool>,
@@ -80,7 +80,7 @@ pub fn topology(document: &Document) -> Topology {
 
 impl World for NodeWorld {
     fn log(&self, destination: &DestinationSpec) -> Box<dyn EventLog> {
-        Box::new(RedisLog::new(&self.redis, &destination.name))
+        Box::new(RedisLog::new(&self.redis, &destination.name).of_node(&self.node))
     }
 
     fn reader(&self, _: &DestinationSpec) -> Box<dyn EntryReader> {
@@ -109,7 +109,7 @@ impl World for NodeWorld {
             redis: self.redis.clone(),
             documents: self.documents.clone(),
             registry: self.registry.clone(),
-            retention: self.retention,
+            own: (self.retention, self.memory_marks),
             guard: MemoryGuard::new(soft, hard, Arc::clone(&self.full)),
             plans_swept: None,
             plans_unused: BTreeMap::new(),
@@ -172,7 +172,8 @@ struct Keeper {
     redis: Redis,
     documents: DocumentReceiver,
     registry: (watch::Receiver<WatchState>, watch::Receiver<Vec<Alarm>>),
-    retention: Retention,
+    /// Retention and memory marks of this node's own settings.
+    own: (Retention, (f64, f64)),
     guard: MemoryGuard,
     plans_swept: Option<Instant>,
     plans_unused: BTreeMap<String, HashSet<String>>,
@@ -205,6 +206,14 @@ impl Strangers {
     }
 }
 
+/// Retention and memory marks as they hold now: what is set for all nodes, else this node's own.
+fn in_force(set: &Overrides, own: (Retention, (f64, f64))) -> (Retention, (f64, f64)) {
+    let kept =
+        set.retention.map(|kept| Retention { time: kept.age_s.map(Duration::from_secs), messages: kept.messages });
+    let marks = set.memory.map(|marks| (f64::from(marks.soft_percent) / 100.0, f64::from(marks.hard_percent) / 100.0));
+    (kept.unwrap_or(own.0), marks.unwrap_or(own.1))
+}
+
 /// How often plans that no history needs any more are looked for.
 const SWEEP_PLANS_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -212,6 +221,9 @@ const SWEEP_PLANS_EVERY: Duration = Duration::from_secs(60 * 60);
 impl Housekeeping for Keeper {
     async fn tidy(&mut self) -> Result<serde_json::Value, LogError> {
         let sample = memory::sample(&self.redis).await?;
+        let set = self.documents.borrow().as_ref().map(|document| document.settings.clone()).unwrap_or_default();
+        let (kept, marks) = in_force(&set, self.own);
+        self.guard.set_marks(marks);
         let memory = self.guard.observe(Instant::now(), sample);
         if let Some(ratio) = memory.ratio {
             metrics::redis_memory(ratio);
@@ -224,7 +236,7 @@ impl Housekeeping for Keeper {
         };
         // Under pressure nothing is retained: only what some destination still has to get.
         let retention = match memory.pressure {
-            Pressure::None => self.retention,
+            Pressure::None => kept,
             Pressure::Soft | Pressure::Hard => Retention { time: Some(Duration::ZERO), messages: Some(0) },
         };
         let mut streams = BTreeMap::new();
@@ -377,6 +389,19 @@ impl Observe for Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resources::{Kept, MemoryMarks};
+
+    #[test]
+    fn what_is_set_for_all_nodes_goes_over_a_nodes_own_settings() {
+        let own = (Retention { time: Some(Duration::from_secs(86_400)), messages: None }, (0.7, 0.85));
+        assert_eq!(in_force(&Overrides::default(), own), own);
+        let set = Overrides {
+            retention: Some(Kept { age_s: None, messages: Some(5) }),
+            memory: Some(MemoryMarks { soft_percent: 50, hard_percent: 60 }),
+            ..Overrides::default()
+        };
+        assert_eq!(in_force(&set, own), (Retention { time: None, messages: Some(5) }, (0.5, 0.6)));
+    }
 
     #[test]
     fn a_lane_that_nobody_knows_for_ten_minutes_is_forgotten_and_one_that_becomes_known_is_not() {

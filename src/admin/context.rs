@@ -53,9 +53,16 @@ impl Admin {
     /// # Errors
     /// Its address can't be understood.
     pub fn registry(&self, who: &Who) -> Result<Registry<Box<dyn StreamRegistration>>, ActError> {
-        let store = Store::open(&self.settings.redis_url, &self.settings.prefix)?;
         let streams: Box<dyn StreamRegistration> = Box::new(self.redis.clone());
-        Ok(Registry::new(store, streams, who.to_string()))
+        Ok(Registry::new(self.store()?, streams, who.to_string()))
+    }
+
+    /// The registry's place in Redis, to read.
+    ///
+    /// # Errors
+    /// Its address can't be understood.
+    pub fn store(&self) -> Result<Store, ActError> {
+        Ok(Store::open(&self.settings.redis_url, &self.settings.prefix)?)
     }
 
     /// The list of changes, for what is no change of the registry itself.
@@ -63,7 +70,7 @@ impl Admin {
     /// # Errors
     /// Its address can't be understood, or Redis is away.
     pub async fn note(&self, who: &Who, what: &[String]) -> Result<(), ActError> {
-        let mut store = Store::open(&self.settings.redis_url, &self.settings.prefix)?;
+        let mut store = self.store()?;
         Ok(store.note(&who.to_string(), what).await?)
     }
 
@@ -78,7 +85,7 @@ impl Admin {
     /// # Errors
     /// Redis is away.
     pub async fn newest(&self) -> Result<Document, ActError> {
-        let mut store = Store::open(&self.settings.redis_url, &self.settings.prefix)?;
+        let mut store = self.store()?;
         match tokio::time::timeout(REDIS_WITHIN, store.load()).await {
             Ok(loaded) => Ok(loaded?.unwrap_or_default()),
             Err(_) => Err(ActError::Unavailable("Redis does not answer".into())),

@@ -3,11 +3,21 @@
 //! An *act* changes something. It is given [`Who`] does it, refuses whoever may not, and leaves one entry in the list of
 //! changes. A *view* reads. Both speak to Redis directly, so they work on any node and, for the commands, before any runs.
 
+pub mod alerts;
 pub mod applications;
 pub mod audit;
+pub mod compare;
 mod context;
+pub mod dead_letters;
+pub mod deliveries;
 pub mod destinations;
 pub(crate) mod fields;
+pub mod jobs;
+pub mod json;
+pub mod messages;
+pub mod routes;
+pub mod settings;
+pub mod transfer;
 pub mod users;
 
 use std::{fmt, sync::Arc};

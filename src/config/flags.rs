@@ -51,9 +51,20 @@ pub struct Flags {
     #[arg(long, global = true, value_name = "ADDRESS", hide_short_help = true)]
     pub console: Option<String>,
     /// Where destinations given in the console may lead on or beside this machine: deny, loopback, or all (link-local and
-    /// metadata addresses too) [default: loopback where `admin` and `console` listen on loopback, else deny]
+    /// metadata addresses too) [default: loopback where `admin` and `console` listen on loopback without a proxy, else deny]
     #[arg(long, global = true, value_name = "WORD", hide_short_help = true)]
     pub local_destinations: Option<String>,
+    /// File with the certificate of the web console and those who signed it, in PEM; wanted where `console` is beyond loopback
+    /// [default: none]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub console_cert: Option<String>,
+    /// File with the key of that certificate, in PEM [default: none]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub console_key: Option<String>,
+    /// Addresses of the proxies in front of the console, such as 10.0.0.5 or 10.0.0.0/24, with commas; their X-Forwarded-For and
+    /// X-Forwarded-Proto are believed [default: none]
+    #[arg(long, global = true, value_name = "ADDRESSES", hide_short_help = true)]
+    pub console_proxy: Option<String>,
     /// Folder for the snapshot of the registry [default: $STATE_DIRECTORY, else ~/.local/state/tidegate]
     #[arg(long, global = true, value_name = "FOLDER", hide_short_help = true)]
     pub state_dir: Option<String>,
@@ -134,6 +145,9 @@ impl Flags {
             ("admin_token", &self.admin_token),
             ("console", &self.console),
             ("local_destinations", &self.local_destinations),
+            ("console_cert", &self.console_cert),
+            ("console_key", &self.console_key),
+            ("console_proxy", &self.console_proxy),
             ("state_dir", &self.state_dir),
             ("lease_s", &self.lease_s),
             ("drain_delay_s", &self.drain_delay_s),

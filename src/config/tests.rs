@@ -55,7 +55,7 @@ fn the_help_shows_every_default() {
             None => assert!(help.contains("[default: "), "{name}: {help}"),
         }
     }
-    assert_eq!(flags::names().len(), 20);
+    assert_eq!(flags::names().len(), 23);
 }
 
 #[test]
@@ -95,4 +95,20 @@ fn a_public_admin_listener_wants_a_token() {
     assert!(load("", &[], open.clone()).unwrap().refuse_unsafe_listeners().is_err());
     let guarded = [("TIDEGATE_ADMIN_TOKEN", "0123456789abcdef")];
     assert!(load("", &guarded, open).unwrap().refuse_unsafe_listeners().is_ok());
+}
+
+#[test]
+fn a_public_console_wants_tls_or_a_named_proxy() {
+    let open = || Flags { console: Some("0.0.0.0:8081".into()), ..Flags::default() };
+    let refused = |environment: &[(&str, &str)]| {
+        load("", environment, open()).unwrap().refuse_unsafe_listeners().err().map(|error| error.to_string())
+    };
+    insta::assert_snapshot!(refused(&[]).unwrap(),
+        @"setting `console` is `0.0.0.0:8081`, which other machines reach, and passwords would cross the network in the clear; give `console_cert` and `console_key`, or name the proxy that speaks TLS for it in `console_proxy`, or listen on 127.0.0.1");
+    assert_eq!(refused(&[("TIDEGATE_CONSOLE_CERT", "/c"), ("TIDEGATE_CONSOLE_KEY", "/k")]), None);
+    assert_eq!(refused(&[("TIDEGATE_CONSOLE_PROXY", "10.0.0.0/24")]), None);
+    insta::assert_snapshot!(load("", &[("TIDEGATE_CONSOLE_CERT", "/c")], open()).unwrap_err(),
+        @"setting `console_cert` is `/c` (from the environment variable TIDEGATE_CONSOLE_CERT): it stands alone; give both `console_cert` and `console_key`");
+    insta::assert_snapshot!(load("", &[("TIDEGATE_CONSOLE_PROXY", "my-proxy")], open()).unwrap_err(),
+        @"setting `console_proxy` is `my-proxy` (from the environment variable TIDEGATE_CONSOLE_PROXY): it is no list of addresses; give addresses or networks with commas, such as 10.0.0.5 or 10.0.0.0/24,fd00::/8");
 }

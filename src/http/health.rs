@@ -84,15 +84,18 @@ impl Readiness {
         self.draining.load(Ordering::Acquire)
     }
 
+    /// Why Redis does not answer; `None` where it does.
+    pub fn redis_obstacle(&self) -> Option<String> {
+        let up = self.redis_up.load(Ordering::Acquire);
+        (!up).then(|| self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
     /// Why the node is not ready; `None` where it is.
     pub fn obstacle(&self) -> Option<String> {
         if self.is_draining() {
             return Some("draining".to_owned());
         }
-        if self.redis_up.load(Ordering::Acquire) {
-            return self.registry.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        }
-        Some(self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        self.redis_obstacle().or_else(|| self.registry.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }
 

@@ -14,6 +14,8 @@ use std::{
 
 use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
 
+use crate::console::{self, Console};
+
 use super::{
     ProducerState,
     health::{self, AdminState, Readiness},
@@ -69,7 +71,10 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Applies what all listeners share and runs. A macro, because the type of a server can't be named.
 macro_rules! run {
-    ($server:expr, $listener:expr, $settings:expr, $shutdown:expr) => {{
+    ($server:expr, $listener:expr, $settings:expr, $shutdown:expr) => {
+        run!($server, $listener, None::<rustls::ServerConfig>, $settings, $shutdown)
+    };
+    ($server:expr, $listener:expr, $tls:expr, $settings:expr, $shutdown:expr) => {{
         let settings: &ServerSettings = $settings;
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let server = $server
@@ -78,8 +83,11 @@ macro_rules! run {
             .client_request_timeout(settings.head_time)
             .max_connections(settings.max_connections)
             .shutdown_timeout(settings.shutdown_timeout.as_secs())
-            .shutdown_signal($shutdown)
-            .listen($listener)?;
+            .shutdown_signal($shutdown);
+        let server = match $tls {
+            Some(tls) => server.listen_rustls_0_23($listener, tls)?,
+            None => server.listen($listener)?,
+        };
         Ok(server.run())
     }};
 }
@@ -146,4 +154,30 @@ where
             .default_service(web::to(health::nowhere))
     });
     run!(server, listener, settings, shutdown)
+}
+
+/// The web console's listener: its pages, and the probes. Nothing of it is on the producers' listener, or the other way round.
+///
+/// # Errors
+/// The listener can't be used.
+pub fn console<S>(
+    listener: TcpListener,
+    settings: &ServerSettings,
+    tls: Option<rustls::ServerConfig>,
+    readiness: Arc<Readiness>,
+    console: Arc<Console>,
+    shutdown: S,
+) -> io::Result<Server>
+where
+    S: Future<Output = ()> + Send + 'static,
+{
+    let server = HttpServer::new(move || {
+        let stamp = Arc::clone(&readiness);
+        let (probes, console) = (Arc::clone(&readiness), Arc::clone(&console));
+        App::new()
+            .wrap(from_fn(move |request, next| request_id::stamp(Arc::clone(&stamp), request, next)))
+            .configure(|config| health::configure_probes(config, probes))
+            .configure(|config| console::configure(config, console))
+    });
+    run!(server, listener, tls, settings, shutdown)
 }

@@ -127,8 +127,8 @@ pub async fn by_own_id(redis: &Redis, application: &str, own_id: &str) -> Result
 }
 
 /// What all routes of a stream stand by.
-struct Ground {
-    generations: Vec<GenerationStart>,
+pub(super) struct Ground {
+    pub(super) generations: Vec<GenerationStart>,
     lanes: HashMap<String, String>,
     starts: HashMap<String, String>,
     sides: HashMap<String, String>,
@@ -136,7 +136,7 @@ struct Ground {
 }
 
 impl Ground {
-    async fn of(redis: &Redis, application: &str) -> Result<Self, LogError> {
+    pub(super) async fn of(redis: &Redis, application: &str) -> Result<Self, LogError> {
         let keys = redis.keys().of(application);
         let (meta, lanes, starts) = (keys.meta(), keys.lanes(), keys.starts());
         let (sides, parts) = (keys.sides(), keys.parts());
@@ -157,18 +157,34 @@ impl Ground {
     }
 
     /// Whether a message is at or below a place. An unknown generation is older than all that are known.
-    fn reached(&self, message: &Position, place: &Position) -> bool {
+    pub(super) fn reached(&self, message: &Position, place: &Position) -> bool {
         let rank = |wanted: &Generation| self.generations.iter().position(|start| start.generation == *wanted);
         (rank(&message.generation), message.id) <= (rank(&place.generation), place.id)
     }
 
     /// Where a destination's lane and what is beside it stand.
-    fn sides_of(&self, destination: &str) -> Sides {
+    pub(super) fn sides_of(&self, destination: &str) -> Sides {
         sides::parse(self.sides.iter(), destination)
     }
 
+    /// A destination's lane, as it is stored.
+    pub(super) fn lane(&self, destination: &str) -> Option<&str> {
+        self.lanes.get(destination).map(String::as_str)
+    }
+
+    /// Whether a destination is a parallel one here.
+    pub(super) fn is_parallel(&self, destination: &str) -> bool {
+        self.lane(destination).is_some_and(is_parallel)
+    }
+
+    /// Whether a route begins above a message.
+    pub(super) fn starts_after(&self, message: &Position, route: &str) -> bool {
+        let start = self.starts.get(route).and_then(|text| parse_position(text));
+        start.is_some_and(|start| self.reached(message, &start))
+    }
+
     /// The parts of a destination's lane that have a history, those of a replay last: what it sent was sent before.
-    fn parts_of(&self, destination: &str) -> Vec<&str> {
+    pub(super) fn parts_of(&self, destination: &str) -> Vec<&str> {
         let part =
             |field: &'_ str| field.strip_prefix(destination).and_then(|rest| rest.strip_prefix(' ')).map(str::len);
         let parts = self.parts.iter().filter_map(|field| Some(&field[field.len() - part(field)?..]));
@@ -198,8 +214,7 @@ pub async fn deliveries(
         let Some(destination) = document.destinations.iter().find(|one| one.name == route.destination) else {
             continue;
         };
-        let start = ground.starts.get(&route.id).and_then(|text| parse_position(text));
-        if start.is_some_and(|start| ground.reached(&id.0, &start)) {
+        if ground.starts_after(&id.0, &route.id) {
             continue;
         }
         deliveries.push(delivery(redis, &ground, application, route, destination, id, message).await?);
@@ -229,7 +244,7 @@ async fn delivery(
         error: None,
         folded_into: None,
     };
-    if ground.lanes.get(&destination.id).is_some_and(|lane| is_parallel(lane)) {
+    if ground.is_parallel(&destination.id) {
         return parallel(redis, ground, application, route, destination, id, delivery).await;
     }
     let sides = ground.sides_of(&destination.id);

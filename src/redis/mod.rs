@@ -8,11 +8,14 @@
 pub mod abandon;
 pub mod append;
 pub mod checks;
+pub mod browse;
 pub mod connection;
 pub mod dead;
+pub mod fates;
 pub mod group;
 pub mod health;
 pub mod history;
+pub mod jobs;
 pub mod keys;
 pub mod log;
 pub mod lookup;
@@ -55,6 +58,8 @@ pub struct Redis {
     link: Arc<Link>,
     /// What this node's readers share.
     pieces: Arc<reader::Pieces>,
+    /// What lists say of dead letters, as far as it has been read.
+    letters: Arc<dead::lines::Known>,
 }
 
 impl Redis {
@@ -65,7 +70,7 @@ impl Redis {
     pub fn open(url: &str, prefix: &str) -> Result<Self, AddressError> {
         let server = Server::parse(url)?;
         let link = Arc::new(Link::new(server.clone()));
-        Ok(Self { server, keys: Keys::new(prefix), link, pieces: Arc::default() })
+        Ok(Self { server, keys: Keys::new(prefix), link, pieces: Arc::default(), letters: Arc::default() })
     }
 
     /// The keys of this installation.

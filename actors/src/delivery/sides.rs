@@ -562,7 +562,8 @@ impl Delivery {
         let row = self.lanes.remove(at);
         tracing::info!(destination = %self.spec.name, part = %row.part, at = %row.last_id, "a side row is closed");
         self.recarry(main);
-        self.unsent = Some(self.advance_of(main));
+        let advance = self.advance_of(main);
+        self.unsent.push_back(advance);
         self.send_advance().await
     }
 

@@ -1,0 +1,168 @@
+// What pages do in a browser beyond links and forms; each works without it.
+"use strict";
+(() => {
+  const root = document.documentElement;
+  const meta = (name) => document.querySelector(`meta[name="${name}"]`)?.content ?? "";
+
+  // Every request of htmx carries the session's token.
+  document.addEventListener("htmx:configRequest", (event) => {
+    event.detail.headers["X-CSRF-Token"] = meta("csrf");
+  });
+  // Signed out meanwhile: the whole page goes to the sign-in form.
+  document.addEventListener("htmx:responseError", (event) => {
+    if (event.detail.xhr.status === 401) location.reload();
+  });
+
+  // Light and dark: at once, and kept as the form would keep it.
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches("[data-theme-switch]")) return;
+    event.preventDefault();
+    const theme = event.submitter.value;
+    root.dataset.theme = theme;
+    const secure = location.protocol === "https:" ? "; Secure" : "";
+    document.cookie = `theme=${theme}; Path=/; SameSite=Lax; Max-Age=31536000${secure}`;
+    document.dispatchEvent(new CustomEvent("theme"));
+  });
+
+  // Times: the reader's own, with the exact one in the title; "ago" goes on counting.
+  const lang = root.lang || "en";
+  const full = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "medium" });
+  const clock = new Intl.DateTimeFormat(lang, { timeStyle: "medium" });
+  const relative = new Intl.RelativeTimeFormat(lang, { numeric: "auto", style: "short" });
+  const steps = [[60, "second", 1], [3600, "minute", 60], [86400, "hour", 3600], [Infinity, "day", 86400]];
+  const ago = (moment) => {
+    const seconds = Math.round((moment - Date.now()) / 1000);
+    const [, unit, size] = steps.find(([limit]) => Math.abs(seconds) < limit);
+    return relative.format(Math.trunc(seconds / size), unit);
+  };
+  const show = (element) => {
+    const moment = new Date(element.dateTime);
+    if (Number.isNaN(moment.getTime())) return;
+    const form = element.dataset.time;
+    const text = form === "ago" ? ago(moment) : form === "clock" ? clock.format(moment) : full.format(moment);
+    if (element.textContent !== text) element.textContent = text;
+    if (form === "ago") element.title = `${full.format(moment)} · ${element.dateTime}`;
+  };
+  const times = (within) => {
+    if (within.matches?.("time[data-time]")) show(within);
+    within.querySelectorAll?.("time[data-time]").forEach(show);
+  };
+  setInterval(() => { if (!document.hidden) document.querySelectorAll('time[data-time="ago"]').forEach(show); }, 5000);
+
+  // Copying: data-copy has the text, or names the element that holds it with #id.
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    const wanted = button.dataset.copy;
+    const held = wanted.startsWith("#") && document.getElementById(wanted.slice(1));
+    await navigator.clipboard.writeText(held ? (held.value ?? held.textContent) : wanted);
+    const label = button.querySelector("span") ?? button;
+    const before = label.textContent;
+    label.textContent = document.body.dataset.copied;
+    button.setAttribute("aria-live", "polite");
+    setTimeout(() => { label.textContent = before; }, 1600);
+  });
+
+  // Asking before: a form or button with data-confirm="sentence" [data-confirm-title] [data-confirm-act] [data-danger].
+  const ask = (asked) => new Promise((resolve) => {
+    const dialog = document.createElement("dialog");
+    dialog.setAttribute("aria-labelledby", "confirm-title");
+    const form = document.createElement("form");
+    form.method = "dialog";
+    form.className = "dialog";
+    const title = document.createElement("h2");
+    title.id = "confirm-title";
+    title.textContent = asked.dataset.confirmTitle ?? "";
+    const text = document.createElement("p");
+    text.textContent = asked.dataset.confirm;
+    const actions = document.createElement("div");
+    actions.className = "actions";
+    const no = document.createElement("button");
+    no.className = "button";
+    no.value = "no";
+    no.textContent = document.body.dataset.cancel;
+    const yes = document.createElement("button");
+    yes.className = `button primary${"danger" in asked.dataset ? " danger" : ""}`;
+    yes.value = "yes";
+    yes.textContent = asked.dataset.confirmAct ?? title.textContent;
+    actions.append(no, yes);
+    form.append(title, text, actions);
+    dialog.append(form);
+    document.body.append(dialog);
+    dialog.addEventListener("close", () => { resolve(dialog.returnValue === "yes"); dialog.remove(); });
+    dialog.showModal();
+    no.focus();
+  });
+  document.addEventListener("htmx:confirm", (event) => {
+    const asked = event.detail.elt.closest("[data-confirm]");
+    if (!asked) return;
+    event.preventDefault();
+    ask(asked).then((yes) => { if (yes) event.detail.issueRequest(true); });
+  });
+  document.addEventListener("submit", (event) => {
+    const { target: form, submitter } = event;
+    const asked = submitter?.matches("[data-confirm]") ? submitter : form.matches("[data-confirm]") ? form : null;
+    if (!asked || form.dataset.confirmed || form.hasAttribute("hx-post")) return;
+    event.preventDefault();
+    ask(asked).then((yes) => {
+      if (!yes) return;
+      form.dataset.confirmed = "yes";
+      form.requestSubmit(submitter);
+      delete form.dataset.confirmed;
+    });
+  });
+
+  // Dialogs that stand in the page: data-open="#id" opens one, data-close closes the one around it.
+  document.addEventListener("click", (event) => {
+    const opener = event.target.closest("[data-open]");
+    if (opener) {
+      const dialog = document.querySelector(opener.dataset.open);
+      if (dialog?.showModal) { event.preventDefault(); dialog.showModal(); }
+    }
+    const closer = event.target.closest("[data-close]");
+    if (closer) closer.closest("dialog")?.close();
+    for (const open of document.querySelectorAll("details.more[open]")) {
+      if (!open.contains(event.target)) open.open = false;
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") document.querySelectorAll("details.more[open]").forEach((open) => { open.open = false; });
+  });
+
+  // A form sends itself when a choice in it changes: data-auto.
+  document.addEventListener("change", (event) => {
+    const form = event.target.form;
+    if (form?.matches("[data-auto]")) form.requestSubmit();
+  });
+
+  // Live parts: one stream a page, closed while nobody looks, since a browser has few connections to a host.
+  const streams = new Set();
+  const mark = (state) => document.querySelectorAll(".live").forEach((live) => {
+    live.dataset.state = state;
+    const text = state === "on" ? live.dataset.on : live.dataset.off;
+    if (text && live.textContent !== text) live.textContent = text;
+  });
+  if (window.htmx) {
+    htmx.createEventSource = (url) => {
+      const stream = new EventSource(url);
+      streams.add(stream);
+      return stream;
+    };
+  }
+  document.addEventListener("visibilitychange", () => {
+    for (const stream of streams) {
+      if (document.hidden) {
+        stream.close();
+      } else if (stream.readyState === EventSource.CLOSED) {
+        streams.delete(stream);
+        stream.onerror?.(new Event("error"));
+      }
+    }
+  });
+  document.addEventListener("htmx:sseOpen", () => mark("on"));
+  document.addEventListener("htmx:sseError", () => mark("off"));
+  document.addEventListener("htmx:sseMessage", (event) => times(event.target));
+  document.addEventListener("htmx:afterSettle", (event) => times(event.target));
+  document.addEventListener("htmx:oobAfterSwap", (event) => times(event.target));
+  times(document);
+})();

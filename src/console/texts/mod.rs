@@ -1,0 +1,4 @@
+//! What the console says, in each language: one struct of texts a screen, and what is said on more than one in `shell`.
+
+pub(crate) mod shell;
+pub(crate) mod sign_in;
