@@ -327,6 +327,7 @@ mod tests {
             records_per_s: None,
             created_at_ms: 1,
             keys: vec![],
+            records_per_s: None,
         };
         let destination = Destination {
             id: "d1".into(),
