@@ -7,8 +7,8 @@
 
 pub mod abandon;
 pub mod append;
-pub mod checks;
 pub mod browse;
+pub mod checks;
 pub mod connection;
 pub mod dead;
 pub mod fates;

@@ -181,7 +181,7 @@ impl Row {
                 lookup::Status::Delivered => State::Delivered,
                 lookup::Status::Dead => State::Dead,
                 lookup::Status::Held => State::Held,
-                lookup::Status::Skipped | lookup::Status::Abandoned => State::Skipped,
+                lookup::Status::Skipped => State::Skipped,
                 lookup::Status::Superseded => State::Superseded,
                 lookup::Status::Abandoned => State::Discarded,
             },

@@ -324,7 +324,6 @@ mod tests {
             name: "shop".into(),
             topics: vec![],
             schemas: Default::default(),
-            records_per_s: None,
             created_at_ms: 1,
             keys: vec![],
             records_per_s: None,
