@@ -39,7 +39,7 @@ use crate::{
         metrics,
         server::{self, ServerSettings},
     },
-    redis::{Redis, RedisAppender, lookup, members, trim::Retention},
+    redis::{Redis, RedisAppender, lookup, members, trim::Retention, used::KeyUse},
     registry::{self, restore::Restorer, secrets::MasterKey, snapshot::Snapshot, store::Store, watch::WatchState},
     systemd::{Notifier, Observed, Turning},
     users::Users,
@@ -309,6 +309,8 @@ fn producers(
     let (ends, _) = mpsc::unbounded_channel();
     let (redis, board) = (redis.clone(), board.clone());
     let of_node = RedisAppender::new(&redis, full);
+    let (throttle, used) = (http::Throttle::default(), KeyUse::default());
+    actix_rt::spawn(used.clone().keep(redis.clone()));
     let state = move || {
         turning.take_part();
         let name = format!("worker-{}", workers.fetch_add(1, Ordering::Relaxed));
@@ -318,6 +320,7 @@ fn producers(
         let found = Finder { redis: redis.clone(), documents: documents.clone(), board: board.clone() };
         let limits = http::Limits::default();
         ProducerState::new(documents.clone(), Rc::new(Door(handle)), Rc::new(found), limits)
+            .sharing(throttle.clone(), used.clone())
     };
     let stop = until_stopped(stopped);
     Ok(server::producers(listener, &server_settings(None), Arc::clone(readiness), state, stop)?)

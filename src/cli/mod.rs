@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod dead;
 mod demo;
+mod destination;
 mod export;
 mod health;
 mod key;
@@ -27,6 +28,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::{
+    admin::{Role, Who},
     config::{Flags, Settings},
     databases::nearest,
     redis::Redis,
@@ -55,6 +57,7 @@ enum Command {
     Key(key::Key),
     Dead(dead::Dead),
     Demo(demo::Demo),
+    Destination(destination::Destination),
     Replay(replay::Replay),
     Resume(resume::Resume),
     Route(route::Route),
@@ -79,6 +82,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Key(key) => key.run(flags).await,
         Command::Dead(dead) => dead.run(flags).await,
         Command::Demo(demo) => demo.run(flags).await,
+        Command::Destination(destination) => destination.run(flags).await,
         Command::Replay(replay) => replay.run(flags).await,
         Command::Resume(resume) => resume.run(flags).await,
         Command::Route(route) => route.run(flags).await,
@@ -109,6 +113,11 @@ fn settings(flags: &Flags) -> anyhow::Result<Settings> {
 fn person(settings: &Settings) -> String {
     let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
     format!("{}@{}", user.as_deref().unwrap_or("unknown"), settings.node)
+}
+
+/// Whoever runs this command: they have the machine, so they may do everything.
+fn acting(settings: &Settings, command: &str) -> Who {
+    Who { name: person(settings).into(), role: Role::Admin, from: format!("tidegate {command}").into() }
 }
 
 /// A name that was asked for must be one there is.
