@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 pub use tidegate_actors::route::DeliveryMode as Delivery;
 use tidegate_actors::route::RouteSpec;
 
-pub use crate::{alerts::target::{AlertTarget, Alerts, Way}, users::record::User};
+pub use crate::{
+    alerts::target::{AlertTarget, Alerts, Way},
+    users::record::User,
+};
 
 /// Everything an operator has set up, at one version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

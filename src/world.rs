@@ -201,7 +201,8 @@ impl Strangers {
 
 /// Retention and memory marks as they hold now: what is set for all nodes, else this node's own.
 fn in_force(set: &Overrides, own: (Retention, (f64, f64))) -> (Retention, (f64, f64)) {
-    let kept = set.retention.map(|kept| Retention { time: kept.age_s.map(Duration::from_secs), messages: kept.messages });
+    let kept =
+        set.retention.map(|kept| Retention { time: kept.age_s.map(Duration::from_secs), messages: kept.messages });
     let marks = set.memory.map(|marks| (f64::from(marks.soft_percent) / 100.0, f64::from(marks.hard_percent) / 100.0));
     (kept.unwrap_or(own.0), marks.unwrap_or(own.1))
 }

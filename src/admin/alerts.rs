@@ -174,7 +174,8 @@ pub async fn set_marks(
         let words = |(down, dead, memory): (u32, u64, u8)| {
             format!("down for {down} s, more than {dead} dead letters, memory above {memory} %")
         };
-        let what = if old == new { vec![] } else { vec![format!("marks of alarms: {} → {}", words(old), words(new))] };
+        let what =
+            if old == new { vec![] } else { vec![format!("marks of alarms: {} → {}", words(old), words(new))] };
         (alerts.down_after_s, alerts.dead_above, alerts.memory_percent) = new;
         Ok((what, ()))
     })
@@ -353,7 +354,9 @@ fn read(
             let secret = match (kept, secret) {
                 (Some(kept), None) => kept,
                 (_, Some(fresh)) => sealed(fresh)?,
-                (None, None) => return Err(ActError::Conflict("letters can't become a webhook; add one instead".into())),
+                (None, None) => {
+                    return Err(ActError::Conflict("letters can't become a webhook; add one instead".into()));
+                }
             };
             Way::Webhook { url, secret }
         }

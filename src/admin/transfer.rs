@@ -94,7 +94,8 @@ pub async fn import(
 ) -> Result<Vec<String>, Refusal> {
     who.needs(Role::Admin)?;
     let (plan, now) = planned(redis, master_key, who, text, prune).await?;
-    let meanwhile = || ActError::Conflict("somebody else changed the registry meanwhile; look at what would change again".into());
+    let meanwhile =
+        || ActError::Conflict("somebody else changed the registry meanwhile; look at what would change again".into());
     if now != version {
         return Err(meanwhile().into());
     }
@@ -142,7 +143,8 @@ async fn planned(
         return Err(Refusal::Mistakes(of_the_node));
     }
     let current = registry(redis, who).settled().await?;
-    let means = Means { master_key, environment: &|_| None, folder: Path::new("/nonexistent"), now_ms: now_ms(), prune };
+    let means =
+        Means { master_key, environment: &|_| None, folder: Path::new("/nonexistent"), now_ms: now_ms(), prune };
     let plan = plan(&manifest, &current, &means).map_err(|mistaken| mistakes(&mistaken))?;
     Ok((plan, current.version))
 }

@@ -42,7 +42,11 @@ pub(super) async fn send(post: &Post<'_>, event: &Event, allowed: &Allowed) -> V
     let mut steps = Vec::new();
     let address = match resolve(post.host, post.port, allowed).await {
         Ok(address) => {
-            steps.push(CheckStep { step: "name", subject: post.host.to_owned(), outcome: Ok(address.ip().to_string()) });
+            steps.push(CheckStep {
+                step: "name",
+                subject: post.host.to_owned(),
+                outcome: Ok(address.ip().to_string()),
+            });
             address
         }
         Err(why) => {
@@ -85,7 +89,9 @@ async fn deliver(post: &Post<'_>, address: std::net::IpAddr, event: &Event) -> R
             Some(code) if code.to_string().starts_with("53") => format!("refused the user or password ({code})"),
             Some(code) => format!("refused the letter ({code})"),
             None if error.is_timeout() => "no answer in time; a firewall on the way probably drops the packets".into(),
-            None if error.is_tls() => format!("TLS failed; is its certificate for {}, and is the way of securing right?", post.host),
+            None if error.is_tls() => {
+                format!("TLS failed; is its certificate for {}, and is the way of securing right?", post.host)
+            }
             None => "can't be spoken to; check host, port and the way of securing".into(),
         }),
     }

@@ -85,9 +85,8 @@ pub(super) fn firing(known: &Known<'_>) -> BTreeMap<String, Firing> {
         );
         add(AlarmKind::RedisMemory, "redis", None, what, known.now_ms);
     }
-    let alarms = janitors().filter_map(|janitor| {
-        serde_json::from_value::<Vec<Alarm>>(janitor.detail.get("alarms")?.clone()).ok()
-    });
+    let alarms = janitors()
+        .filter_map(|janitor| serde_json::from_value::<Vec<Alarm>>(janitor.detail.get("alarms")?.clone()).ok());
     for alarm in alarms.flatten() {
         let since = ms(&alarm.since).unwrap_or(known.now_ms);
         add(AlarmKind::RegistryRestored, &alarm.since, None, alarm.what, since);
@@ -135,7 +134,8 @@ mod tests {
     fn report(actors: Value) -> Report {
         let health = json!({"node": "a", "version": "0", "uptime_s": 1, "actors": actors});
         Report {
-            member: serde_json::from_value(json!({"instance": "x", "node": "a", "version": "0", "started_ms": 1})).unwrap(),
+            member: serde_json::from_value(json!({"instance": "x", "node": "a", "version": "0", "started_ms": 1}))
+                .unwrap(),
             health: Some(serde_json::from_value(health).unwrap()),
         }
     }
@@ -164,7 +164,9 @@ mod tests {
             let owner = actor(
                 "destination",
                 "rooms",
-                detail(json!({"status": "down", "leased": true, "down_since": since, "last_error": "refused", "backlog": 7})),
+                detail(
+                    json!({"status": "down", "leased": true, "down_since": since, "last_error": "refused", "backlog": 7}),
+                ),
             );
             let standby = actor("destination", "rooms", detail(json!({"status": "standby"})));
             [report(json!([standby])), report(json!([owner]))]
@@ -176,9 +178,12 @@ mod tests {
 
     #[test]
     fn a_gap_is_told_from_other_holds() {
-        let held = |why: &str| [report(json!([actor("destination", "rooms", detail(json!({"held": why, "leased": true})))]))];
+        let held =
+            |why: &str| [report(json!([actor("destination", "rooms", detail(json!({"held": why, "leased": true})))]))];
         assert!(keys(&held("the column `name` is missing"), 0, &[])[0].starts_with("destination_held d1"));
-        assert!(keys(&held(&format!("entries after 1-0 up to 5-0 {GAP_SAYS}")), 0, &[])[0].starts_with("stream_gap d1"));
+        assert!(
+            keys(&held(&format!("entries after 1-0 up to 5-0 {GAP_SAYS}")), 0, &[])[0].starts_with("stream_gap d1")
+        );
     }
 
     #[test]

@@ -116,9 +116,7 @@ impl Wiring {
         for (key, (text, one)) in told.iter().filter(|(key, _)| !firing.contains_key(*key)) {
             let letters = match one {
                 // It is shown for an hour, and then no longer; nothing has happened by that.
-                Some(one) if one.kind != AlarmKind::RegistryRestored => {
-                    self.letters(document, one, Change::Over, now)
-                }
+                Some(one) if one.kind != AlarmKind::RegistryRestored => self.letters(document, one, Change::Over, now),
                 _ => Vec::new(),
             };
             if outbox.note(key, text, None, &letters).await? {

@@ -147,7 +147,10 @@ impl Outbox<'_> {
         self.ask(async |mut connection| redis::cmd("HGETALL").arg(&key).query_async(&mut connection).await).await
     }
 
-    async fn ask<T>(&self, call: impl AsyncFn(crate::redis::Connection) -> redis::RedisResult<T>) -> Result<T, LogError> {
+    async fn ask<T>(
+        &self,
+        call: impl AsyncFn(crate::redis::Connection) -> redis::RedisResult<T>,
+    ) -> Result<T, LogError> {
         match tokio::time::timeout(WITHIN, self.redis.link().run(call)).await {
             Ok(outcome) => outcome.map_err(|error| LogError::Unavailable(describe(&error))),
             Err(_) => Err(LogError::Unavailable("Redis did not answer in time".into())),

@@ -174,9 +174,8 @@ impl AlertTarget {
     #[must_use]
     pub fn shown(&self) -> String {
         match &self.way {
-            Way::Webhook { url, .. } => {
-                url::Url::parse(url).map_or_else(|_| "…".into(), |url| format!("{}/…", url.origin().ascii_serialization()))
-            }
+            Way::Webhook { url, .. } => url::Url::parse(url)
+                .map_or_else(|_| "…".into(), |url| format!("{}/…", url.origin().ascii_serialization())),
             Way::Email { to, host, port, .. } => format!("{} ({host}:{port})", to.join(", ")),
         }
     }
