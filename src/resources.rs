@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 pub use tidegate_actors::route::DeliveryMode as Delivery;
 use tidegate_actors::route::RouteSpec;
+pub use tidegate_actors::route::{ByHand, Stopped};
 
 pub use crate::{
     alerts::target::{AlertTarget, Alerts, Way},
@@ -88,6 +89,9 @@ pub struct Application {
     /// JSON Schemas that the records of a topic must keep to, as JSON text by topic.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub schemas: BTreeMap<String, String>,
+    /// Most records a second that each node takes of it; `None` is as many as there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records_per_s: Option<u32>,
     /// When it was created, in milliseconds since the Unix epoch.
     pub created_at_ms: u64,
     /// Its keys, revoked ones included until they are pruned.
@@ -138,6 +142,9 @@ pub struct Destination {
     /// Counts changes of the connection settings.
     #[serde(default)]
     pub revision: u64,
+    /// What operators have set by hand; `apply` leaves it as it is.
+    #[serde(default, skip_serializing_if = "ByHand::is_default")]
+    pub by_hand: ByHand,
 }
 
 /// A secret at rest: XChaCha20-Poly1305.

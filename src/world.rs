@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -27,6 +27,7 @@ use crate::{
     http::{DocumentReceiver, metrics},
     redis::{
         Redis, RedisGroup, RedisLog, RedisReader, dead,
+        health::{self, HealthChange},
         memory::{self, MemoryGuard, Pressure},
         registration, sides,
         trim::{self, Retention},
@@ -66,6 +67,7 @@ pub fn topology(document: &Document) -> Topology {
             revision: destination.revision,
             mode: destination.delivery,
             node: destination.node.as_deref().map(Into::into),
+            by_hand: destination.by_hand.clone(),
             routes: routes.cloned().map(Arc::new).collect(),
         })
     };
@@ -78,7 +80,7 @@ pub fn topology(document: &Document) -> Topology {
 
 impl World for NodeWorld {
     fn log(&self, destination: &DestinationSpec) -> Box<dyn EventLog> {
-        Box::new(RedisLog::new(&self.redis, &destination.name))
+        Box::new(RedisLog::new(&self.redis, &destination.name).of_node(&self.node))
     }
 
     fn reader(&self, _: &DestinationSpec) -> Box<dyn EntryReader> {
@@ -116,7 +118,12 @@ impl World for NodeWorld {
     }
 
     fn observer(&self) -> Arc<dyn Observe> {
-        Arc::new(Counters)
+        Arc::new(Counters {
+            redis: self.redis.clone(),
+            node: Arc::clone(&self.node),
+            documents: self.documents.clone(),
+            told: Mutex::default(),
+        })
     }
 }
 
@@ -287,8 +294,55 @@ impl Housekeeping for Keeper {
 }
 
 /// Counts what the actors do in the process's metrics.
-#[derive(Debug, Default)]
-struct Counters;
+struct Counters {
+    redis: Redis,
+    node: Arc<str>,
+    documents: DocumentReceiver,
+    /// What each destination's state was when it was last told of.
+    told: Mutex<BTreeMap<String, DestinationStatus>>,
+}
+
+impl Counters {
+    /// Keeps a change of a destination's state. What Redis does not take now is told again with the next change: it is for the
+    /// eyes only.
+    fn tell(&self, name: &str, detail: &DestinationDetail) {
+        let status = detail.status;
+        if status == DestinationStatus::Standby {
+            return;
+        }
+        let before = self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), status);
+        if before == Some(status) {
+            return;
+        }
+        let document = self.documents.borrow().clone();
+        let known = document.as_ref().and_then(|document| document.destinations.iter().find(|one| one.name == name));
+        let Some(id) = known.map(|one| one.id.clone()) else { return };
+        let stopped = detail.paused.as_ref().or(detail.breaker_by_hand.as_ref());
+        let why = match status {
+            DestinationStatus::Paused => stopped.map(|stopped| format!("by {}", stopped.by)),
+            DestinationStatus::Held => detail.held.clone().or_else(|| detail.last_error.clone()),
+            DestinationStatus::Down => detail.last_error.clone(),
+            DestinationStatus::Up | DestinationStatus::Standby => None,
+        };
+        let status = serde_json::to_value(status).ok().and_then(|word| word.as_str().map(str::to_owned));
+        let change = HealthChange {
+            at_ms: u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or(0),
+            status: status.unwrap_or_default(),
+            why,
+            node: self.node.to_string(),
+        };
+        let redis = self.redis.clone();
+        actix_rt::spawn(async move {
+            let told = tokio::time::timeout(TELL_WITHIN, health::tell(&redis, &id, &change)).await;
+            if !matches!(told, Ok(Ok(()))) {
+                tracing::debug!("a change of a destination's state was not kept");
+            }
+        });
+    }
+}
+
+/// Longest time for Redis to keep a change.
+const TELL_WITHIN: Duration = Duration::from_secs(2);
 
 impl Observe for Counters {
     fn committed(&self, destination: &str, rows: u64, took: Duration, accepted_ms: &mut dyn Iterator<Item = u64>) {
@@ -317,6 +371,7 @@ impl Observe for Counters {
     }
 
     fn destination(&self, name: &str, detail: &DestinationDetail) {
+        self.tell(name, detail);
         metrics::backlog(name, detail.backlog, Duration::from_secs_f64(detail.backlog_age_s.max(0.0)));
         metrics::destination_up(name, detail.status == DestinationStatus::Up);
         let beside: usize = detail.held_tables.iter().map(|table| table.routes.len()).sum();

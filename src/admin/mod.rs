@@ -5,6 +5,13 @@
 
 pub mod alerts;
 pub mod audit;
+pub mod compare;
+pub mod dead_letters;
+pub mod deliveries;
+pub mod jobs;
+pub mod json;
+pub mod messages;
+pub mod routes;
 pub mod settings;
 pub mod transfer;
 pub mod users;
@@ -18,22 +25,40 @@ use crate::{
     config::Settings,
     http::DocumentReceiver,
     redis::Redis,
-    registry::{ChangeError, StoreError, secrets::MasterKey},
+    registry::{ChangeError, Registry, Store, StoreError, StreamRegistration, secrets::MasterKey},
 };
 
-/// What acts and views work with on this node, or in a command. Cheap to clone.
+/// What acts and views work with. Cheap to clone.
 #[derive(Clone)]
 pub struct Admin {
-    /// The log and everything beside it.
+    /// The installation's Redis.
     pub redis: Redis,
-    /// The node's settings.
+    /// This node's settings.
     pub settings: Arc<Settings>,
-    /// The registry as this node knows it.
+    /// The registry as this node knows it, also while Redis is away.
     pub documents: DocumentReceiver,
-    /// What destinations' passwords are sealed with.
+    /// Opens and seals secrets.
     pub master_key: Option<Arc<MasterKey>>,
     /// This node's name.
     pub node: Arc<str>,
+}
+
+impl Admin {
+    /// The registry over a connection of its own, its changes signed.
+    ///
+    /// # Errors
+    /// Redis's address can't be used.
+    pub fn registry(&self, who: &Who) -> Result<Registry<Box<dyn StreamRegistration>>, ActError> {
+        Ok(Registry::new(self.store()?, Box::new(self.redis.clone()) as Box<dyn StreamRegistration>, who.to_string()))
+    }
+
+    /// The registry's place in Redis, to read.
+    ///
+    /// # Errors
+    /// Redis's address can't be used.
+    pub fn store(&self) -> Result<Store, ActError> {
+        Ok(Store::open(&self.settings.redis_url, &self.settings.prefix)?)
+    }
 }
 
 /// What somebody may do; each role of an operator may do all that those before it may, except that a viewer and an operator

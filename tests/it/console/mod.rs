@@ -1,6 +1,8 @@
 //! The web console over HTTP: the real program, a real Redis.
 
 pub(crate) mod browser;
+mod chromium;
+mod routes;
 mod shell;
 
 use std::time::Duration;
