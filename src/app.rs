@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     admin::Admin,
+    alerts,
     cluster::Cluster,
     config::Settings,
     console::{self, Console, Wiring},
@@ -141,6 +142,13 @@ pub async fn serve(
         turning,
         stopped.clone(),
     )?;
+    actix_rt::spawn(alerts::run(alerts::Wiring {
+        node: settings.node.as_str().into(),
+        redis: redis.clone(),
+        documents: documents.clone(),
+        master_key: master_key.clone(),
+        allowed: alerts::outbound::Allowed(settings.alerts_allow.clone()),
+    }));
     let users = Users::new(redis.clone()).with_master_key(master_key.clone());
     let wiring = Wiring {
         admin: Admin {

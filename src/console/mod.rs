@@ -11,10 +11,12 @@ mod errors;
 mod guard;
 mod lang;
 mod look;
+mod me;
 mod overview;
 pub(crate) mod page;
 mod preferences;
 pub(crate) mod secret;
+mod settings;
 mod sign_in;
 mod texts;
 mod tls;
@@ -108,6 +110,8 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, console: Arc<Console>) 
                 .configure(sign_in::configure)
                 .configure(preferences::configure)
                 .configure(overview::configure)
+                .configure(settings::configure)
+                .configure(me::configure)
                 .default_service(web::to(errors::nowhere)),
         )
         .default_service(web::to(HttpResponse::NotFound));

@@ -20,6 +20,7 @@ use actix_web::{
     web,
 };
 use askama::Template;
+use secrecy::ExposeSecret as _;
 
 use super::{
     Console, cookies,
@@ -29,8 +30,11 @@ use super::{
 use crate::{
     admin::{ActError, Admin, Role, Who},
     registry::watch::WatchState,
-    users::{Lang, Session},
+    users::{Lang, Session, SignedIn},
 };
+
+/// Longest wait for what a page reads from Redis beside the views that have limits of their own.
+pub(crate) const REDIS_WITHIN: std::time::Duration = std::time::Duration::from_millis(1_800);
 
 /// Whoever asks, signed in or not; found out by [`super::guard`], once a request.
 pub(crate) struct Visitor {
@@ -377,7 +381,12 @@ fn items(shell: &'static Shell, role: Role, nav: Nav) -> Vec<NavItem> {
         (Nav::Settings, "/console/settings", shell.settings, "settings", false),
     ];
     let broadcast = [(Nav::Broadcast, "/console/broadcast", shell.broadcast, "broadcast", true)];
-    let shown = if role.may(Role::Viewer) { &all[..] } else { &broadcast[..] };
+    let shown = match role {
+        Role::Broadcaster => &broadcast[..],
+        // Settings come last, and all of them are an admin's.
+        role if role.may(Role::Admin) => &all[..],
+        _ => &all[..all.len() - 1],
+    };
     let item = |&(screen, href, label, icon, in_bar): &(Nav, _, _, _, bool)| NavItem {
         href,
         label,
@@ -482,6 +491,15 @@ impl PageContext {
     /// Sends the browser to another page, which says that this was done.
     pub(crate) fn done(&self, path: &str, text: impl Into<String>) -> HttpResponse {
         self.visitor.see_with(path, Tone::Good, text)
+    }
+
+    /// The same with a session that has just begun.
+    pub(crate) fn entered(&self, path: &str, signed_in: &SignedIn, text: impl Into<String>) -> HttpResponse {
+        let mut response = self.done(path, text);
+        if let Ok(cookie) = cookies::session(self.visitor.secure, signed_in.token.expose_secret()).parse() {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
+        response
     }
 
     /// Sends the browser to another page, which says why this was not done.

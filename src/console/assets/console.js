@@ -135,6 +135,13 @@
     if (form?.matches("[data-auto]")) form.requestSubmit();
   });
 
+  // A text file goes into a field of the form: data-into="#id". Without scripts the text is pasted.
+  document.querySelectorAll("[data-file-field]").forEach((field) => { field.hidden = false; });
+  document.addEventListener("change", async (event) => {
+    const into = event.target.dataset?.into && document.querySelector(event.target.dataset.into);
+    if (into && event.target.files?.[0]) into.value = await event.target.files[0].text();
+  });
+
   // Live parts: one stream a page, closed while nobody looks, since a browser has few connections to a host.
   const streams = new Set();
   const mark = (state) => document.querySelectorAll(".live").forEach((live) => {

@@ -3,6 +3,7 @@
 pub(crate) mod browser;
 mod chromium;
 mod routes;
+mod settings;
 mod shell;
 
 use std::time::Duration;
