@@ -15,6 +15,7 @@ pub(crate) mod fields;
 pub mod jobs;
 pub mod json;
 pub mod messages;
+pub mod replays;
 pub mod routes;
 pub mod settings;
 pub mod transfer;

@@ -10,6 +10,7 @@ mod entrance;
 mod errors;
 mod guard;
 mod lang;
+mod logs;
 mod look;
 mod me;
 mod overview;
@@ -112,6 +113,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, console: Arc<Console>) 
                 .configure(overview::configure)
                 .configure(settings::configure)
                 .configure(me::configure)
+                .configure(logs::configure)
                 .default_service(web::to(errors::nowhere)),
         )
         .default_service(web::to(HttpResponse::NotFound));

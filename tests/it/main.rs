@@ -12,6 +12,7 @@ mod gallery;
 mod http;
 mod mysql;
 mod postgres;
+mod records;
 mod redis;
 mod registry;
 mod servers;
