@@ -16,6 +16,7 @@ pub(crate) mod page;
 mod preferences;
 pub(crate) mod secret;
 mod sign_in;
+mod tables;
 mod texts;
 mod tls;
 
@@ -108,6 +109,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, console: Arc<Console>) 
                 .configure(sign_in::configure)
                 .configure(preferences::configure)
                 .configure(overview::configure)
+                .configure(tables::configure)
                 .default_service(web::to(errors::nowhere)),
         )
         .default_service(web::to(HttpResponse::NotFound));

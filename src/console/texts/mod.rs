@@ -2,3 +2,4 @@
 
 pub(crate) mod shell;
 pub(crate) mod sign_in;
+pub(crate) mod tables;
