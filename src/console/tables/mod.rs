@@ -127,10 +127,6 @@ impl ListPage {
     fn at_page(&self, page: usize) -> String {
         self.query.with(&[("page", &page.to_string())])
     }
-
-    fn is_filtered(&self) -> bool {
-        self.query.with(&[("sort", ""), ("order", ""), ("page", "")]) != "/console/tables"
-    }
 }
 
 async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpResponse, PageError> {
