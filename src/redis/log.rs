@@ -387,7 +387,7 @@ impl EventLog for RedisLog {
         let (field, end) = match command {
             Command::Redrive { dead, .. } => (dead::field(dead), "redriven"),
             Command::Discard { dead, .. } => (dead::field(dead), "discarded"),
-            Command::Replay { .. } | Command::Resume { .. } => (String::new(), ""),
+            Command::Replay { .. } | Command::Resume { .. } | Command::Abandon { .. } => (String::new(), ""),
         };
         self.link
             .run(async |mut connection| {

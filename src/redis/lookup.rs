@@ -45,7 +45,9 @@ pub enum Status {
     Skipped,
     /// A later record of its key was written: a redrive would come too late.
     Superseded,
-    /// An operator gave it up, with all that waited beside it.
+    /// An operator gave it up, with all that waited beside it. To producers it was passed over like any other that is not to be
+    /// written; the error says by whom.
+    #[serde(rename = "skipped")]
     Abandoned,
 }
 

@@ -183,6 +183,7 @@ impl Row {
                 lookup::Status::Held => State::Held,
                 lookup::Status::Skipped => State::Skipped,
                 lookup::Status::Superseded => State::Superseded,
+                lookup::Status::Abandoned => State::Discarded,
             },
             ..Self::bare(application, id, message)
         };

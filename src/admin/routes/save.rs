@@ -326,6 +326,7 @@ mod tests {
             schemas: Default::default(),
             created_at_ms: 1,
             keys: vec![],
+            records_per_s: None,
         };
         let destination = Destination {
             id: "d1".into(),
@@ -337,6 +338,7 @@ mod tests {
             tls: None,
             node: None,
             revision: 1,
+            by_hand: Default::default(),
         };
         Document { applications: vec![application], destinations: vec![destination], routes, ..Document::default() }
     }
