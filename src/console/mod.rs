@@ -19,6 +19,7 @@ mod preferences;
 pub(crate) mod secret;
 mod settings;
 mod sign_in;
+mod tables;
 mod texts;
 mod tls;
 
@@ -114,6 +115,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, console: Arc<Console>) 
                 .configure(settings::configure)
                 .configure(me::configure)
                 .configure(logs::configure)
+                .configure(tables::configure)
                 .default_service(web::to(errors::nowhere)),
         )
         .default_service(web::to(HttpResponse::NotFound));

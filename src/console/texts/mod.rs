@@ -4,3 +4,4 @@ pub(crate) mod logs;
 pub(crate) mod settings;
 pub(crate) mod shell;
 pub(crate) mod sign_in;
+pub(crate) mod tables;

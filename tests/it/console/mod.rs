@@ -5,6 +5,7 @@ mod chromium;
 mod routes;
 mod settings;
 mod shell;
+mod tables;
 
 use std::time::Duration;
 
