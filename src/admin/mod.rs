@@ -4,6 +4,9 @@
 //! changes. A *view* reads. Both speak to Redis directly, so they work on any node and, for the commands, before any runs.
 
 pub mod audit;
+pub(crate) mod nodes;
+pub(crate) mod overview;
+pub(crate) mod series;
 pub mod users;
 
 use std::{fmt, sync::Arc};

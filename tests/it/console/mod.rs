@@ -1,6 +1,7 @@
 //! The web console over HTTP: the real program, a real Redis.
 
 pub(crate) mod browser;
+mod live;
 mod shell;
 
 use std::time::Duration;
