@@ -44,7 +44,8 @@ struct Head<'a> {
     look: Look,
     text: &'static Overview,
     node: &'a NodeSeen,
-    troubled: usize,
+    /// How many are in trouble, in words.
+    troubled: Option<String>,
 }
 
 #[derive(Template)]
@@ -108,7 +109,9 @@ pub(super) fn parts(sighting: &Sighting, look: Look) -> Result<Vec<Part>, PageEr
 
 fn head(node: &NodeSeen, look: Look) -> Head<'_> {
     let troubled = node.actors.iter().filter(|actor| error(&actor.detail).is_some() && is_at_fault(actor)).count();
-    Head { look, text: look.pick(&texts::EN, &texts::ID), node, troubled }
+    let text = look.pick(&texts::EN, &texts::ID);
+    let troubled = (troubled > 0).then(|| text.troubled.replacen("{}", &look.count(troubled as u64), 1));
+    Head { look, text, node, troubled }
 }
 
 /// Whether an error is of now: a destination keeps its last one after it is well again.
@@ -188,7 +191,8 @@ fn row(actor: &ActorHealth, node: &NodeSeen, look: Look, text: &'static Overview
             _ => 2,
         },
         kind,
-        name: if actor.kind == ActorKind::Supervisor { String::new() } else { actor.name.clone() },
+        // There is one of its kind: its name would say it twice.
+        name: if actor.name == actor.kind.as_str() { String::new() } else { actor.name.clone() },
         state,
         tone,
         icon,

@@ -115,8 +115,10 @@ impl Look {
     /// The same of a whole number.
     #[allow(clippy::cast_precision_loss, reason = "for people")]
     pub(crate) fn short_count(self, number: impl Given<u64>) -> String {
-        let number: u64 = number.given();
-        self.short(number as f64)
+        match number.given() {
+            small @ 0..10_000 => self.count(small),
+            number => self.short(number as f64),
+        }
     }
 
     /// `4 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`; below a second `80 ms`.
@@ -143,16 +145,19 @@ impl Look {
         }
     }
 
-    /// A span whose seconds nobody counts: above a minute whole ones.
+    /// A span that changes while one looks, in its largest unit: `8 s`, `3 min`, `2 h`, `5 d`.
     pub(crate) fn coarse(self, seconds: impl Given<f64>) -> String {
         let seconds = seconds.given();
-        self.span(if seconds >= 300.0 {
-            (seconds / 60.0).round() * 60.0
-        } else if seconds >= 1.0 {
-            seconds.round()
-        } else {
-            seconds
-        })
+        let step = match seconds {
+            s if s < 0.95 => return self.pick("< 1 s", "< 1 dtk").to_owned(),
+            s if s < 90.0 => 1.0,
+            s if s < 5_400.0 => 60.0,
+            s if s < 129_600.0 => 3_600.0,
+            _ => 86_400.0,
+        };
+        let [s, min, h, d] = *self.pick(&["s", "min", "h", "d"], &["dtk", "mnt", "jam", "hr"]);
+        let unit = [(1.0, s), (60.0, min), (3_600.0, h)].into_iter().find(|(size, _)| *size == step);
+        format!("{} {}", self.decimal(seconds / step, 0), unit.map_or(d, |(_, unit)| unit))
     }
 
     /// `1.3 MiB`.
@@ -259,6 +264,8 @@ mod tests {
         let spans = [0.0, 0.08, 4.0, 200.0, 7_500.0, 273_600.0].map(|seconds| EN.span(seconds));
         assert_eq!(spans, ["0 s", "80 ms", "4 s", "3 min 20 s", "2 h 5 min", "3 d 4 h"]);
         assert_eq!(ID.span(200.0), "3 mnt 20 dtk");
+        let coarse = [0.3, 8.2, 89.0, 95.0, 7_300.0, 500_000.0].map(|seconds| EN.coarse(seconds));
+        assert_eq!(coarse, ["< 1 s", "8 s", "89 s", "2 min", "2 h", "6 d"]);
         assert_eq!(
             (EN.bytes(512), EN.bytes(1_500_000), ID.bytes(1_500_000)),
             ("512 B".into(), "1.4 MiB".into(), "1,4 MiB".into())

@@ -7,8 +7,8 @@
   const lang = root.lang || "en";
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   const short = new Intl.NumberFormat(lang, { notation: "compact", maximumFractionDigits: 1 });
-  const clock = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit" });
-  const exact = new Intl.DateTimeFormat(lang, { timeStyle: "medium" });
+  const clock = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const exact = new Intl.DateTimeFormat(lang, { timeStyle: "medium", hourCycle: "h23" });
   const bytes = (value) => {
     const units = ["B", "KiB", "MiB", "GiB", "TiB"];
     let unit = 0;
@@ -29,7 +29,8 @@
     took: (figure) => ({ lines: [[figure.dataset.half, data.half], [figure.dataset.most, data.most]], show: time }),
     arrival: () => ({ lines: data.lines.map((line) => [line.name, line.arrival]), show: time, dots: true }),
     memory: (figure) => ({
-      lines: [[figure.dataset.used, data.used], ...(data.limit ? [[figure.dataset.limit, data.at.map(() => data.limit)]] : [])],
+      // A limit that is far off would press what is used flat.
+      lines: [[figure.dataset.used, data.used], ...(data.limit && Math.max(...data.used) > data.limit * 0.3 ? [[figure.dataset.limit, data.at.map(() => data.limit)]] : [])],
       show: bytes, fill: true,
     }),
   };
@@ -85,9 +86,10 @@
     legend(figure, made);
   };
 
+  // All of it, and two minutes at least, so that a node that has just started shows something.
   const range = () => {
     const last = data.at.at(-1) ?? Math.floor(Date.now() / 1000);
-    return { min: last - data.points * data.step, max: last };
+    return { min: Math.min(data.at[0] ?? last, last - 120), max: last };
   };
 
   // The figures beside the names: where the pointer is, else the last.
