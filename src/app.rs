@@ -382,6 +382,14 @@ impl Finder {
         for delivery in waiting {
             let Some(detail) = self.board.detail(ActorKind::Destination, &delivery.destination) else { continue };
             let said = |field: &str| detail.get(field).and_then(|text| text.as_str()).map(str::to_owned);
+            if let Some(since) =
+                detail.get("paused").or(detail.get("breaker_by_hand")).and_then(|by| by["since"].as_str())
+            {
+                let message = format!("an operator has stopped destination `{}` ({since})", delivery.destination);
+                let code = "paused".into();
+                delivery.error = Some(Rejection { statement: None, row: None, code, column: None, message });
+                continue;
+            }
             let (code, message) = match (said("held"), said("down_since")) {
                 (Some(held), _) => {
                     delivery.status = lookup::Status::Held;

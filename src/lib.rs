@@ -3,6 +3,7 @@
 //! This crate holds the adapters and the edges; the rules of delivery live in `tidegate_actors`.
 
 pub mod admin;
+pub mod alerts;
 pub mod app;
 pub mod cli;
 pub mod cluster;

@@ -7,8 +7,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 pub use tidegate_actors::route::DeliveryMode as Delivery;
 use tidegate_actors::route::RouteSpec;
+pub use tidegate_actors::route::{ByHand, Stopped};
 
-pub use crate::users::record::User;
+pub use crate::{
+    alerts::target::{AlertTarget, Alerts, Way},
+    users::record::User,
+};
 
 /// Everything an operator has set up, at one version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +33,49 @@ pub struct Document {
     /// Who may sign in to the console.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<User>,
+    /// What is set for all nodes at once, over their own settings.
+    #[serde(default, skip_serializing_if = "Overrides::is_default")]
+    pub settings: Overrides,
+}
+
+/// What is set for all nodes at once. They follow it without a restart; what is `None` is as each node's own settings say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overrides {
+    /// What is kept once every destination has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Kept>,
+    /// From which shares of Redis's memory on less is kept, and nothing more is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryMarks>,
+    /// Who is told of what.
+    #[serde(default)]
+    pub alerts: Alerts,
+}
+
+impl Overrides {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What is kept once every destination has it; both bounds hold. Neither: as long as there is room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Younger than this is kept, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_s: Option<u64>,
+    /// At most this many messages per stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<u64>,
+}
+
+/// Shares of Redis's `maxmemory`, in percent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryMarks {
+    /// Above it retained messages are trimmed.
+    pub soft_percent: u8,
+    /// Above it new records are answered with 503.
+    pub hard_percent: u8,
 }
 
 /// A producer.
@@ -42,6 +89,9 @@ pub struct Application {
     /// JSON Schemas that the records of a topic must keep to, as JSON text by topic.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub schemas: BTreeMap<String, String>,
+    /// Most records a second that each node takes of it; `None` is as many as there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records_per_s: Option<u32>,
     /// When it was created, in milliseconds since the Unix epoch.
     pub created_at_ms: u64,
     /// Its keys, revoked ones included until they are pruned.
@@ -92,6 +142,9 @@ pub struct Destination {
     /// Counts changes of the connection settings.
     #[serde(default)]
     pub revision: u64,
+    /// What operators have set by hand; `apply` leaves it as it is.
+    #[serde(default, skip_serializing_if = "ByHand::is_default")]
+    pub by_hand: ByHand,
 }
 
 /// A secret at rest: XChaCha20-Poly1305.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -27,12 +27,13 @@ use crate::{
     http::{DocumentReceiver, metrics},
     redis::{
         Redis, RedisGroup, RedisLog, RedisReader, dead,
+        health::{self, HealthChange},
         memory::{self, MemoryGuard, Pressure},
         registration, sides,
         trim::{self, Retention},
     },
     registry::{alarm::Alarm, connection::connection, secrets::MasterKey, watch::WatchState},
-    resources::Document,
+    resources::{Document, Overrides},
 };
 
 /// What a node's actors are made from.
@@ -47,9 +48,9 @@ pub struct NodeWorld {
     pub registry: (watch::Receiver<WatchState>, watch::Receiver<Vec<Alarm>>),
     /// What destinations' passwords are sealed with.
     pub master_key: Option<Arc<MasterKey>>,
-    /// What is kept after every destination has it.
+    /// What is kept after every destination has it, where the registry does not say.
     pub retention: Retention,
-    /// Shares of Redis's memory: trim above the first, refuse above the second.
+    /// Shares of Redis's memory, where the registry does not say: trim above the first, refuse above the second.
     pub memory_marks: (f64, f64),
     /// Set by the janitor above the second mark, read by the appenders.
     pub full: Arc<AtomicBool>,
@@ -66,6 +67,7 @@ pub fn topology(document: &Document) -> Topology {
             revision: destination.revision,
             mode: destination.delivery,
             node: destination.node.as_deref().map(Into::into),
+            by_hand: destination.by_hand.clone(),
             routes: routes.cloned().map(Arc::new).collect(),
         })
     };
@@ -78,7 +80,7 @@ pub fn topology(document: &Document) -> Topology {
 
 impl World for NodeWorld {
     fn log(&self, destination: &DestinationSpec) -> Box<dyn EventLog> {
-        Box::new(RedisLog::new(&self.redis, &destination.name))
+        Box::new(RedisLog::new(&self.redis, &destination.name).of_node(&self.node))
     }
 
     fn reader(&self, _: &DestinationSpec) -> Box<dyn EntryReader> {
@@ -107,7 +109,7 @@ impl World for NodeWorld {
             redis: self.redis.clone(),
             documents: self.documents.clone(),
             registry: self.registry.clone(),
-            retention: self.retention,
+            own: (self.retention, self.memory_marks),
             guard: MemoryGuard::new(soft, hard, Arc::clone(&self.full)),
             plans_swept: None,
             plans_unused: BTreeMap::new(),
@@ -116,7 +118,12 @@ impl World for NodeWorld {
     }
 
     fn observer(&self) -> Arc<dyn Observe> {
-        Arc::new(Counters)
+        Arc::new(Counters {
+            redis: self.redis.clone(),
+            node: Arc::clone(&self.node),
+            documents: self.documents.clone(),
+            told: Mutex::default(),
+        })
     }
 }
 
@@ -165,7 +172,8 @@ struct Keeper {
     redis: Redis,
     documents: DocumentReceiver,
     registry: (watch::Receiver<WatchState>, watch::Receiver<Vec<Alarm>>),
-    retention: Retention,
+    /// Retention and memory marks of this node's own settings.
+    own: (Retention, (f64, f64)),
     guard: MemoryGuard,
     plans_swept: Option<Instant>,
     plans_unused: BTreeMap<String, HashSet<String>>,
@@ -198,6 +206,14 @@ impl Strangers {
     }
 }
 
+/// Retention and memory marks as they hold now: what is set for all nodes, else this node's own.
+fn in_force(set: &Overrides, own: (Retention, (f64, f64))) -> (Retention, (f64, f64)) {
+    let kept =
+        set.retention.map(|kept| Retention { time: kept.age_s.map(Duration::from_secs), messages: kept.messages });
+    let marks = set.memory.map(|marks| (f64::from(marks.soft_percent) / 100.0, f64::from(marks.hard_percent) / 100.0));
+    (kept.unwrap_or(own.0), marks.unwrap_or(own.1))
+}
+
 /// How often plans that no history needs any more are looked for.
 const SWEEP_PLANS_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -205,6 +221,9 @@ const SWEEP_PLANS_EVERY: Duration = Duration::from_secs(60 * 60);
 impl Housekeeping for Keeper {
     async fn tidy(&mut self) -> Result<serde_json::Value, LogError> {
         let sample = memory::sample(&self.redis).await?;
+        let set = self.documents.borrow().as_ref().map(|document| document.settings.clone()).unwrap_or_default();
+        let (kept, marks) = in_force(&set, self.own);
+        self.guard.set_marks(marks);
         let memory = self.guard.observe(Instant::now(), sample);
         if let Some(ratio) = memory.ratio {
             metrics::redis_memory(ratio);
@@ -217,7 +236,7 @@ impl Housekeeping for Keeper {
         };
         // Under pressure nothing is retained: only what some destination still has to get.
         let retention = match memory.pressure {
-            Pressure::None => self.retention,
+            Pressure::None => kept,
             Pressure::Soft | Pressure::Hard => Retention { time: Some(Duration::ZERO), messages: Some(0) },
         };
         let mut streams = BTreeMap::new();
@@ -275,8 +294,55 @@ impl Housekeeping for Keeper {
 }
 
 /// Counts what the actors do in the process's metrics.
-#[derive(Debug, Default)]
-struct Counters;
+struct Counters {
+    redis: Redis,
+    node: Arc<str>,
+    documents: DocumentReceiver,
+    /// What each destination's state was when it was last told of.
+    told: Mutex<BTreeMap<String, DestinationStatus>>,
+}
+
+impl Counters {
+    /// Keeps a change of a destination's state. What Redis does not take now is told again with the next change: it is for the
+    /// eyes only.
+    fn tell(&self, name: &str, detail: &DestinationDetail) {
+        let status = detail.status;
+        if status == DestinationStatus::Standby {
+            return;
+        }
+        let before = self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), status);
+        if before == Some(status) {
+            return;
+        }
+        let document = self.documents.borrow().clone();
+        let known = document.as_ref().and_then(|document| document.destinations.iter().find(|one| one.name == name));
+        let Some(id) = known.map(|one| one.id.clone()) else { return };
+        let stopped = detail.paused.as_ref().or(detail.breaker_by_hand.as_ref());
+        let why = match status {
+            DestinationStatus::Paused => stopped.map(|stopped| format!("by {}", stopped.by)),
+            DestinationStatus::Held => detail.held.clone().or_else(|| detail.last_error.clone()),
+            DestinationStatus::Down => detail.last_error.clone(),
+            DestinationStatus::Up | DestinationStatus::Standby => None,
+        };
+        let status = serde_json::to_value(status).ok().and_then(|word| word.as_str().map(str::to_owned));
+        let change = HealthChange {
+            at_ms: u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or(0),
+            status: status.unwrap_or_default(),
+            why,
+            node: self.node.to_string(),
+        };
+        let redis = self.redis.clone();
+        actix_rt::spawn(async move {
+            let told = tokio::time::timeout(TELL_WITHIN, health::tell(&redis, &id, &change)).await;
+            if !matches!(told, Ok(Ok(()))) {
+                tracing::debug!("a change of a destination's state was not kept");
+            }
+        });
+    }
+}
+
+/// Longest time for Redis to keep a change.
+const TELL_WITHIN: Duration = Duration::from_secs(2);
 
 impl Observe for Counters {
     fn committed(&self, destination: &str, rows: u64, took: Duration, accepted_ms: &mut dyn Iterator<Item = u64>) {
@@ -305,6 +371,7 @@ impl Observe for Counters {
     }
 
     fn destination(&self, name: &str, detail: &DestinationDetail) {
+        self.tell(name, detail);
         metrics::backlog(name, detail.backlog, Duration::from_secs_f64(detail.backlog_age_s.max(0.0)));
         metrics::destination_up(name, detail.status == DestinationStatus::Up);
         let beside: usize = detail.held_tables.iter().map(|table| table.routes.len()).sum();
@@ -322,6 +389,19 @@ impl Observe for Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resources::{Kept, MemoryMarks};
+
+    #[test]
+    fn what_is_set_for_all_nodes_goes_over_a_nodes_own_settings() {
+        let own = (Retention { time: Some(Duration::from_secs(86_400)), messages: None }, (0.7, 0.85));
+        assert_eq!(in_force(&Overrides::default(), own), own);
+        let set = Overrides {
+            retention: Some(Kept { age_s: None, messages: Some(5) }),
+            memory: Some(MemoryMarks { soft_percent: 50, hard_percent: 60 }),
+            ..Overrides::default()
+        };
+        assert_eq!(in_force(&set, own), (Retention { time: None, messages: Some(5) }, (0.5, 0.6)));
+    }
 
     #[test]
     fn a_lane_that_nobody_knows_for_ten_minutes_is_forgotten_and_one_that_becomes_known_is_not() {

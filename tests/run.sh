@@ -25,6 +25,7 @@ need php php-cli
 need python3 python3
 need node nodejs
 need wrk wrk
+need chromedriver chromium-driver
 install_missing
 tools=$(pwd)/target/tools
 export PATH="$tools/bin:$PATH"

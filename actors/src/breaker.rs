@@ -248,19 +248,23 @@ impl Breaker {
         self.open(now, cause);
     }
 
-    /// An operator stops all writing; it stays so until [`Breaker::force_close`].
+    /// An operator stops all writing; it stays so until [`Breaker::release`].
     pub fn force_open(&mut self, now: Instant) {
         self.open(now, Cause::Operator);
     }
 
-    /// An operator lets writes through again, also where the breaker opened by itself.
-    pub fn force_close(&mut self, now: Instant) {
+    /// An operator has the database asked at once, also where the breaker opened by itself: failures and waits are forgotten.
+    /// It closes when the probe, which is due now, succeeds.
+    pub fn release(&mut self, now: Instant) {
         self.failures = 0;
         self.backoff.reset();
-        if self.state != BreakerState::Closed {
-            self.close(now);
+        self.probing = None;
+        self.next_probe = now;
+        let Some((since, _)) = self.opened else { return };
+        self.opened = Some((since, Cause::ConnectionLost));
+        if self.state != BreakerState::Open {
+            self.enter(BreakerState::Open, now);
         }
-        self.failures = 0;
     }
 
     fn open(&mut self, now: Instant, cause: Cause) {

@@ -152,6 +152,7 @@ impl DestinationActor {
             pace: Pace::new(parts.control, parts.limits, &shared, &vitals, &parts.observer),
             batch: None,
             ahead: None,
+            spent: None,
             node: parts.node,
         };
         Self {

@@ -50,6 +50,12 @@ pub fn reach(place: &str) {
     }
 }
 
+/// Whether a test wants something there: who passes it only now and then does so always.
+#[must_use]
+pub fn is_wanted(place: &str) -> bool {
+    fail::has_failpoints() && fail::list().iter().any(|(name, _)| name == place)
+}
+
 fn act(place: &str, action: Option<&str>) {
     let process = std::process::id().to_string();
     if action != Some("stop") {

@@ -28,9 +28,12 @@ pub struct ResumePoint {
     pub until: Option<StreamId>,
 }
 
+/// What every sentence about a gap says, by which it is told from other things that a destination is held for.
+pub const GAP_SAYS: &str = "were removed from the stream before they were delivered";
+
 /// Entries that were never delivered are gone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("entries after {after} {} were removed from the stream before they were delivered", up_to(*trimmed))]
+#[error("entries after {after} {} {}", up_to(*trimmed), GAP_SAYS)]
 pub struct Gap {
     /// Where the lane stands.
     pub after: StreamId,

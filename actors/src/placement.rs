@@ -180,6 +180,7 @@ mod tests {
                 revision: 1,
                 mode: DeliveryMode::Ordered,
                 node: node.map(Into::into),
+                by_hand: Default::default(),
                 routes: Vec::new(),
             })
         };

@@ -418,6 +418,44 @@ pub enum DeliveryMode {
     Parallel,
 }
 
+/// Who stopped something, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// Who, in the words of the list of changes.
+    pub by: String,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+}
+
+/// What operators have set of a destination by hand: it holds on every node, and until they take it back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ByHand {
+    /// Paused: nothing is written, and what comes waits. Its database is still asked for a sign of life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Stopped>,
+    /// Its breaker is open: nothing is written, and its database is left alone altogether.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker_open: Option<Stopped>,
+    /// How often its breaker was closed by hand. Each time all waits and failures are forgotten, and the database is asked at
+    /// once.
+    #[serde(default)]
+    pub breaker_closings: u64,
+}
+
+impl ByHand {
+    /// Whether nothing may be written.
+    #[must_use]
+    pub fn stops(&self) -> bool {
+        self.paused.is_some() || self.breaker_open.is_some()
+    }
+
+    /// Whether nothing was ever set.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A destination as the actors see it: without its address and secrets, which only its driver needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DestinationSpec {
@@ -431,6 +469,8 @@ pub struct DestinationSpec {
     pub mode: DeliveryMode,
     /// The only node that may write it, where it belongs to one (a SQLite file).
     pub node: Option<Arc<str>>,
+    /// What operators have set by hand.
+    pub by_hand: ByHand,
     /// The routes that lead here.
     pub routes: Vec<Arc<RouteSpec>>,
 }

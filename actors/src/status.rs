@@ -139,6 +139,12 @@ pub struct DestinationDetail {
     pub last_error: Option<String>,
     /// What it is held for, and what to do; null while it is not held.
     pub held: Option<String>,
+    /// Who paused it, and since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<StoppedBy>,
+    /// Who opened its breaker by hand, and since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker_by_hand: Option<StoppedBy>,
     /// Tables whose records wait for somebody to put something right, while the others go on; empty as a rule.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held_tables: Vec<HeldTable>,
@@ -151,6 +157,23 @@ pub struct DestinationDetail {
     pub entries_delivered: u64,
     /// Dead letters made since the actor started.
     pub dead_letters_made: u64,
+}
+
+/// Who stopped something, and since when.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoppedBy {
+    /// Who.
+    pub by: String,
+    /// Since when (RFC 3339, UTC).
+    pub since: String,
+}
+
+impl From<&crate::route::Stopped> for StoppedBy {
+    fn from(stopped: &crate::route::Stopped) -> Self {
+        let moment = i64::try_from(stopped.at_ms).ok().and_then(DateTime::from_timestamp_millis);
+        let since = moment.unwrap_or(DateTime::UNIX_EPOCH).to_rfc3339_opts(SecondsFormat::Millis, true);
+        Self { by: stopped.by.clone(), since }
+    }
 }
 
 /// A table that waits, while the destination's others go on.

@@ -60,7 +60,7 @@ impl Actor for StreamReader {
         self.vitals.running();
         self.publish();
         // Not being asked is no hang: only a read that does not come back is.
-        context.run_interval(Duration::from_secs(1), |actor, _| {
+        context.run_interval(Duration::from_millis(500), |actor, _| {
             if actor.reader.try_lock().is_ok() {
                 actor.vitals.progress().bump();
             }

@@ -3,10 +3,20 @@
 //! An *act* changes something. It is given [`Who`] does it, refuses whoever may not, and leaves one entry in the list of
 //! changes. A *view* reads. Both speak to Redis directly, so they work on any node and, for the commands, before any runs.
 
+pub mod alerts;
 pub mod audit;
+pub mod compare;
+pub mod dead_letters;
+pub mod deliveries;
+pub mod jobs;
+pub mod json;
+pub mod messages;
 pub(crate) mod nodes;
 pub(crate) mod overview;
+pub mod routes;
 pub(crate) mod series;
+pub mod settings;
+pub mod transfer;
 pub mod users;
 
 use std::{fmt, sync::Arc};
@@ -18,22 +28,40 @@ use crate::{
     config::Settings,
     http::DocumentReceiver,
     redis::Redis,
-    registry::{ChangeError, StoreError, secrets::MasterKey},
+    registry::{ChangeError, Registry, Store, StoreError, StreamRegistration, secrets::MasterKey},
 };
 
-/// What acts and views work with on this node, or in a command. Cheap to clone.
+/// What acts and views work with. Cheap to clone.
 #[derive(Clone)]
 pub struct Admin {
-    /// The log and everything beside it.
+    /// The installation's Redis.
     pub redis: Redis,
-    /// The node's settings.
+    /// This node's settings.
     pub settings: Arc<Settings>,
-    /// The registry as this node knows it.
+    /// The registry as this node knows it, also while Redis is away.
     pub documents: DocumentReceiver,
-    /// What destinations' passwords are sealed with.
+    /// Opens and seals secrets.
     pub master_key: Option<Arc<MasterKey>>,
     /// This node's name.
     pub node: Arc<str>,
+}
+
+impl Admin {
+    /// The registry over a connection of its own, its changes signed.
+    ///
+    /// # Errors
+    /// Redis's address can't be used.
+    pub fn registry(&self, who: &Who) -> Result<Registry<Box<dyn StreamRegistration>>, ActError> {
+        Ok(Registry::new(self.store()?, Box::new(self.redis.clone()) as Box<dyn StreamRegistration>, who.to_string()))
+    }
+
+    /// The registry's place in Redis, to read.
+    ///
+    /// # Errors
+    /// Redis's address can't be used.
+    pub fn store(&self) -> Result<Store, ActError> {
+        Ok(Store::open(&self.settings.redis_url, &self.settings.prefix)?)
+    }
 }
 
 /// What somebody may do; each role of an operator may do all that those before it may, except that a viewer and an operator

@@ -3,9 +3,8 @@
 use std::{io::Write, process::ExitCode};
 
 use clap::Args;
-use serde::Serialize;
 use tidegate_actors::{
-    ports::{Destination as Database, TableName},
+    ports::Destination as Database,
     schema::{ColumnSchema, TableSchema},
 };
 
@@ -35,17 +34,6 @@ pub(super) struct Tables {
     json: bool,
 }
 
-/// One line of the list.
-#[derive(Serialize)]
-struct Line<'a> {
-    /// As a route calls it.
-    table: String,
-    #[serde(flatten)]
-    name: &'a TableName,
-    /// The routes that write to it.
-    routes: Vec<&'a str>,
-}
-
 impl Tables {
     pub(super) async fn run(self, flags: &Flags) -> anyhow::Result<ExitCode> {
         let settings = settings(flags)?;
@@ -65,24 +53,15 @@ impl Tables {
         destination: &Destination,
         database: &mut dyn Database,
     ) -> anyhow::Result<ExitCode> {
-        let tables = look::tables(database).await?;
+        let tables = look::listed(document, destination, database).await?;
         let mut out = std::io::stdout().lock();
         let mut shown = Table::new([left("TABLE"), left("ROUTES")]);
-        for name in &tables {
-            let full = format!("{}.{}", name.schema, name.name);
-            let is_it = |table: &str| {
-                table.eq_ignore_ascii_case(&full) || name.default_schema && table.eq_ignore_ascii_case(&name.name)
-            };
-            let routes = document.routes.iter().filter(|route| route.destination == destination.name);
-            let writing =
-                routes.filter(|route| is_it(&route.table) || route.children.iter().any(|child| is_it(&child.table)));
-            let routes: Vec<&str> = writing.map(|route| route.name.as_str()).collect();
-            let table = look::called(name);
+        for line in &tables {
             if self.json {
-                writeln!(out, "{}", serde_json::to_string(&Line { table, name, routes })?)?;
+                writeln!(out, "{}", serde_json::to_string(line)?)?;
             } else {
-                let routes = if routes.is_empty() { "-".to_owned() } else { routes.join(", ") };
-                shown.row([plain(&table), plain(&routes)]);
+                let routes = if line.routes.is_empty() { "-".to_owned() } else { line.routes.join(", ") };
+                shown.row([plain(&line.table), plain(&routes)]);
             }
         }
         if self.json {

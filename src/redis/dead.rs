@@ -8,11 +8,15 @@ use std::{
 
 use redis::{Value, cmd};
 use tidegate_actors::{
-    message::{Generation, Position},
+    message::Generation,
     ports::{Command, DeadLetter, LogError, PlanRecord},
     transaction::DeadId,
 };
 
+pub mod lines;
+
+use self::lines::Passed;
+pub use self::lines::Summary;
 use super::{
     Link, Redis, StreamKeys,
     log::{is_parallel, parse_generations, parse_position},
@@ -97,20 +101,10 @@ pub async fn ids(redis: &Redis, application: &str, destination: &str) -> Result<
         })
         .await
         .map_err(|error| unavailable(&error))?;
-    let order = parse_generations(generations.as_deref().unwrap_or_default()).ok_or_else(|| odd("meta"))?;
-    let rank = |generation: &Generation| order.iter().position(|start| start.generation == *generation);
-    // A payload of a parallel destination is the truth itself: there is no row, and no position that it would wait for.
-    let position = lane.as_deref().filter(|lane| !is_parallel(lane)).and_then(parse_position);
-    let sides = sides::parse(sides.iter(), destination);
-    let passed = |dead: &DeadId| {
-        let place =
-            |position: &Position| (rank(&dead.generation), dead.id) <= (rank(&position.generation), position.id);
-        // A route that is carried beside the lane has passed what its side row has.
-        sides.main.as_ref().or(position.as_ref()).is_none_or(place)
-            && sides.carrying(&dead.route).all(|side| place(&side.at))
-    };
-    let mut found: Vec<DeadId> = fields.iter().filter_map(|field| parse_field(field)).filter(passed).collect();
-    found.sort_by(|a, b| (rank(&a.generation), a.id, &a.route).cmp(&(rank(&b.generation), b.id, &b.route)));
+    let passed = Passed::new(lane.as_deref(), generations.as_deref(), sides::parse(sides.iter(), destination))?;
+    let mut found: Vec<DeadId> = fields.iter().filter_map(|field| parse_field(field)).collect();
+    found.retain(|dead| passed.holds(dead));
+    passed.sort(&mut found, |dead| dead);
     Ok(found)
 }
 
@@ -140,31 +134,6 @@ pub async fn letters(
 
 /// How many letters a script looks at in one go: Redis does nothing else meanwhile, and each may be a megabyte.
 const SUMMARIES_PER_CALL: usize = 50;
-
-/// What a list says of a dead letter: all but its record, which may be long.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Summary {
-    /// The code of the reason.
-    pub code: String,
-    /// The column, where it is known.
-    pub column: Option<String>,
-    /// The reason's sentence.
-    pub message: String,
-    /// When it was given up, in milliseconds since the Unix epoch.
-    pub at_ms: u64,
-    /// The key as compact JSON.
-    pub key: Option<String>,
-    /// Whether a later record of its key was written.
-    pub superseded: bool,
-    /// Whether it only waits behind another one of its key.
-    pub blocked: bool,
-    /// What became of the last redrive.
-    pub redrive_error: Option<String>,
-    /// The route's name at that time.
-    pub route_name: String,
-    /// How often it was tried.
-    pub attempts: u32,
-}
 
 /// What a list says of these, in their order; `None` for one that is gone meanwhile.
 ///
@@ -210,6 +179,9 @@ fn summary(told: Vec<Option<String>>) -> Summary {
         redrive_error: next(),
         route_name: next().unwrap_or_default(),
         attempts: next().and_then(|attempts| attempts.parse().ok()).unwrap_or_default(),
+        topic: next().unwrap_or_default(),
+        action: next().unwrap_or_default(),
+        table: next().unwrap_or_default(),
     }
 }
 
@@ -293,6 +265,31 @@ pub async fn push_all(
     Ok(())
 }
 
+/// Takes commands off the list again, as far as they are still there. A full Redis takes it too.
+///
+/// # Errors
+/// Redis is away; some may be off.
+pub async fn withdraw(
+    redis: &Redis,
+    application: &str,
+    destination: &str,
+    commands: &[Command],
+) -> Result<(), LogError> {
+    let key = redis.keys().of(application).commands(destination);
+    for command in commands {
+        let text = serde_json::to_vec(command).map_err(|_| odd("command"))?;
+        redis
+            .link()
+            .run(async |mut connection| {
+                let mut call = scripts::CALL.key(&key);
+                call.arg("LREM").arg(1).arg(&text[..]).invoke_async::<Value>(&mut connection).await.map(|_| ())
+            })
+            .await
+            .map_err(|error| unavailable(&error))?;
+    }
+    Ok(())
+}
+
 /// The dead letters that commands wait for which the owner has not carried out yet.
 ///
 /// # Errors
@@ -303,7 +300,7 @@ pub async fn waited_for(redis: &Redis, application: &str, destination: &str) -> 
         .into_iter()
         .filter_map(|command| match command {
             Command::Redrive { dead, .. } | Command::Discard { dead, .. } => Some(dead),
-            Command::Resume { .. } | Command::Replay { .. } => None,
+            Command::Resume { .. } | Command::Replay { .. } | Command::Abandon { .. } => None,
         })
         .collect())
 }

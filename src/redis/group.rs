@@ -278,7 +278,7 @@ impl GroupReader for RedisGroup {
             .link
             .run(async |mut connection| {
                 let mut call = scripts::ACKNOWLEDGE.key(keys.stream());
-                call.key(keys.meta()).key(keys.dead(&lane.destination));
+                call.key(keys.meta()).key(keys.dead(&lane.destination)).key(keys.dead_lines(&lane.destination));
                 call.arg(&*self.group).arg(done.version).arg(&*done.generation.0);
                 call.arg(done.ids.len()).arg(done.routes.len()).arg(done.standing.len());
                 for id in &done.ids {

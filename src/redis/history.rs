@@ -1,13 +1,62 @@
 //! The delivery history: one record for each batch, filed under the id of its last message, so that the batch that covers a
 //! message is the first at or above the message's id. Each part of a lane has a history of its own.
 
+use std::sync::Arc;
+
 use redis::{Value, cmd};
+use serde::{Deserialize, Serialize};
 use tidegate_actors::{
-    message::{Generation, Position},
+    message::{Generation, Position, StreamId},
     ports::{BatchRecord, LogError},
 };
 
-use super::{Redis, stream::entry::text, unavailable};
+use super::{Redis, scripts, stream::entry::text, unavailable};
+
+/// A batch as it is filed: with the node that wrote it. `first` comes first, by which `batches.lua` goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filed {
+    /// The batch.
+    #[serde(flatten)]
+    pub record: BatchRecord,
+    /// The node; none where an older version wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<Arc<str>>,
+}
+
+impl Filed {
+    /// Whether the message is one of the batch's.
+    #[must_use]
+    pub fn covers(&self, message: StreamId) -> bool {
+        self.record.first <= message && message <= self.record.last
+    }
+}
+
+/// The batches that cover these messages of one generation (highest id first), each once, highest first; one call for all.
+///
+/// # Errors
+/// Redis is away.
+pub async fn covering(
+    redis: &Redis,
+    application: &str,
+    destination: &str,
+    part: &str,
+    generation: &Generation,
+    messages: &[StreamId],
+) -> Result<Vec<Filed>, LogError> {
+    let key = redis.keys().of(application).history_of(destination, &generation.0, part);
+    let found: Vec<String> = redis
+        .link()
+        .run(async |mut connection| {
+            let mut call = scripts::BATCHES.key(&key);
+            for id in messages {
+                call.arg(id.to_string());
+            }
+            call.invoke_async(&mut connection).await
+        })
+        .await
+        .map_err(|error| unavailable(&error))?;
+    Ok(found.iter().filter_map(|json| serde_json::from_str(json).ok()).collect())
+}
 
 /// The batch that covers a message, where the history still has it.
 ///

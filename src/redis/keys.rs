@@ -40,6 +40,30 @@ impl Keys {
         format!("{}:{{nodes}}:reports", self.prefix)
     }
 
+    /// List: a destination's changes of state, newest first, as JSON.
+    #[must_use]
+    pub fn health(&self, destination: &str) -> String {
+        format!("{}:{{nodes}}:health:{destination}", self.prefix)
+    }
+
+    /// Hash: API key's id → when it was last used, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn used(&self) -> String {
+        format!("{}:{{nodes}}:used", self.prefix)
+    }
+
+    /// Hash: one piece of long work that somebody began, and how far it is.
+    #[must_use]
+    pub fn job(&self, id: &str) -> String {
+        format!("{}:{{jobs}}:job:{id}", self.prefix)
+    }
+
+    /// Sorted set: pieces of long work, scored by when they were begun, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn jobs(&self) -> String {
+        format!("{}:{{jobs}}:all", self.prefix)
+    }
+
     /// The keys of an application.
     #[must_use]
     pub fn of(&self, application: &str) -> StreamKeys {
@@ -142,6 +166,25 @@ impl StreamKeys {
     #[must_use]
     pub fn dead(&self, destination: &str) -> String {
         self.with(&format!("dead:{destination}"))
+    }
+
+    /// Hash: `token generation part` → messages that were given up, as JSON.
+    #[must_use]
+    pub fn abandoned(&self, destination: &str) -> String {
+        self.with(&format!("abandoned:{destination}"))
+    }
+
+    /// Hash: the same fields → what lists say of them, in a line (`redis/dead/lines.rs`); `#` → when any of it last changed.
+    #[must_use]
+    pub fn dead_lines(&self, destination: &str) -> String {
+        self.with(&format!("dead-lines:{destination}"))
+    }
+
+    /// String with a time limit: what became of a dead letter that is gone, `redriven` or `discarded`, and when, in milliseconds
+    /// since the Unix epoch.
+    #[must_use]
+    pub fn dead_end(&self, destination: &str, field: &str) -> String {
+        self.with(&format!("dead-end:{destination}:{field}"))
     }
 
     /// List of commands as JSON, oldest first.

@@ -9,11 +9,13 @@ use async_trait::async_trait;
 use redis::RedisResult;
 use tidegate_actors::{
     message::{Generation, Position, StreamId},
-    ports::{Advance, Backlog, Command, DeadLetter, EventLog, GenerationStart, LaneView, LogError, PlanRecord},
+    ports::{
+        Abandoned, Advance, Backlog, Command, DeadLetter, EventLog, GenerationStart, LaneView, LogError, PlanRecord,
+    },
     transaction::{DeadId, LaneId},
 };
 
-use super::{Keys, Link, Redis, dead, odd, random_token, scripts, sides, unavailable};
+use super::{Keys, Link, Redis, dead, history::Filed, odd, random_token, scripts, sides, unavailable};
 
 /// Most values in one write command: Lua unpacks them onto its stack.
 const VALUES_PER_CALL: usize = 500;
@@ -21,6 +23,8 @@ const VALUES_PER_CALL: usize = 500;
 const BYTES_PER_CALL: usize = 4 << 20;
 /// Most commands handed out at once.
 const COMMANDS: isize = 100;
+/// How long it is remembered what became of a dead letter that is gone: longer than records are retained as a rule.
+const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// Commands among which decisions are looked for in one call.
 const DECISIONS_AMONG: usize = 1000;
 
@@ -29,13 +33,21 @@ pub struct RedisLog {
     link: Link,
     keys: Keys,
     group: Arc<str>,
+    node: Option<Arc<str>>,
 }
 
 impl RedisLog {
     /// A log for the owner of a destination. Its name is that of the consumer group that shows its lag.
     #[must_use]
     pub fn new(redis: &Redis, destination_name: &str) -> Self {
-        Self { link: redis.own_link(), keys: redis.keys().clone(), group: destination_name.into() }
+        Self { link: redis.own_link(), keys: redis.keys().clone(), group: destination_name.into(), node: None }
+    }
+
+    /// The same, signing the history with the node's name.
+    #[must_use]
+    pub fn of_node(mut self, node: &Arc<str>) -> Self {
+        self.node = Some(Arc::clone(node));
+        self
     }
 
     async fn lease_stream(&self, stream: &str, destination: &str, owner: &str, ttl: Duration) -> RedisResult<bool> {
@@ -210,7 +222,10 @@ impl EventLog for RedisLog {
         // A side's batch counts in the generation where the side stands; one that has met its main row, where that does.
         let stands = sides.iter().find(|side| side.part == *part).map_or(to, |side| &side.at);
         let record = match history {
-            Some(record) => serde_json::to_string(record).map_err(|_| odd("history"))?,
+            Some(record) => {
+                let filed = Filed { record: record.clone(), node: self.node.clone() };
+                serde_json::to_string(&filed).map_err(|_| odd("history"))?
+            }
             None => String::new(),
         };
         let entries = history.as_ref().filter(|_| **part == *"main").map_or(0, |record| record.entries);
@@ -226,6 +241,7 @@ impl EventLog for RedisLog {
                 call.key(keys.meta()).key(keys.lanes()).key(keys.lease(&lane.destination)).key(keys.starts());
                 call.key(keys.history_of(&lane.destination, &stands.generation.0, part));
                 call.key(keys.dead(&lane.destination)).key(keys.sides()).key(keys.parts());
+                call.key(keys.dead_lines(&lane.destination));
                 call.arg(&*lane.destination).arg(&**owner).arg(*version).arg(&*newest.0).arg(&*to.generation.0);
                 call.arg(to.id.to_string()).arg(entries).arg(&record).arg(&*self.group);
                 call.arg(&**part).arg(&*stands.generation.0).arg(sides.len()).arg(known.len()).arg(&last);
@@ -268,19 +284,31 @@ impl EventLog for RedisLog {
     }
 
     async fn keep_dead(&mut self, lane: &LaneId, letters: &[DeadLetter]) -> Result<(), LogError> {
-        let key = self.keys.of(&lane.stream).dead(&lane.destination);
+        let keys = self.keys.of(&lane.stream);
+        let (key, lines) = (keys.dead(&lane.destination), keys.dead_lines(&lane.destination));
         let (mut values, mut size) = (Vec::new(), 0);
-        for letter in letters {
+        for (place, letter) in letters.iter().enumerate() {
             let json = serde_json::to_vec(letter).map_err(|_| odd("dead letter"))?;
-            size += json.len();
-            values.push(bytes(dead::field(&letter.dead)));
-            values.push(json.into_boxed_slice());
-            if size >= BYTES_PER_CALL || values.len() >= VALUES_PER_CALL {
-                self.write("HSET", &key, &std::mem::take(&mut values)).await?;
+            let line = dead::lines::line(letter);
+            size += json.len() + line.len();
+            values.extend([bytes(dead::field(&letter.dead)), json.into_boxed_slice(), bytes(line)]);
+            if size >= BYTES_PER_CALL || values.len() >= VALUES_PER_CALL || place + 1 == letters.len() {
+                let values = std::mem::take(&mut values);
+                self.link
+                    .run(async |mut connection| {
+                        let mut call = scripts::KEEP.key(&key);
+                        call.key(&lines);
+                        for value in &values {
+                            call.arg(&value[..]);
+                        }
+                        call.invoke_async::<()>(&mut connection).await
+                    })
+                    .await
+                    .map_err(|error| unavailable(&error))?;
                 size = 0;
             }
         }
-        if values.is_empty() { Ok(()) } else { self.write("HSET", &key, &values).await }
+        Ok(())
     }
 
     async fn dead(&mut self, lane: &LaneId, dead: &DeadId) -> Result<Option<DeadLetter>, LogError> {
@@ -295,6 +323,12 @@ impl EventLog for RedisLog {
             .await
             .map_err(|error| unavailable(&error))?;
         Ok(fields.iter().filter_map(|field| dead::parse_field(field)).collect())
+    }
+
+    async fn keep_abandoned(&mut self, lane: &LaneId, abandoned: &Abandoned) -> Result<(), LogError> {
+        let json = serde_json::to_vec(abandoned).map_err(|_| odd("abandoned"))?;
+        let key = self.keys.of(&lane.stream).abandoned(&lane.destination);
+        self.write("HSET", &key, &[bytes(abandoned.field()), json.into_boxed_slice()]).await
     }
 
     async fn keep_plan(&mut self, lane: &LaneId, digest: &str, plan: &PlanRecord) -> Result<(), LogError> {
@@ -339,7 +373,7 @@ impl EventLog for RedisLog {
                 .await
                 .map_err(|error| unavailable(&error))?;
             let understood = some.iter().filter_map(|raw| serde_json::from_slice(raw).ok());
-            decisions.extend(understood.filter(|command| matches!(command, Command::Resume { .. })));
+            decisions.extend(understood.filter(Command::decides));
             if some.len() < DECISIONS_AMONG {
                 break;
             }
@@ -349,7 +383,20 @@ impl EventLog for RedisLog {
 
     async fn finish(&mut self, lane: &LaneId, command: &Command) -> Result<(), LogError> {
         let json = serde_json::to_vec(command).map_err(|_| odd("command"))?;
-        let key = self.keys.of(&lane.stream).commands(&lane.destination);
-        self.write("LREM", &key, &[bytes("1"), json.into_boxed_slice()]).await
+        let keys = self.keys.of(&lane.stream);
+        let (field, end) = match command {
+            Command::Redrive { dead, .. } => (dead::field(dead), "redriven"),
+            Command::Discard { dead, .. } => (dead::field(dead), "discarded"),
+            Command::Replay { .. } | Command::Resume { .. } | Command::Abandon { .. } => (String::new(), ""),
+        };
+        self.link
+            .run(async |mut connection| {
+                let mut call = scripts::FINISH.key(keys.commands(&lane.destination));
+                call.key(keys.dead(&lane.destination)).key(keys.dead_end(&lane.destination, &field));
+                call.arg(&json[..]).arg(&field).arg(end).arg(REMEMBERED.as_millis() as u64);
+                call.invoke_async::<()>(&mut connection).await
+            })
+            .await
+            .map_err(|error| unavailable(&error))
     }
 }

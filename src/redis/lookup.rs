@@ -12,13 +12,13 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tidegate_actors::{
     message::{Generation, Message, MessageId, Position, StreamId},
-    ports::{BatchRecord, DeadLetter, Entry, GenerationStart, LogError, PlanRecord, Rejection},
+    ports::{Abandoned, BatchRecord, DeadLetter, Entry, GenerationStart, LogError, PlanRecord, Rejection},
     route::RouteSpec,
     transaction::DeadId,
 };
 
 use super::{
-    Redis, dead, history,
+    Redis, abandon, dead, history,
     log::{is_parallel, parse_generations, parse_position},
     odd, sent,
     sides::{self, Sides},
@@ -45,6 +45,10 @@ pub enum Status {
     Skipped,
     /// A later record of its key was written: a redrive would come too late.
     Superseded,
+    /// An operator gave it up, with all that waited beside it. To producers it was passed over like any other that is not to be
+    /// written; the error says by whom.
+    #[serde(rename = "skipped")]
+    Abandoned,
 }
 
 /// A message on its way through one route.
@@ -125,8 +129,8 @@ pub async fn by_own_id(redis: &Redis, application: &str, own_id: &str) -> Result
 }
 
 /// What all routes of a stream stand by.
-struct Ground {
-    generations: Vec<GenerationStart>,
+pub(super) struct Ground {
+    pub(super) generations: Vec<GenerationStart>,
     lanes: HashMap<String, String>,
     starts: HashMap<String, String>,
     sides: HashMap<String, String>,
@@ -134,7 +138,7 @@ struct Ground {
 }
 
 impl Ground {
-    async fn of(redis: &Redis, application: &str) -> Result<Self, LogError> {
+    pub(super) async fn of(redis: &Redis, application: &str) -> Result<Self, LogError> {
         let keys = redis.keys().of(application);
         let (meta, lanes, starts) = (keys.meta(), keys.lanes(), keys.starts());
         let (sides, parts) = (keys.sides(), keys.parts());
@@ -155,18 +159,34 @@ impl Ground {
     }
 
     /// Whether a message is at or below a place. An unknown generation is older than all that are known.
-    fn reached(&self, message: &Position, place: &Position) -> bool {
+    pub(super) fn reached(&self, message: &Position, place: &Position) -> bool {
         let rank = |wanted: &Generation| self.generations.iter().position(|start| start.generation == *wanted);
         (rank(&message.generation), message.id) <= (rank(&place.generation), place.id)
     }
 
     /// Where a destination's lane and what is beside it stand.
-    fn sides_of(&self, destination: &str) -> Sides {
+    pub(super) fn sides_of(&self, destination: &str) -> Sides {
         sides::parse(self.sides.iter(), destination)
     }
 
+    /// A destination's lane, as it is stored.
+    pub(super) fn lane(&self, destination: &str) -> Option<&str> {
+        self.lanes.get(destination).map(String::as_str)
+    }
+
+    /// Whether a destination is a parallel one here.
+    pub(super) fn is_parallel(&self, destination: &str) -> bool {
+        self.lane(destination).is_some_and(is_parallel)
+    }
+
+    /// Whether a route begins above a message.
+    pub(super) fn starts_after(&self, message: &Position, route: &str) -> bool {
+        let start = self.starts.get(route).and_then(|text| parse_position(text));
+        start.is_some_and(|start| self.reached(message, &start))
+    }
+
     /// The parts of a destination's lane that have a history, those of a replay last: what it sent was sent before.
-    fn parts_of(&self, destination: &str) -> Vec<&str> {
+    pub(super) fn parts_of(&self, destination: &str) -> Vec<&str> {
         let part =
             |field: &'_ str| field.strip_prefix(destination).and_then(|rest| rest.strip_prefix(' ')).map(str::len);
         let parts = self.parts.iter().filter_map(|field| Some(&field[field.len() - part(field)?..]));
@@ -196,8 +216,7 @@ pub async fn deliveries(
         let Some(destination) = document.destinations.iter().find(|one| one.name == route.destination) else {
             continue;
         };
-        let start = ground.starts.get(&route.id).and_then(|text| parse_position(text));
-        if start.is_some_and(|start| ground.reached(&id.0, &start)) {
+        if ground.starts_after(&id.0, &route.id) {
             continue;
         }
         deliveries.push(delivery(redis, &ground, application, route, destination, id, message).await?);
@@ -227,8 +246,8 @@ async fn delivery(
         error: None,
         folded_into: None,
     };
-    if ground.lanes.get(&destination.id).is_some_and(|lane| is_parallel(lane)) {
-        return parallel(redis, application, route, destination, id, delivery).await;
+    if ground.is_parallel(&destination.id) {
+        return parallel(redis, ground, application, route, destination, id, delivery).await;
     }
     let sides = ground.sides_of(&destination.id);
     let mut waits = false;
@@ -266,6 +285,13 @@ async fn delivery(
     if replayed && !batch.as_ref().is_some_and(|batch| names(batch, route)) {
         delivery.status = Status::Pending;
         return Ok(delivery);
+    }
+    if !batch.as_ref().is_some_and(|batch| names(batch, route)) {
+        // No batch tells of it: it may have been given up.
+        let told = abandon::told(redis, application, &destination.id).await?;
+        if given_up(ground, &told, route, &id.0, &mut delivery) {
+            return Ok(delivery);
+        }
     }
     let Some(batch) = batch else { return Ok(delivery) };
     delivery.rows = Some(u32::from(!batch.untouched.contains(&id.0.id)));
@@ -323,6 +349,7 @@ fn names(batch: &BatchRecord, route: &RouteSpec) -> bool {
 /// when. A payload that is kept is the truth: no row says the same.
 async fn parallel(
     redis: &Redis,
+    ground: &Ground,
     application: &str,
     route: &RouteSpec,
     destination: &Destination,
@@ -337,8 +364,33 @@ async fn parallel(
         delivery.error = Some(letter.reason);
     } else if status::is_acknowledged(redis, application, &destination.id, id.0.id).await? {
         delivery.status = Status::Delivered;
+        let told = abandon::told(redis, application, &destination.id).await?;
+        given_up(ground, &told, route, &id.0, &mut delivery);
     }
     Ok(delivery)
+}
+
+/// Says so where an operator gave a message up.
+fn given_up(
+    ground: &Ground,
+    told: &[Abandoned],
+    route: &RouteSpec,
+    id: &Position,
+    delivery: &mut RouteDelivery,
+) -> bool {
+    let concerns = |told: &&Abandoned| {
+        let between = ground.reached(id, &told.to) && !ground.reached(id, &told.after);
+        let in_hand = told.to.generation == id.generation && told.ids.contains(&id.id);
+        (told.routes.is_empty() || told.routes.iter().any(|one| **one == *route.id)) && (between || in_hand)
+    };
+    let Some(told) = told.iter().find(concerns) else { return false };
+    let moment = i64::try_from(told.at_ms).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default();
+    let moment = moment.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let message = format!("an operator gave up what waited for destination `{}` at {moment}", delivery.destination);
+    delivery.status = Status::Abandoned;
+    delivery.rows = Some(0);
+    delivery.error = Some(Rejection { statement: None, row: None, code: "abandoned".into(), column: None, message });
+    true
 }
 
 /// When the batch's write was done.

@@ -102,6 +102,11 @@ impl MemoryGuard {
         Self { soft, hard, full, last: None, growth_bytes_per_s: 0.0 }
     }
 
+    /// Other marks from now on.
+    pub fn set_marks(&mut self, (soft, hard): (f64, f64)) {
+        (self.soft, self.hard) = (soft, hard);
+    }
+
     /// Takes a sample in.
     pub fn observe(&mut self, now: Instant, sample: MemorySample) -> MemoryState {
         if let Some((then, used)) = self.last {

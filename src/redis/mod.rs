@@ -5,11 +5,16 @@
 //! [`RedisAppender`] for the door, [`RedisLog`] and [`RedisReader`] for the owner of a destination, and the functions
 //! of [`registration`], [`lookup`], [`dead`], [`history`] and [`trim`] for the rest.
 
+pub mod abandon;
 pub mod append;
+pub mod browse;
 pub mod connection;
 pub mod dead;
+pub mod fates;
 pub mod group;
+pub mod health;
 pub mod history;
+pub mod jobs;
 pub mod keys;
 pub mod log;
 pub mod lookup;
@@ -28,6 +33,7 @@ pub mod sides;
 pub mod status;
 pub mod stream;
 pub mod trim;
+pub mod used;
 
 use std::sync::Arc;
 
@@ -51,6 +57,8 @@ pub struct Redis {
     link: Arc<Link>,
     /// What this node's readers share.
     pieces: Arc<reader::Pieces>,
+    /// What lists say of dead letters, as far as it has been read.
+    letters: Arc<dead::lines::Known>,
 }
 
 impl Redis {
@@ -61,7 +69,7 @@ impl Redis {
     pub fn open(url: &str, prefix: &str) -> Result<Self, AddressError> {
         let server = Server::parse(url)?;
         let link = Arc::new(Link::new(server.clone()));
-        Ok(Self { server, keys: Keys::new(prefix), link, pieces: Arc::default() })
+        Ok(Self { server, keys: Keys::new(prefix), link, pieces: Arc::default(), letters: Arc::default() })
     }
 
     /// The keys of this installation.

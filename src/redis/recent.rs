@@ -69,7 +69,7 @@ pub async fn messages(
 }
 
 /// The generation that an id lies in: the last one that starts before it.
-fn generation_of(generations: &[GenerationStart], id: StreamId) -> Generation {
+pub(crate) fn generation_of(generations: &[GenerationStart], id: StreamId) -> Generation {
     let start = generations.iter().rev().find(|start| start.after < id).or(generations.first());
     start.map_or_else(|| Generation::new("unknown"), |start| start.generation.clone())
 }

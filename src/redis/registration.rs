@@ -185,7 +185,8 @@ pub async fn unregister_destination(redis: &Redis, application: &str, destinatio
             let mut call = scripts::UNREGISTER.key(keys.stream());
             call.key(keys.meta()).key(keys.lanes()).key(keys.bind()).key(keys.lease(destination_id));
             call.key(keys.dead(destination_id)).key(keys.commands(destination_id)).key(keys.starts());
-            call.key(keys.sides()).key(keys.parts());
+            call.key(keys.sides()).key(keys.parts()).key(keys.dead_lines(destination_id));
+            call.key(keys.abandoned(destination_id));
             call.arg(destination_id).arg(keys.history_prefix(destination_id)).invoke_async(&mut connection).await
         })
         .await

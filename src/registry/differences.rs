@@ -117,7 +117,9 @@ fn flatten(path: String, value: &Value, secret: bool, leaves: &mut BTreeMap<Stri
         Value::Object(fields) if !secret => {
             for (name, value) in fields {
                 if !COUNTERS.contains(&name.as_str()) && name != "id" {
-                    flatten(below(name), value, SECRET.contains(&name.as_str()), leaves);
+                    // Where a webhook is, is often all that it takes to call it.
+                    let secret = SECRET.contains(&name.as_str()) || (path.ends_with(".way") && name == "url");
+                    flatten(below(name), value, secret, leaves);
                 }
             }
         }

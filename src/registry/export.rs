@@ -74,7 +74,9 @@ fn destination(destination: &Destination) -> String {
     block.0
 }
 
-fn route(route: &RouteSpec) -> String {
+/// The `[[route]]` of this route alone.
+#[must_use]
+pub fn route(route: &RouteSpec) -> String {
     let mut block = Block::new("route");
     block.line("name", quoted(&route.name));
     block.line("application", quoted(&route.application));

@@ -232,6 +232,7 @@ mod tests {
             name: name.into(),
             topics: vec![],
             schemas: Default::default(),
+            records_per_s: None,
             created_at_ms: 0,
             keys: vec![],
         };

@@ -17,6 +17,7 @@ pub mod snapshot;
 pub mod store;
 pub mod streams;
 pub(crate) mod topic_schema;
+pub mod versions;
 pub mod watch;
 
 use std::time::Duration;

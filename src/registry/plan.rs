@@ -175,6 +175,7 @@ fn apply_application(entry: &ApplicationEntry, schemas: BTreeMap<String, String>
             name: entry.name.clone(),
             topics: entry.topics.clone(),
             schemas,
+            records_per_s: None,
             created_at_ms: means.now_ms,
             keys: Vec::new(),
         });
@@ -226,6 +227,7 @@ fn apply_destination(
         tls: entry.tls.clone(),
         node: entry.node.clone(),
         revision: known.as_ref().map_or(1, |known| known.revision),
+        by_hand: known.as_ref().map(|known| known.by_hand.clone()).unwrap_or_default(),
     };
     let (Some(place), Some(known)) = (place, known) else {
         let details = vec![format!("{} at {}", wanted.kind, wanted.url)];

@@ -194,6 +194,7 @@ mod tests {
             name: "canary-app".into(),
             topics: vec![],
             schemas: Default::default(),
+            records_per_s: None,
             created_at_ms: 1,
             keys: vec![],
         };

@@ -5,7 +5,10 @@ use std::{collections::HashMap, time::Duration};
 
 use redis::{RedisError, RedisResult, Script};
 
-use super::differences::{self, Difference};
+use super::{
+    differences::{self, Difference},
+    versions::{self, MAX_VERSIONS, RouteVersion},
+};
 use crate::{
     config::RedisUrl,
     redis::{
@@ -25,10 +28,12 @@ pub(crate) const MAX_CHANGES: usize = 10_000;
 const MAX_CHANGE_BYTES: usize = 4096;
 
 /// Replaces the document if it is the one that was read. It may write to a full Redis: an operator must be able to
-/// change what fills it. KEYS: document, changes. ARGV: the version and installation that were read, the new ones, the
-/// body, who, what, how many changes are kept, the installation whose nodes are to follow this one or nothing, where from
-/// or nothing, what is different as JSON. The digest tells apart two documents of one version, which a failover that lost
-/// the first can leave.
+/// change what fills it. KEYS: document, changes, then the versions of each route that changes. ARGV: the version and
+/// installation that were read, the new ones, the body, who, what, how many changes are kept, the installation whose nodes
+/// are to follow this one or nothing, where from or nothing, what is different as JSON, how many versions of a route are
+/// kept; then for each of these routes the version that comes first where none is kept yet, the new one, and the seconds
+/// after which they go, or nothing. The digest tells apart two documents of one version, which a failover that lost the
+/// first can leave.
 const REPLACE: &str = r"#!lua flags=allow-oom
 local read = redis.call('HMGET', KEYS[1], 'version', 'installation')
 if (read[1] or '0') ~= ARGV[1] or (read[2] or '') ~= ARGV[2] then return 0 end
@@ -37,6 +42,13 @@ redis.call('HSET', KEYS[1], 'version', ARGV[3], 'installation', ARGV[4], 'body',
 if ARGV[9] ~= '' then redis.call('HSET', KEYS[1], 'supersedes', ARGV[9]) end
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[8], '*', 'version', ARGV[3], 'who', ARGV[6], 'what', ARGV[7],
   'from', ARGV[10], 'changed', ARGV[11])
+for place = 3, #KEYS do
+  local at = 13 + (place - 3) * 3
+  if ARGV[at] ~= '' and redis.call('EXISTS', KEYS[place]) == 0 then redis.call('LPUSH', KEYS[place], ARGV[at]) end
+  redis.call('LPUSH', KEYS[place], ARGV[at + 1])
+  redis.call('LTRIM', KEYS[place], 0, ARGV[12] - 1)
+  if ARGV[at + 2] == '' then redis.call('PERSIST', KEYS[place]) else redis.call('EXPIRE', KEYS[place], ARGV[at + 2]) end
+end
 return 1
 ";
 
@@ -194,7 +206,13 @@ impl Store {
         body.map(|body| self.parse(&body)).transpose()
     }
 
-    /// Replaces `old` by `new`; false where `old` is not what stands there any more.
+    /// The versions of one route, by its name. The braces keep them on the document's node of a cluster.
+    fn versions_key(&self, route: &str) -> String {
+        format!("{}:{{registry}}:versions:{route}", self.prefix)
+    }
+
+    /// Replaces `old` by `new`, and keeps a version of each route that this changes; false where `old` is not what stands
+    /// there any more.
     ///
     /// # Errors
     /// See [`StoreError`]. Where the answer was lost, whether it was replaced is unknown.
@@ -209,6 +227,10 @@ impl Store {
         let supersedes = self.supersedes.clone().unwrap_or_default();
         let (document, changes) = (self.document_key(), self.changes_key());
         let what = shortened(what);
+        let kept: Vec<_> = versions::of_change(old, new, who)
+            .into_iter()
+            .map(|kept| Ok((self.versions_key(&kept.route), kept.encoded().map_err(|error| self.odd(&error))?)))
+            .collect::<Result<_, StoreError>>()?;
         let (who, from) = signature(who);
         let changed = differences::encode(&differences::between(old, new));
         let script = Script::new(REPLACE);
@@ -216,9 +238,26 @@ impl Store {
             let mut call = script.key(&document);
             call.key(&changes).arg(old.version).arg(&old.installation).arg(new.version).arg(&new.installation);
             call.arg(&body).arg(who).arg(&what).arg(MAX_CHANGES).arg(&supersedes).arg(from).arg(&changed);
+            call.arg(MAX_VERSIONS);
+            for (key, entries) in &kept {
+                call.key(key).arg(entries);
+            }
             call.invoke_async(connection).await
         })
         .await
+    }
+
+    /// The versions of a route that are kept, newest first; also of one that was removed not long ago.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn route_versions(&mut self, route: &str) -> Result<Vec<RouteVersion>, StoreError> {
+        let key = self.versions_key(route);
+        let all: Vec<String> = self
+            .run(async |connection| redis::cmd("LRANGE").arg(&key).arg(0).arg(-1).query_async(connection).await)
+            .await?;
+        // One that a newer Tidegate wrote in words of its own is left out, rather than all of them.
+        Ok(all.iter().filter_map(|text| serde_json::from_str(text).ok()).collect())
     }
 
     /// Notes something that was done to what the registry speaks of, without a change of the document itself.
@@ -325,13 +364,15 @@ impl Store {
     }
 
     pub(super) fn encode(&self, document: &Document) -> Result<String, StoreError> {
-        serde_json::to_string(document)
-            .map_err(|error| StoreError::Unreadable { address: self.address.clone(), why: error.to_string() })
+        serde_json::to_string(document).map_err(|error| self.odd(&error))
     }
 
     pub(super) fn parse(&self, body: &str) -> Result<Document, StoreError> {
-        serde_json::from_str(body)
-            .map_err(|error| StoreError::Unreadable { address: self.address.clone(), why: error.to_string() })
+        serde_json::from_str(body).map_err(|error| self.odd(&error))
+    }
+
+    fn odd(&self, error: &serde_json::Error) -> StoreError {
+        StoreError::Unreadable { address: self.address.clone(), why: error.to_string() }
     }
 
     /// A connection of its own, for a reader that blocks.

@@ -8,6 +8,7 @@ pub mod dry_run;
 pub mod fit;
 pub mod likeness;
 pub mod look;
+pub mod preview;
 mod probe;
 pub mod record;
 pub mod samples;

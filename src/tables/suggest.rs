@@ -8,7 +8,7 @@ mod written;
 
 use serde::Serialize;
 use tidegate_actors::{
-    route::ColumnSource,
+    route::{ColumnSource, RouteSpec},
     schema::{ColumnSchema, ColumnType, TableSchema},
 };
 
@@ -121,6 +121,20 @@ struct Pair {
     fit: rules::Fit,
     /// Name and values together.
     score: f64,
+}
+
+/// Destination and table, as a name that no route has.
+#[must_use]
+pub fn free_name(routes: &[RouteSpec], destination: &str, table: &str) -> String {
+    let bare = table.rsplit('.').next().unwrap_or(table);
+    let name: String = format!("{destination}-{bare}")
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
+        .take(60)
+        .collect();
+    let taken = |name: &str| routes.iter().any(|route| route.name == name);
+    let numbered = (2..).map(|number| format!("{name}-{number}"));
+    std::iter::once(name.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(name)
 }
 
 /// Suggests a route for this table and these records.

@@ -32,7 +32,7 @@ enum Event {
     ProbeOk,
     ProbeFails,
     ForceOpen,
-    ForceClose,
+    Release,
 }
 
 fn apply(breaker: &mut Breaker, event: Event, now: Instant) {
@@ -44,14 +44,14 @@ fn apply(breaker: &mut Breaker, event: Event, now: Instant) {
         Event::ProbeOk => breaker.on_probe(now, Ok(())),
         Event::ProbeFails => breaker.on_probe(now, Err(gone())),
         Event::ForceOpen => breaker.force_open(now),
-        Event::ForceClose => breaker.force_close(now),
+        Event::Release => breaker.release(now),
     }
 }
 
 #[test]
 fn each_history_ends_in_its_state() {
     use BreakerState::{Closed, HalfOpen, Open};
-    use Event::{Busy, ForceClose, ForceOpen, Gone, Probe, ProbeFails, ProbeOk, Success};
+    use Event::{Busy, ForceOpen, Gone, Probe, ProbeFails, ProbeOk, Release, Success};
     let table: &[(&[Event], BreakerState, u32)] = &[
         (&[], Closed, 0),
         (&[Success], Closed, 0),
@@ -79,11 +79,14 @@ fn each_history_ends_in_its_state() {
         (&[ForceOpen, Success], Open, 0),
         (&[ForceOpen, Probe], Open, 0),
         (&[ForceOpen, ProbeOk], Open, 0),
-        (&[ForceOpen, ForceClose], Closed, 0),
-        (&[Gone, ForceClose], Closed, 0),
+        (&[ForceOpen, Release], Open, 0),
+        (&[ForceOpen, Release, Probe, ProbeOk], Closed, 0),
+        (&[Gone, Release], Open, 0),
+        (&[Gone, Probe, Release], Open, 0),
+        (&[Busy, Busy, Busy, Busy, Busy, Release, Probe, ProbeOk], Closed, 0),
         (&[Gone, ForceOpen, Probe, ProbeOk], Open, 1),
-        (&[ForceClose], Closed, 0),
-        (&[Busy, Busy, Busy, Busy, ForceClose, Busy], Closed, 1),
+        (&[Release], Closed, 0),
+        (&[Busy, Busy, Busy, Busy, Release, Busy], Closed, 1),
     ];
     for (events, state, failures) in table {
         let start = Instant::now();
@@ -145,8 +148,13 @@ fn nothing_is_probed_while_an_operator_keeps_it_open() {
     assert!(breaker.is_forced());
     assert_eq!(breaker.probe_at(), None);
     assert!(!breaker.probe_due(start + Duration::from_secs(3600)));
-    breaker.force_close(start + ms(1));
+    breaker.release(start + ms(1));
     assert!(!breaker.is_forced());
+    assert!(!breaker.may_write(), "the database is asked first");
+    assert!(breaker.probe_due(start + ms(1)));
+    breaker.begin_probe(start + ms(1));
+    breaker.on_probe(start + ms(2), Ok(()));
+    assert!(breaker.may_write());
 }
 
 #[test]
@@ -192,7 +200,7 @@ fn events() -> impl Strategy<Value = Vec<(Event, u64)>> {
         Just(Event::ProbeOk),
         Just(Event::ProbeFails),
         Just(Event::ForceOpen),
-        Just(Event::ForceClose),
+        Just(Event::Release),
     ];
     proptest::collection::vec((event, 0u64..5_000), 0..60)
 }
@@ -209,7 +217,7 @@ proptest! {
             apply(&mut breaker, event, now);
         }
         if breaker.is_forced() {
-            breaker.force_close(now);
+            breaker.release(now);
         }
         breaker.on_failure(now, &gone());
         let back = now + ms(down_for);

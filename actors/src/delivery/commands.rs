@@ -47,6 +47,7 @@ impl Delivery {
                             self.discard(lane, dead, reason.as_deref()).await.map(|()| true)?
                         }
                         Command::Replay { .. } => self.replay(lane, &command).await?,
+                        Command::Abandon { .. } => self.abandon(lane, &command).await?,
                         // Applied already (the last step's answer was lost), or nothing waits for it.
                         Command::Resume { .. } => true,
                     };

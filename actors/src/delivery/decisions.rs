@@ -6,7 +6,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Delivery, Trouble, database, log, now_ms, sides::side_of};
+use super::{Delivery, Trouble, abandon::abandoned, database, log, now_ms, sides::side_of};
 use crate::{
     lane::{Gap, Move, Part, lies_before, moves},
     message::Position,
@@ -29,9 +29,17 @@ impl Delivery {
         gap: Option<Gap>,
     ) -> Result<Trouble, Trouble> {
         let (short, progress) = (self.limits.log, self.progress.clone());
-        let decisions = log(short, &progress, self.log.decisions(lane)).await?;
+        let mut decisions = log(short, &progress, self.log.decisions(lane)).await?;
+        let abandons = decisions.extract_if(.., |command| matches!(command, Command::Abandon { .. })).last();
         // The last one counts: whoever decided it knew of those before.
-        let Some(Command::Resume { to }) = decisions.last() else { return Ok(self.undecided(lane, foreign, gap)) };
+        let Some(Command::Resume { to }) = decisions.last() else {
+            return match (abandons, &gap) {
+                (Some(command), Some(_)) if !foreign => {
+                    self.decide_by_abandoning(lane, view, taken, &command, gap).await
+                }
+                _ => Ok(self.undecided(lane, foreign, gap)),
+            };
+        };
         let applied = match moves(view, &taken.rows, &lane.to_string(), to) {
             Some(steps) => {
                 // Everything up to there is passed and everything after it is sent: by main alone.
@@ -61,7 +69,42 @@ impl Delivery {
         Ok(self.undecided(lane, foreign, gap))
     }
 
-    fn undecided(&self, lane: &LaneId, foreign: bool, gap: Option<Gap>) -> Trouble {
+    /// What is missing was given up: main's rows are moved to that place, forward only. The command stays on its list: what
+    /// stands beside main is looked at once main is taken over.
+    async fn decide_by_abandoning(
+        &mut self,
+        lane: &LaneId,
+        view: &LaneView,
+        taken: &TakenOver,
+        command: &Command,
+        gap: Option<Gap>,
+    ) -> Result<Trouble, Trouble> {
+        let (short, progress) = (self.limits.log, self.progress.clone());
+        let Command::Abandon { to, .. } = command else { return Ok(self.undecided(lane, false, gap)) };
+        let steps = moves(view, &taken.rows, &lane.to_string(), to).unwrap_or_default();
+        let forward: Vec<Move> = steps.into_iter().filter(|step| step.from.is_none_or(|from| from < step.to)).collect();
+        if forward.is_empty() {
+            // More is gone than was given up, or its generation is.
+            log(short, &progress, self.log.finish(lane, command)).await?;
+            return Ok(self.undecided(lane, false, gap));
+        }
+        self.end_sides(lane, taken).await?;
+        for step in forward {
+            let place = |id| Position { generation: step.generation.clone(), id };
+            let after = place(step.from.unwrap_or_default());
+            if let Some(told) = abandoned(command, &lane.part, Vec::new(), after, place(step.to)) {
+                log(short, &progress, self.log.keep_abandoned(lane, &told)).await?;
+            }
+            self.move_row(lane, step, None).await?;
+        }
+        tracing::warn!(destination = %self.spec.name, stream = %lane.stream, id = %to.id, "the backlog was given up");
+        Ok(Trouble::TakeOver(format!("an operator gave up everything up to {}", to.id)))
+    }
+
+    fn undecided(&mut self, lane: &LaneId, foreign: bool, gap: Option<Gap>) -> Trouble {
+        if let (Some(gap), false) = (&gap, foreign) {
+            self.count_gap(lane, gap);
+        }
         let (name, stream) = (&self.spec.name, &lane.stream);
         let command = format!("`tidegate resume {name} --application {stream} --from earliest|last|now`");
         Trouble::Hold(match gap {
@@ -88,19 +131,25 @@ impl Delivery {
         let (short, progress) = (self.limits.log, self.progress.clone());
         let (lane, place) = (self.lanes[main].lane.clone(), self.lanes[main].position());
         let order = Arc::clone(&self.lanes[main].order);
-        gaps.iter().for_each(|(side, _, gap)| self.count_gap(side, gap));
         let decisions = log(short, &progress, self.log.decisions(&lane)).await?;
-        let Some(Command::Resume { to }) = decisions.last() else {
+        let (Some(command), Some(to)) = (decisions.last(), decisions.last().and_then(Command::place)) else {
             return Ok(self.undecided(&lane, false, gaps.into_iter().next().map(|(.., gap)| gap)));
         };
         let to = if lies_before(&order, &place, to) { &place } else { to };
+        let mut moved = false;
         for (side, view, _) in &gaps {
             for step in moves(view, &taken.rows, &side.to_string(), to).unwrap_or_default() {
                 let lock = Some(self.fence(main, place.id));
+                let told = |id| Position { generation: step.generation.clone(), id };
+                let after = told(step.from.unwrap_or_default());
+                if let Some(told) = abandoned(command, &side.part, Vec::new(), after, told(step.to)) {
+                    log(short, &progress, self.log.keep_abandoned(&lane, &told)).await?;
+                }
                 self.move_row(side, step, lock).await?;
+                moved = true;
             }
         }
-        for command in &decisions {
+        for command in decisions.iter().filter(|command| !moved || matches!(command, Command::Resume { .. })) {
             log(short, &progress, self.log.finish(&lane, command)).await?;
         }
         Ok(Trouble::TakeOver(format!("an operator decided to go on after {}", to.id)))

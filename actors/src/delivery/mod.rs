@@ -3,6 +3,7 @@
 //! This is the part of a [`crate::destination`] actor that talks to the world, without actix: every method is one step that
 //! either succeeds or says in [`Trouble`] what has to happen first. Calling it again after trouble is always right.
 
+mod abandon;
 mod claims;
 mod commands;
 mod cuts;
@@ -16,9 +17,12 @@ mod sides;
 mod take_over;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     future::Future,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,7 +37,7 @@ use crate::{
     ports::{Advance, Destination, EventLog, Fault, LogError, WriteError},
     progress::Progress,
     route::DestinationSpec,
-    transaction::{DeadId, DeadRow, LaneId},
+    transaction::{DeadId, DeadRow, LaneId, Statement},
 };
 
 /// Time limits of everything that is asked of the world.
@@ -206,6 +210,21 @@ pub struct Counts {
     pub epoch: u64,
 }
 
+/// Whether the next batch has been read and composed. Clones are the same word.
+#[derive(Clone, Debug, Default)]
+pub struct Follows(Arc<AtomicBool>);
+
+impl Follows {
+    /// It is at hand.
+    pub fn now(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_at_hand(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// One ordered destination on its owner.
 pub struct Delivery {
     log: Box<dyn EventLog>,
@@ -236,7 +255,12 @@ pub struct Delivery {
     /// Whether side rows are read next, while some catch up.
     sides_next: bool,
     in_doubt: Option<passed::Passed>,
-    unsent: Option<Advance>,
+    /// What Redis has not heard of yet, in order: the last batch's, and before it one's that could not be told.
+    unsent: VecDeque<Advance>,
+    /// Whether the next batch is at hand: then Redis hears of this one while the database writes that one.
+    follows: Follows,
+    /// Rows that are written: whoever has time may free them.
+    spent: Vec<Statement>,
     /// The gap that was counted last.
     gap: Option<(LaneId, Gap)>,
     attempts: u32,
@@ -280,7 +304,9 @@ impl Delivery {
             removed: HashSet::new(),
             sides_next: false,
             in_doubt: None,
-            unsent: None,
+            unsent: VecDeque::new(),
+            follows: Follows::default(),
+            spent: Vec::new(),
             gap: None,
             attempts: 0,
             commands_wait: false,
@@ -362,6 +388,24 @@ impl Delivery {
         self.ahead = ahead;
     }
 
+    /// Rows that are written. Freeing them takes a while, for which the database need not wait.
+    pub fn spent(&mut self) -> Vec<Statement> {
+        std::mem::take(&mut self.spent)
+    }
+
+    /// By this it knows whether another batch follows at once.
+    pub fn follow(&mut self, follows: Follows) {
+        self.follows = follows;
+    }
+
+    /// Tells Redis what it has not heard of yet: where no batch followed after all.
+    ///
+    /// # Errors
+    /// What has to happen first.
+    pub async fn tell_log(&mut self) -> Result<(), Trouble> {
+        if self.taken && self.in_doubt.is_none() { self.send_advance().await } else { Ok(()) }
+    }
+
     /// Asks the database for a sign of life.
     ///
     /// # Errors
@@ -373,6 +417,8 @@ impl Delivery {
 
     /// Gives the lease back, so that another node need not wait for its end.
     pub async fn release(&mut self) {
+        // Whoever takes over finds out all the same.
+        let _ = self.tell_log().await;
         // Routes may have changed since the lease was taken.
         let lanes = self.lease.holder().map_or_else(|| self.wanted_lanes(), |(_, lanes)| lanes);
         let released = tokio::time::timeout(self.limits.log, self.log.release(&lanes, &self.owner)).await;

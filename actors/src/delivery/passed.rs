@@ -30,6 +30,12 @@ pub(super) struct Passed {
 impl Delivery {
     /// Clears up what the last call left: a transaction in doubt, a position that Redis has not heard of.
     pub(super) async fn settle(&mut self) -> Result<(), Trouble> {
+        self.clear_up().await?;
+        self.send_advance().await
+    }
+
+    /// A transaction in doubt alone: of the last position Redis may hear while the next transaction is under way.
+    pub(super) async fn clear_up(&mut self) -> Result<(), Trouble> {
         if !self.taken {
             return Err(Trouble::TakeOver("not taken over".into()));
         }
@@ -50,7 +56,8 @@ impl Delivery {
                 _ => return Err(Trouble::TakeOver("the watermark has moved".into())),
             }
         }
-        self.send_advance().await
+        // More than one, and something went wrong.
+        if self.unsent.len() > 1 { self.send_advance().await } else { Ok(()) }
     }
 
     /// Goes on from a transaction that is in the database.
@@ -70,7 +77,7 @@ impl Delivery {
         row.to_hold.clear();
         let main = row.main;
         self.opened(main, opened);
-        self.unsent = Some(advance);
+        self.unsent.push_back(advance);
         // In the order of the transaction: what is given up here is not older than what was written here. Dead letters of side
         // rows stand with those of their main row.
         let (lane, state) = (main, &mut self.lanes[main]);
@@ -90,7 +97,7 @@ impl Delivery {
             state.stands(row);
         }
         self.mark_superseded(lane, obsolete).await?;
-        self.send_advance().await
+        if self.follows.is_at_hand() && self.unsent.len() == 1 { Ok(()) } else { self.send_advance().await }
     }
 
     /// Says so in the payloads of those that became obsolete: for people; the rows have it already.
@@ -112,16 +119,28 @@ impl Delivery {
 
     /// Tells Redis how far we are. Refusals that only concern display are not worth stopping for.
     pub(super) async fn send_advance(&mut self) -> Result<(), Trouble> {
-        let Some(mut advance) = self.unsent.clone() else { return Ok(()) };
-        advance.version = self.version;
-        match log(self.limits.log, &self.progress, self.log.advance(&advance)).await {
+        while let Some(advance) = self.next_unsent() {
+            let told = log(self.limits.log, &self.progress, self.log.advance(&advance)).await;
+            self.told(told)?;
+        }
+        Ok(())
+    }
+
+    /// What Redis is to be told next.
+    pub(super) fn next_unsent(&self) -> Option<Advance> {
+        self.unsent.front().map(|advance| Advance { version: self.version, ..advance.clone() })
+    }
+
+    /// Redis was told [what was next](Self::next_unsent), and this is what it said.
+    pub(super) fn told(&mut self, answer: Result<(), LogError>) -> Result<(), Trouble> {
+        match answer {
             Ok(()) => {}
             Err(LogError::NoSuchEntry(id)) => {
                 tracing::warn!(destination = %self.spec.name, %id, "a delivered entry is no longer in its stream");
             }
             Err(error) => return Err(error.into()),
         }
-        self.unsent = None;
+        self.unsent.pop_front();
         failpoint::reach(failpoint::AFTER_ADVANCE);
         Ok(())
     }

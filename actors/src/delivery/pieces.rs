@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Delivery, Trouble,
+    Delivery, Limits, Trouble,
     cuts::{Attempt, Cuts, Refusals, Written, at_fault},
     database, log, now_ms,
     passed::Passed,
@@ -38,7 +38,7 @@ impl Delivery {
     /// # Errors
     /// What has to happen first; everything written so far stays written.
     pub async fn deliver(&mut self, batch: &Batch) -> Result<(), Trouble> {
-        self.settle().await?;
+        self.clear_up().await?;
         let Some(lane) = self.lanes.iter().position(|state| state.lane == batch.lane) else {
             // A side row may have met its main one since this was read.
             let beside = self.lanes.iter().any(|state| state.lane == batch.lane.main());
@@ -186,9 +186,21 @@ impl Delivery {
         failpoint::reach(failpoint::BEFORE_TRANSACTION);
         self.attempts += 1;
         let (started_ms, started) = (now_ms(), Instant::now());
-        let call = self.database.commit_trials(&transaction, &composed.trials);
-        let outcome = database(self.limits.write, &self.progress, "a transaction", call).await;
-        let took = started.elapsed();
+        // Of the batch before, Redis hears meanwhile.
+        let unsent = self.next_unsent();
+        let (Limits { write, log: limit, .. }, progress) = (self.limits, &self.progress);
+        let writing = async {
+            let call = self.database.commit_trials(&transaction, &composed.trials);
+            let outcome = database(write, progress, "a transaction", call).await;
+            (outcome, started.elapsed())
+        };
+        let telling = async {
+            let advance = unsent.as_ref()?;
+            Some(log(limit, progress, self.log.advance(advance)).await)
+        };
+        let ((outcome, took), told) = tokio::join!(writing, telling);
+        // Where it could not be told, it is tried again after this.
+        let _ = told.map(|answer| self.told(answer));
         self.counts.last_write = took;
         let nothing = Tried::default();
         let tried = outcome.as_ref().unwrap_or(&nothing);
@@ -211,6 +223,7 @@ impl Delivery {
                         return Err(error.into());
                     }
                 }
+                self.spent = transaction.statements;
                 self.passed(passed).await?;
                 Ok(Piecemeal::Written(Written::All))
             }

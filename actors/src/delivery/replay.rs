@@ -57,7 +57,7 @@ impl Delivery {
                 at: at.clone(),
                 held: None,
             });
-            self.unsent = Some(claim);
+            self.unsent.push_back(claim);
             self.send_advance().await?;
             view = self.newest_view(main).await?;
             if view.trimmed <= at.id {

@@ -393,7 +393,7 @@ impl Delivery {
     }
 
     /// Up to where a side row may read; nothing, where the row that it follows is in an older generation still.
-    fn bound(&self, at: usize) -> Option<StreamId> {
+    pub(super) fn bound(&self, at: usize) -> Option<StreamId> {
         let row = &self.lanes[at];
         let leader = &self.lanes[self.leader(at)];
         let meets = (row.generation == leader.generation).then_some(leader.last_id);
@@ -562,7 +562,8 @@ impl Delivery {
         let row = self.lanes.remove(at);
         tracing::info!(destination = %self.spec.name, part = %row.part, at = %row.last_id, "a side row is closed");
         self.recarry(main);
-        self.unsent = Some(self.advance_of(main));
+        let advance = self.advance_of(main);
+        self.unsent.push_back(advance);
         self.send_advance().await
     }
 

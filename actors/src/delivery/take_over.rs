@@ -65,7 +65,7 @@ impl Delivery {
         }
         // What was in hand under the old token has been written or not by now; the watermark says which.
         self.in_doubt = None;
-        self.unsent = None;
+        self.unsent.clear();
         for (main, parts) in left_over.into_iter().enumerate() {
             self.sweep(main, &parts).await?;
         }
@@ -82,9 +82,6 @@ impl Delivery {
         }
         let foreign = view.bind.as_ref().is_some_and(|bound| *bound != taken.bind);
         let resumed = resume(&mainly(view), &taken.rows, &lane_text);
-        if let (Err(gap), false) = (&resumed, foreign) {
-            self.count_gap(&lane, gap);
-        }
         let point = match resumed {
             Ok(point) if !foreign => point,
             resumed => return Err(self.decide(&lane, view, taken, foreign, resumed.err()).await?),
@@ -162,29 +159,39 @@ impl Delivery {
 
     /// Claims a lane's position in the log, with all of its side rows.
     async fn claim(&mut self, main: usize, void: Vec<DeadId>) -> Result<(), Trouble> {
-        let mut claim = Advance { void, ..self.advance_of(main) };
-        if let Some((part, record)) = self.unrecorded(main) {
-            (claim.part, claim.history) = (part, Some(record));
+        let claim = Advance { void, ..self.advance_of(main) };
+        let with = |(part, record)| Advance { part, history: Some(record), ..claim.clone() };
+        let mut claims: Vec<_> = self.unrecorded(main).into_iter().map(with).collect();
+        if claims.is_empty() {
+            claims.push(claim);
         }
         failpoint::reach(failpoint::BEFORE_CLAIM);
-        match log(self.limits.log, &self.progress, self.log.advance(&claim)).await {
-            // The database stands at an entry that was taken out of the stream by hand; what follows it is still there.
-            Ok(()) | Err(LogError::NoSuchEntry(_)) => Ok(()),
-            Err(error) => Err(error.into()),
+        for claim in claims {
+            match log(self.limits.log, &self.progress, self.log.advance(&claim)).await {
+                // The database stands at an entry that was taken out of the stream by hand; what follows it is still there.
+                Ok(()) | Err(LogError::NoSuchEntry(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(())
     }
 
-    /// The record of the last transaction, where it turns out to be in the database and the log may not have it.
-    fn unrecorded(&self, main: usize) -> Option<(Arc<str>, BatchRecord)> {
-        let last = self.unsent.as_ref().or(self.in_doubt.as_ref().map(|doubt| &doubt.advance))?;
-        let record = last.history.clone()?;
-        let row = self.lanes.iter().find(|row| row.main == main && row.lane.part == last.part)?;
-        let stood = match row.part {
-            Part::Main => &last.to,
-            _ => &last.sides.iter().find(|side| side.part == last.part)?.at,
+    /// The records of the last transactions, as far as they turn out to be in the database and the log may not have them, in
+    /// order. Those that were committed are there unless the database has gone back; one in doubt, where it stands at its end.
+    fn unrecorded(&self, main: usize) -> Vec<(Arc<str>, BatchRecord)> {
+        let record = |last: &Advance, in_doubt: bool| {
+            let record = last.history.clone()?;
+            let row = self.lanes.iter().find(|row| row.main == main && row.lane.part == last.part)?;
+            let stood = match row.part {
+                Part::Main => &last.to,
+                _ => &last.sides.iter().find(|side| side.part == last.part)?.at,
+            };
+            let passed = row.generation == stood.generation && row.last_id >= stood.id;
+            let there = if in_doubt { row.position() == *stood } else { passed };
+            (self.lanes[main].lane == last.lane && there).then(|| (Arc::clone(&last.part), record))
         };
-        let stands = self.lanes[main].lane == last.lane && row.position() == *stood;
-        stands.then(|| (Arc::clone(&last.part), record))
+        let in_doubt = self.in_doubt.iter().filter_map(|doubt| record(&doubt.advance, true));
+        self.unsent.iter().filter_map(|unsent| record(unsent, false)).chain(in_doubt).collect()
     }
 
     /// Compiles the routes against the tables as they stand now.

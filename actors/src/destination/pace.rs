@@ -19,6 +19,7 @@ use crate::{
     ports::{Fault, Observe},
     progress::Progress,
     retry::Backoff,
+    route::ByHand,
     status::{DestinationDetail, DestinationStatus, Vitals, rfc3339_ago},
 };
 
@@ -26,6 +27,8 @@ use crate::{
 const SLOW_WRITE: Duration = Duration::from_secs(2);
 /// No batch is made smaller than this.
 const SMALLEST_BATCH: usize = 50;
+/// How long one that an operator has stopped looks at nothing, if the supervisor has nothing to say.
+const REST: Duration = Duration::from_secs(5);
 /// How often a held destination looks whether it may go on, at first and at last.
 const HOLD_WAIT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(3));
 
@@ -44,6 +47,8 @@ pub(super) struct Pace {
     tables_at: Instant,
     tables_backoff: Backoff,
     commands_at: Instant,
+    /// How often the breaker had been closed by hand when we last looked.
+    closings: u64,
     /// Weak, so that the actor's own copy is the last to be dropped and tells how it ended.
     vitals: Weak<Vitals>,
 }
@@ -66,9 +71,15 @@ impl Pace {
         observer: &Arc<dyn Observe>,
     ) -> Self {
         let now = Instant::now();
+        let mut breaker = Breaker::new(BreakerSettings::default(), now, rand::random());
+        let by_hand = control.borrow().spec.by_hand.clone();
+        if by_hand.breaker_open.is_some() {
+            breaker.force_open(now);
+        }
         Self {
             control,
-            breaker: Breaker::new(BreakerSettings::default(), now, rand::random()),
+            breaker,
+            closings: by_hand.breaker_closings,
             shared: Rc::clone(shared),
             observer: Arc::clone(observer),
             limits,
@@ -92,7 +103,39 @@ impl Pace {
 
     /// What the supervisor said since it was last asked for.
     pub(super) fn news(&mut self) -> Option<Control> {
-        self.control.has_changed().unwrap_or(false).then(|| self.control.borrow_and_update().clone())
+        if !self.control.has_changed().unwrap_or(false) {
+            return None;
+        }
+        let control = self.control.borrow_and_update().clone();
+        self.obey(&control.spec.by_hand);
+        Some(control)
+    }
+
+    /// The breaker does as operators say.
+    fn obey(&mut self, by_hand: &ByHand) {
+        let now = Instant::now();
+        let closed = std::mem::replace(&mut self.closings, by_hand.breaker_closings) != by_hand.breaker_closings;
+        match (by_hand.breaker_open.is_some(), self.breaker.is_forced()) {
+            (true, false) => self.breaker.force_open(now),
+            (true, true) => return,
+            (false, true) => self.breaker.release(now),
+            (false, false) if closed => self.breaker.release(now),
+            (false, false) => return,
+        }
+        self.backoff.reset();
+        self.hold_backoff.reset();
+    }
+
+    /// Whether an operator has stopped it.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.control.borrow().spec.by_hand.stops()
+    }
+
+    /// Waits while it is stopped: until the next sign of life is to be asked for, if any is, or there is something to hear.
+    pub(super) async fn rest(&mut self) {
+        let now = Instant::now();
+        let probe = self.breaker.probe_at().map(|at| at.saturating_duration_since(now));
+        self.wait(probe.map_or(REST, |wait| wait.clamp(Duration::from_millis(1), REST))).await;
     }
 
     pub(super) fn progress(&self) -> Option<Progress> {
@@ -254,9 +297,15 @@ impl Pace {
     ) {
         let Some(vitals) = self.vitals.upgrade() else { return };
         let mut detail = self.shared.detail.borrow_mut();
+        let by_hand = self.control.borrow().spec.by_hand.clone();
+        // One that is left alone is neither up nor down as far as anybody knows.
+        let down = down.filter(|_| !self.breaker.is_forced());
         detail.breaker = self.breaker.state();
+        detail.paused = by_hand.paused.as_ref().map(Into::into);
+        detail.breaker_by_hand = by_hand.breaker_open.as_ref().map(Into::into);
         detail.down_since = down.map(rfc3339_ago);
         detail.status = match (&detail.held, down) {
+            _ if by_hand.stops() => DestinationStatus::Paused,
             (_, Some(_)) => DestinationStatus::Down,
             (Some(_), None) => DestinationStatus::Held,
             (None, None) if ready => DestinationStatus::Up,

@@ -13,7 +13,7 @@ use actix_rt::task::JoinHandle;
 use super::pace::{Pace, told};
 use crate::{
     compose::MappedAhead,
-    delivery::{Delivery, Trouble, now_ms},
+    delivery::{Delivery, Follows, Trouble, now_ms},
     message::StreamId,
     ports::{Batch, LogError, ReadFrom, ReadOutcome},
     stream_reader::{Read, StreamReader},
@@ -26,6 +26,7 @@ const STAND_BY: Duration = Duration::from_secs(5);
 /// A read under way, and the mapping of what it brings: both go on while a batch is being written.
 pub(super) struct Ahead {
     asked: Vec<ReadFrom>,
+    follows: Follows,
     task: JoinHandle<(Result<ReadOutcome, LogError>, Option<MappedAhead>)>,
 }
 
@@ -43,6 +44,8 @@ pub(super) struct Runner {
     pub(super) pace: Pace,
     pub(super) batch: Option<Batch>,
     pub(super) ahead: Option<Ahead>,
+    /// What was written last.
+    pub(super) spent: Option<Batch>,
     pub(super) node: Arc<str>,
 }
 
@@ -54,6 +57,10 @@ impl Runner {
             }
             if !self.pace.control.borrow().wanted {
                 self.stand_by().await;
+                continue;
+            }
+            if self.pace.is_stopped() {
+                self.rest().await;
                 continue;
             }
             let step = self.step().await;
@@ -80,6 +87,21 @@ impl Runner {
         }
         self.publish();
         self.pace.wait(STAND_BY).await;
+    }
+
+    /// An operator has stopped it: what is in hand is dropped, the lease given back, nothing read and nothing written. As when
+    /// another node is to write, what is going on is found out anew by a take-over.
+    async fn rest(&mut self) {
+        (self.batch, self.ahead) = (None, None);
+        if self.pace.shared.lease.holder().is_some() {
+            tracing::info!(destination = %self.pace.name(), "stopped by an operator");
+            self.delivery.release().await;
+        }
+        self.delivery.stand_down();
+        self.pace.shared.detail.borrow_mut().held = None;
+        self.heartbeat().await;
+        self.publish();
+        self.pace.rest().await;
     }
 
     async fn step(&mut self) -> Result<(), Trouble> {
@@ -118,12 +140,14 @@ impl Runner {
             self.batch = self.next_batch().await?;
         }
         let Some(batch) = self.batch.take() else {
+            self.delivery.tell_log().await?;
             self.heartbeat().await;
             return Ok(());
         };
         if self.ahead.is_none() {
             self.ahead = self.read_after(Some(&batch));
         }
+        self.delivery.follow(self.ahead.as_ref().map(|ahead| ahead.follows.clone()).unwrap_or_default());
         let before = (self.delivery.counts(), self.stands(&batch));
         let outcome = self.delivery.deliver(&batch).await;
         self.count(before, &batch);
@@ -131,6 +155,7 @@ impl Runner {
             self.batch = Some(batch);
             return Err(trouble);
         }
+        self.spent = Some(batch);
         self.pace.went_well();
         match self.delivery.ended() {
             Some(lane) => self.delivery.finish_generation(lane).await,
@@ -191,21 +216,27 @@ impl Runner {
             asked.iter().map(|from| (from.lane.clone(), self.delivery.ahead_of(&from.lane))).collect();
         let (waiting, wanted) = tokio::sync::oneshot::channel();
         let max_entries = self.pace.batch_entries;
+        let follows = Follows::default();
+        let at_hand = follows.clone();
+        let spent = (self.spent.take(), self.delivery.spent());
         let answer = self.reader.send(Read { lanes: asked.clone(), max_entries, block, wanted });
         let task = actix_rt::spawn(async move {
             let _waiting = waiting;
             let outcome = answer
                 .await
                 .unwrap_or_else(|error| Err(LogError::Unavailable(format!("the reader does not answer: {error}"))));
+            // By now the database has the next ones.
+            drop(spent);
             let Ok(ReadOutcome::Batch(batch)) = &outcome else { return (outcome, None) };
             let of = ahead_of.into_iter().find(|(lane, _)| *lane == batch.lane).and_then(|(_, of)| of);
             let mapped = match of {
                 Some(of) => Some(MappedAhead::map(of, batch).await),
                 None => None,
             };
+            at_hand.now();
             (outcome, mapped)
         });
-        Some(Ahead { asked, task })
+        Some(Ahead { asked, follows, task })
     }
 
     /// Asks an idle database for a sign of life, so that it shows that it is down before a record finds out.

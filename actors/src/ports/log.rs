@@ -214,11 +214,76 @@ pub enum Command {
         /// The last entry that is sent again; `None`: up to where the main row stands when they meet.
         to: Option<Position>,
     },
+    /// Give up everything up to a place: nothing at or below it is written any more.
+    Abandon {
+        /// Random; names what is told of it.
+        token: String,
+        /// The place.
+        to: Position,
+        /// Who gave it up.
+        by: String,
+        /// When, in milliseconds since the Unix epoch.
+        at_ms: u64,
+        /// Why, in the operator's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// Go on from this place. Only a lane that waits for such a decision is moved, so a second one does nothing.
     Resume {
         /// Everything up to here is passed, everything after it is sent.
         to: Position,
     },
+}
+
+impl Command {
+    /// The place that a decision is about.
+    #[must_use]
+    pub fn place(&self) -> Option<&Position> {
+        match self {
+            Self::Resume { to } | Self::Abandon { to, .. } => Some(to),
+            Self::Redrive { .. } | Self::Discard { .. } | Self::Replay { .. } => None,
+        }
+    }
+
+    /// Whether it says where a lane with a gap goes on.
+    #[must_use]
+    pub fn decides(&self) -> bool {
+        matches!(self, Self::Resume { .. } | Self::Abandon { .. })
+    }
+}
+
+/// Messages that were given up: passed without being written, by an operator's word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abandoned {
+    /// Which command it was.
+    pub token: String,
+    /// The part of the lane whose row was moved.
+    pub part: Arc<str>,
+    /// The ids of the routes that the row carried; empty for all that lead to the destination.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Arc<str>>,
+    /// Messages above this,
+    pub after: Position,
+    /// up to and with this.
+    pub to: Position,
+    /// These too, which a parallel destination's nodes had in hand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<StreamId>,
+    /// Who.
+    pub by: String,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// Why, in the operator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Abandoned {
+    /// What names it among the others of its lane: told again, it takes its own place.
+    #[must_use]
+    pub fn field(&self) -> String {
+        format!("{} {} {}", self.token, self.after.generation, self.part)
+    }
 }
 
 /// The event log as the owner of one destination sees it. Short calls only; reading is [`EntryReader`].
@@ -258,6 +323,10 @@ pub trait EventLog {
     /// Which payloads are kept for this lane.
     async fn dead_ids(&mut self, lane: &LaneId) -> Result<Vec<DeadId>, LogError>;
 
+    /// Keeps which messages are given up, before the transaction that passes them by; what was kept under the same
+    /// [field](Abandoned::field) is replaced.
+    async fn keep_abandoned(&mut self, lane: &LaneId, abandoned: &Abandoned) -> Result<(), LogError>;
+
     /// Keeps what is needed to tell later what a destination was sent: a route and its table under their digest.
     async fn keep_plan(&mut self, lane: &LaneId, digest: &str, plan: &PlanRecord) -> Result<(), LogError>;
 
@@ -267,7 +336,7 @@ pub trait EventLog {
     /// Those of them that decide where a lane goes on, however many others stand before them.
     async fn decisions(&mut self, lane: &LaneId) -> Result<Vec<Command>, LogError> {
         let mut waiting = self.commands(lane).await?;
-        waiting.retain(|command| matches!(command, Command::Resume { .. }));
+        waiting.retain(Command::decides);
         Ok(waiting)
     }
 

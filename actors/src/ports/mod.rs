@@ -14,7 +14,7 @@ pub use database::{Destination, Fault, Rejection, TableName, WriteError};
 pub use door::{AppendError, AppendRequest, Appended, Appender, NewRecord};
 pub use group::{Acknowledge, Claimed, GroupReader};
 pub use log::{
-    Advance, Backlog, Batch, BatchRecord, Command, DeadLetter, Entry, EntryReader, EventLog, GenerationStart, LaneView,
-    LogError, PlanRecord, ReadFrom, ReadOutcome, SidePosition,
+    Abandoned, Advance, Backlog, Batch, BatchRecord, Command, DeadLetter, Entry, EntryReader, EventLog,
+    GenerationStart, LaneView, LogError, PlanRecord, ReadFrom, ReadOutcome, SidePosition,
 };
 pub use world::{Housekeeping, Observe, Unobserved, World};

@@ -1,6 +1,7 @@
 //! The actors together, over a world in memory, in real time: what is down, hangs, panics, changes or leaves.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod by_hand;
 mod node;
 mod parallel;
 mod sides;

@@ -13,8 +13,8 @@ use crate::{
     lane::lies_before,
     message::{Position, StreamId},
     ports::{
-        Advance, Backlog, Batch, BatchRecord, Command, DeadLetter, EntryReader, EventLog, LaneView, LogError,
-        PlanRecord, ReadFrom, ReadOutcome,
+        Abandoned, Advance, Backlog, Batch, BatchRecord, Command, DeadLetter, EntryReader, EventLog, LaneView,
+        LogError, PlanRecord, ReadFrom, ReadOutcome,
     },
     transaction::{DeadId, LaneId},
 };
@@ -151,6 +151,14 @@ impl EventLog for MemoryLog {
 
     async fn dead_ids(&mut self, lane: &LaneId) -> Result<Vec<DeadId>, LogError> {
         self.call(LogCall::Dead, |state| Ok(state.lane(lane).dead.keys().cloned().collect())).await
+    }
+
+    async fn keep_abandoned(&mut self, lane: &LaneId, abandoned: &Abandoned) -> Result<(), LogError> {
+        let work = |state: &mut State| {
+            state.lane(lane).abandoned.insert(abandoned.field(), abandoned.clone());
+            Ok(())
+        };
+        self.call(LogCall::KeepAbandoned, work).await
     }
 
     async fn keep_plan(&mut self, lane: &LaneId, digest: &str, plan: &PlanRecord) -> Result<(), LogError> {

@@ -14,7 +14,10 @@ use super::{Failure, MemoryLog, MemoryReader, service::Service};
 use crate::{
     lane::lies_before,
     message::{Action, Generation, Message, MessageId, Position, StreamId},
-    ports::{BatchRecord, Command, DeadLetter, Entry, GenerationStart, LogError, NewRecord, PlanRecord, SidePosition},
+    ports::{
+        Abandoned, BatchRecord, Command, DeadLetter, Entry, GenerationStart, LogError, NewRecord, PlanRecord,
+        SidePosition,
+    },
     transaction::{DeadId, LaneId},
 };
 
@@ -39,6 +42,8 @@ pub enum LogCall {
     Backlog,
     /// [`crate::ports::EventLog::keep_dead`].
     KeepDead,
+    /// [`crate::ports::EventLog::keep_abandoned`].
+    KeepAbandoned,
     /// [`crate::ports::EventLog::dead`] and [`crate::ports::EventLog::dead_ids`].
     Dead,
     /// [`crate::ports::EventLog::keep_plan`].
@@ -125,6 +130,7 @@ pub(super) struct Lane {
     /// With the generation of the ids, and the lane's part.
     pub(super) history: Vec<(Generation, String, BatchRecord)>,
     pub(super) dead: BTreeMap<DeadId, DeadLetter>,
+    pub(super) abandoned: BTreeMap<String, Abandoned>,
     pub(super) plans: BTreeMap<String, PlanRecord>,
     pub(super) commands: Vec<Command>,
 }
@@ -345,6 +351,12 @@ impl MemoryStreams {
     #[must_use]
     pub fn dead_letters(&self, lane: &LaneId) -> Vec<DeadLetter> {
         self.of_lane(lane, |lane| lane.dead.values().cloned().collect())
+    }
+
+    /// What the log was told of messages that are given up.
+    #[must_use]
+    pub fn abandoned(&self, lane: &LaneId) -> Vec<Abandoned> {
+        self.of_lane(lane, |lane| lane.abandoned.values().cloned().collect())
     }
 
     /// The tables that are kept for the history, by digest.

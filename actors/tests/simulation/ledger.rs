@@ -59,6 +59,8 @@ pub(crate) struct Ledger {
     /// By destination and stream: the database has gone back, and Redis has not heard of it yet.
     behind: Vec<Vec<bool>>,
     replays: Vec<Replay>,
+    /// By destination and stream: everything up to this record was given up.
+    given_up: Vec<Vec<Option<usize>>>,
     /// By destination: whether its database has ever gone back.
     went_back: Vec<bool>,
     /// Whether the added route begins below its lane, and catches up.
@@ -83,6 +85,7 @@ impl Ledger {
             ever: vec![Vec::new(); destinations],
             behind: vec![vec![false; streams]; destinations],
             went_back: vec![false; destinations],
+            given_up: vec![vec![None; streams]; destinations],
             ..Self::default()
         }
     }
@@ -107,7 +110,16 @@ impl Ledger {
                 && promise.topic == topic
                 && record >= promise.from
         };
-        alive && self.promises.iter().any(promised)
+        let given_up = self.given_up[destination][stream].is_some_and(|last| record <= last);
+        alive && !given_up && self.promises.iter().any(promised)
+    }
+
+    /// An operator gives up what a destination has not got of a stream, up to this record.
+    pub(crate) fn give_up(&mut self, destination: usize, stream: usize, last: usize) {
+        let given_up = &mut self.given_up[destination][stream];
+        *given_up = (*given_up).max(Some(last));
+        let here = |replay: &&mut Replay| replay.destination == destination && replay.stream == stream;
+        self.replays.iter_mut().filter(here).for_each(|replay| replay.left.retain(|record| *record > last));
     }
 
     /// A transaction is about to write these records of one stream, in this order.

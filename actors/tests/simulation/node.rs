@@ -5,7 +5,7 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use tidegate_actors::{
-    delivery::{Delivery, LeaseClock, Limits, Trouble},
+    delivery::{Delivery, Follows, LeaseClock, Limits, Trouble},
     ports::{Batch, EventLog as _, ReadFrom, ReadOutcome},
     progress::Progress,
 };
@@ -96,6 +96,13 @@ impl Runner {
         if self.ahead.is_none() && self.happens(500) {
             self.ahead = self.read_after(Some(&batch));
         }
+        // Now and then another batch is at hand, and the log hears of this one while the database writes that one; or it is
+        // thrown away all the same.
+        let follows = Follows::default();
+        if self.ahead.is_some() && self.happens(700) {
+            follows.now();
+        }
+        self.delivery.follow(follows);
         if let Err(trouble) = self.delivery.deliver(&batch).await {
             self.batch = Some(batch);
             return Err(trouble);

@@ -16,8 +16,8 @@ use tidegate_actors::{
     lane::Part,
     message::{Action, Generation, Message, StreamId},
     ports::{
-        Advance, Backlog, Batch, Command, DeadLetter, Destination, Entry, EventLog, Fault, LaneView, LogError,
-        PlanRecord, ReadFrom, ReadOutcome, SidePosition, WriteError,
+        Abandoned, Advance, Backlog, Batch, Command, DeadLetter, Destination, Entry, EventLog, Fault, LaneView,
+        LogError, PlanRecord, ReadFrom, ReadOutcome, SidePosition, WriteError,
     },
     schema::TableSchema,
     transaction::{Cell, Committed, DeadId, LaneId, Statement, TakenOver, Transaction, WatermarkRow},
@@ -270,6 +270,11 @@ impl EventLog for SimLog {
             },
         );
         call.await
+    }
+
+    async fn keep_abandoned(&mut self, _: &LaneId, _: &Abandoned) -> Result<(), LogError> {
+        // For the eyes only.
+        Ok(())
     }
 
     async fn keep_plan(&mut self, _: &LaneId, _: &str, _: &PlanRecord) -> Result<(), LogError> {

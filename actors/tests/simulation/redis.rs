@@ -96,6 +96,16 @@ impl Stream {
         self.generations.iter().position(|known| known.generation == *generation).map_or(0, |place| place + 1)
     }
 
+    /// `abandon.lua`: where nothing stands beside a lane, what is given up may be trimmed at once.
+    pub(crate) fn raise(&mut self, destination: usize, to: Position) {
+        let beside = self.sides.get(&destination).is_some_and(|sides| !sides.is_empty());
+        let untaken = self.backfills.values().any(|known| !known);
+        let Some(stands) = self.lanes.get(&destination).cloned().filter(|_| !beside && !untaken) else { return };
+        if (self.rank(&stands.generation), stands.id) < (self.rank(&to.generation), to.id) {
+            self.lanes.insert(destination, to);
+        }
+    }
+
     /// XADD.
     pub(crate) fn add(&mut self, clock_ms: u64, record: usize) -> StreamId {
         let id = if clock_ms > self.last.ms {

@@ -97,6 +97,8 @@ struct Weather {
     raises_late: bool,
     /// Whether operators have something sent again.
     replays: bool,
+    /// Whether operators give backlogs up.
+    gives_up: bool,
     /// Whether databases stand behind a proxy: a restore breaks no connection.
     proxied: bool,
 }
@@ -122,7 +124,7 @@ impl Weather {
         let below = matches!(like, Mistake::DoneForgotten | Mistake::DoneUnheard | Mistake::BackfillNotKept);
         (self.faults, self.keep, self.adds_route) = (40, 0, like == Mistake::ReadIgnoresVersion || below);
         // Nothing stands beside the main rows where that is not what shows it.
-        (self.two_routes, self.replays) = (often.contains(&Fault::Table), false);
+        (self.two_routes, self.replays, self.gives_up) = (often.contains(&Fault::Table), false, false);
         (self.below, self.keep) = (below, if below { 8 } else { 0 });
         self.raises_late = like == Mistake::DoneUnheard;
         if matches!(like, Mistake::ClaimBeforeFence | Mistake::NoOwner) {
@@ -232,6 +234,7 @@ impl World {
         }
         (weather.two_routes, weather.below) = (chance.happens(500), chance.happens(500));
         weather.replays = chance.happens(250);
+        weather.gives_up = chance.happens(200);
         if weather.two_routes && chance.happens(300) {
             weather.weights[Fault::Table as usize] += 2;
         }
@@ -416,6 +419,9 @@ impl World {
         if self.weather.replays && self.chance.happens(60) {
             return self.send_again();
         }
+        if self.weather.gives_up && self.chance.happens(40) {
+            return self.give_up();
+        }
         match self.chance.below(20) {
             0..=9 => self.append(),
             10..=12 => self.trim(),
@@ -572,6 +578,27 @@ impl World {
         let route = route_id(at, stream, topic);
         let command = Command::Replay { token, route, from, to: bounded.then_some(to) };
         self.redis.streams[stream].commands.entry(at).or_default().push(command);
+    }
+
+    /// An operator gives up what waits for a destination up to an entry: the command and the position in one script.
+    fn give_up(&mut self) {
+        if self.redis_down {
+            return;
+        }
+        let (at, stream) = (self.chance.place(self.databases.len()), self.chance.place(self.redis.streams.len()));
+        let of = &self.redis.streams[stream];
+        if of.entries.is_empty() || of.commands.get(&at).is_some_and(|waiting| waiting.len() > 1) {
+            return;
+        }
+        let place = self.chance.place(of.entries.len());
+        let item = self.redis.streams[stream].entries[place];
+        let Some(to) = self.redis.streams[stream].position_of(item.id) else { return };
+        let token = self.token("given");
+        self.trace(|| format!("d{at} is given up to record {} of s{stream}, as {token}", item.record));
+        self.ledger.give_up(at, stream, item.record);
+        let command = Command::Abandon { token, to: to.clone(), by: "operator".into(), at_ms: 1, reason: None };
+        self.redis.streams[stream].commands.entry(at).or_default().push(command);
+        self.redis.streams[stream].raise(at, to);
     }
 
     /// From now on the added route must get its records.
@@ -847,6 +874,7 @@ fn specs(version: u64, destinations: usize, streams: usize, topics: usize) -> Ve
             revision: 1,
             mode: Default::default(),
             node: None,
+            by_hand: Default::default(),
             routes,
         })
     };

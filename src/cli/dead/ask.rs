@@ -9,13 +9,13 @@ use std::{
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use tidegate_actors::{ports::Command, transaction::DeadId};
+use tidegate_actors::{ports::DeadLetter, transaction::DeadId};
 
-use super::{Letters, Lot, Which, name, person};
+use super::{Letters, Lot, Which, who};
 use crate::{
+    admin::dead_letters::{self, Outcome, count as many, name},
     cli::table::{count, of, plain},
     config::Settings,
-    redis::dead,
     registry::Store,
 };
 
@@ -26,40 +26,38 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Of more than this many no line is shown for each that went well, and no more than this many of those that did not.
 const LINES: usize = 20;
 
-/// What came of one command.
-enum Outcome {
-    /// The dead letter is gone: written, or given up as asked.
-    Done,
-    /// The database or a rule said no, in these words.
-    Refused(String),
-    /// A later record of its key was written.
-    Superseded(String),
-}
-
 pub(super) async fn redrive(
     letters: &Letters,
     which: &Which,
     force: bool,
     yes: bool,
     json: bool,
+    settings: &Settings,
 ) -> anyhow::Result<ExitCode> {
     let lots = chosen(letters, which).await?;
     let many = of(many(&lots), "dead letter");
     if which.id.is_empty() && !yes && !lots.is_empty() && !confirmed(&format!("redrive {many}"))? {
         bail!("nothing was redriven");
     }
-    carry_out(letters, &lots, "written", json, |dead| Command::Redrive { dead, force, data: None }).await
+    if !lots.is_empty() {
+        let mut store = Store::open(&settings.redis_url, &settings.prefix)?;
+        dead_letters::redrive(&letters.redis, &mut store, &who(settings, "redrive"), &lots, force).await?;
+    }
+    follow(letters, &lots, "written", json).await
 }
 
 pub(super) async fn redrive_edited(
     letters: &Letters,
-    lots: Vec<Lot>,
+    lot: &Lot,
+    letter: &DeadLetter,
     force: bool,
-    data: String,
+    record: &str,
     json: bool,
+    settings: &Settings,
 ) -> anyhow::Result<ExitCode> {
-    let command = |dead| Command::Redrive { dead, force, data: Some(data.clone()) };
-    carry_out(letters, &lots, "written", json, command).await
+    let mut store = Store::open(&settings.redis_url, &settings.prefix)?;
+    dead_letters::edit(&letters.redis, &mut store, &who(settings, "edit"), lot, letter, record, force).await?;
+    follow(letters, std::slice::from_ref(lot), "written", json).await
 }
 
 pub(super) async fn discard(
@@ -79,27 +77,11 @@ pub(super) async fn discard(
         bail!("nothing was discarded");
     }
     if all > 0 {
-        // Before it is done: what is gone must have somebody's name to it.
-        let who = format!("{} (tidegate dead discard)", person(settings));
-        let why = reason.as_deref().unwrap_or("no reason given");
-        let what: Vec<String> = lots.iter().map(|lot| discarded(lot, why)).collect();
-        Store::open(&settings.redis_url, &settings.prefix)?.note(&who, &what).await?;
+        let mut store = Store::open(&settings.redis_url, &settings.prefix)?;
+        let who = who(settings, "discard");
+        dead_letters::discard(&letters.redis, &mut store, &who, &lots, reason.as_deref()).await?;
     }
-    carry_out(letters, &lots, "discarded", json, |dead| Command::Discard { dead, reason: reason.clone() }).await
-}
-
-/// The line of the list of changes.
-fn discarded(lot: &Lot, why: &str) -> String {
-    let ids: Vec<String> = lot.ids.iter().take(LINES).map(name).collect();
-    let more = lot.ids.len().saturating_sub(LINES);
-    let more = if more > 0 { format!(" and {} more", count(more as u64)) } else { String::new() };
-    format!(
-        "discard {} of destination {}: {} ({}{more})",
-        of(lot.ids.len(), "dead letter"),
-        lot.destination.1,
-        plain(why),
-        ids.join(", ")
-    )
+    follow(letters, &lots, "discarded", json).await
 }
 
 async fn chosen(letters: &Letters, which: &Which) -> anyhow::Result<Vec<Lot>> {
@@ -110,10 +92,6 @@ async fn chosen(letters: &Letters, which: &Which) -> anyhow::Result<Vec<Lot>> {
             bail!("name the dead letters by their ids, by --route, --code, --since and the like, or say --all")
         }
     }
-}
-
-fn many(lots: &[Lot]) -> usize {
-    lots.iter().map(|lot| lot.ids.len()).sum()
 }
 
 fn confirmed(what: &str) -> anyhow::Result<bool> {
@@ -141,14 +119,8 @@ impl Tally {
     }
 }
 
-/// Hands the commands over, then waits for as long as something comes of them.
-async fn carry_out(
-    letters: &Letters,
-    lots: &[Lot],
-    done_word: &str,
-    json: bool,
-    command: impl Fn(DeadId) -> Command,
-) -> anyhow::Result<ExitCode> {
+/// Waits for as long as something comes of the commands.
+async fn follow(letters: &Letters, lots: &[Lot], done_word: &str, json: bool) -> anyhow::Result<ExitCode> {
     let all = many(lots);
     let mut out = std::io::stdout();
     if all == 0 {
@@ -157,21 +129,17 @@ async fn carry_out(
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut waiting: Vec<Vec<DeadId>> = Vec::with_capacity(lots.len());
-    for lot in lots {
-        let commands: Vec<Command> = lot.ids.iter().cloned().map(&command).collect();
-        dead::push_all(&letters.redis, &lot.application, &lot.destination.0, &commands).await?;
-        waiting.push(lot.ids.clone());
-    }
+    let mut waiting: Vec<Vec<DeadId>> = lots.iter().map(Lot::ids).collect();
     let bar = ProgressBar::new(all as u64).with_style(ProgressStyle::with_template("{bar:30} {pos}/{len}")?);
     let mut tally = Tally::default();
     let mut moved_at = Instant::now();
     while tally.told() < all && moved_at.elapsed() < PATIENCE {
         for (lot, ids) in lots.iter().zip(&mut waiting).filter(|(_, ids)| !ids.is_empty()) {
-            for (id, outcome) in finished(letters, lot, ids).await? {
+            for (id, outcome) in dead_letters::settled(&letters.redis, lot, ids).await? {
                 moved_at = Instant::now();
                 bar.inc(1);
-                let place = format!("{}  {}  {}", name(&id), lot.destination.1, letters.route_name(&id));
+                let route = letters.route(&id, &id.route);
+                let place = format!("{}  {}  {route}", name(&id), lot.destination);
                 let (word, why, shown) = match outcome {
                     Outcome::Done => {
                         tally.done += 1;
@@ -187,8 +155,8 @@ async fn carry_out(
                     }
                 };
                 if json {
-                    let line = json!({"id": name(&id), "destination": lot.destination.1, "route": letters.route_name(&id),
-                                      "outcome": word, "why": why});
+                    let line = json!({"id": name(&id), "destination": lot.destination, "route": route, "outcome": word,
+                                      "why": why});
                     writeln!(out, "{line}")?;
                 } else if shown {
                     let why = why.map_or(String::new(), |why| format!(": {}", plain(&why)));
@@ -228,7 +196,7 @@ fn say_rest(
     let queued = all - tally.told();
     if queued > 0 {
         let names: Vec<&str> =
-            lots.iter().zip(waiting).filter(|(_, ids)| !ids.is_empty()).map(|(lot, _)| &*lot.destination.1).collect();
+            lots.iter().zip(waiting).filter(|(_, ids)| !ids.is_empty()).map(|(lot, _)| &*lot.destination).collect();
         writeln!(
             out,
             "{} queued: no node has taken {} up within {} s. It will be done by itself once a node runs and writes to {} \
@@ -240,22 +208,4 @@ fn say_rest(
         )?;
     }
     Ok(())
-}
-
-/// Takes those out of `ids` whose command is off the list, and tells what came of each.
-async fn finished(letters: &Letters, lot: &Lot, ids: &mut Vec<DeadId>) -> anyhow::Result<Vec<(DeadId, Outcome)>> {
-    let (application, destination) = (&lot.application, &lot.destination.0);
-    let waiting = dead::waited_for(&letters.redis, application, destination).await?;
-    let (left, off): (Vec<_>, Vec<_>) = ids.drain(..).partition(|id| waiting.contains(id));
-    *ids = left;
-    // What is still a dead letter was refused.
-    let standing = dead::summaries(&letters.redis, application, destination, &off).await?;
-    let outcome = |letter: Option<dead::Summary>| match letter {
-        None => Outcome::Done,
-        Some(letter) => {
-            let why = letter.redrive_error.unwrap_or(letter.message);
-            if letter.superseded { Outcome::Superseded(why) } else { Outcome::Refused(why) }
-        }
-    };
-    Ok(off.into_iter().zip(standing).map(|(id, letter)| (id, outcome(letter))).collect())
 }

@@ -7,9 +7,12 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use serde_json::{Value, value::RawValue};
 
-use super::{Filter, Letters, ask, show::pretty};
+use super::{Filter, Letters, ask};
+use crate::{
+    admin::{dead_letters::record_of, json::pretty},
+    config::Settings,
+};
 
 /// What a record may have at most, as at the door.
 const MAX_RECORD_BYTES: u64 = 1 << 20;
@@ -21,12 +24,13 @@ pub(super) async fn edit(
     data: Option<&Path>,
     force: bool,
     json: bool,
+    settings: &Settings,
 ) -> anyhow::Result<ExitCode> {
     let lots = letters.find_ids(std::slice::from_ref(&id.to_owned()), filter).await?;
     let [lot] = lots.as_slice() else {
         bail!("`{id}` is a dead letter of several destinations: name one with --destination");
     };
-    if lot.ids.len() > 1 {
+    if lot.letters.len() > 1 {
         bail!("`{id}` is a dead letter of several routes: name one with --route");
     }
     let Some(letter) = letters.read(lot).await?.into_iter().next() else {
@@ -37,11 +41,11 @@ pub(super) async fn edit(
         Some(file) => read(file)?,
         None => in_editor(&pretty(begun))?,
     };
-    let record = compact(&text)?;
-    if data.is_none() && record == compact(begun).unwrap_or_default() {
+    let record = record_of(&text)?;
+    if data.is_none() && record == record_of(begun).unwrap_or_default() {
         bail!("the record is as it was; nothing was written");
     }
-    ask::redrive_edited(letters, lots, force, record, json).await
+    ask::redrive_edited(letters, lot, &letter, force, &record, json, settings).await
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {
@@ -87,48 +91,4 @@ fn tempfile(editor: &str) -> anyhow::Result<(std::path::PathBuf, std::fs::File)>
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(&path).with_context(|| format!("cannot make {} for `{editor}`", path.display()))?;
     Ok((path, file))
-}
-
-/// The record without the white space around its parts, its numbers as they are written.
-fn compact(text: &str) -> anyhow::Result<String> {
-    if text.len() as u64 > MAX_RECORD_BYTES {
-        bail!("the record is longer than 1 MiB");
-    }
-    let raw: &RawValue = serde_json::from_str(text.trim()).map_err(|error| {
-        anyhow::anyhow!("that is not JSON (line {}, column {}); nothing was written", error.line(), error.column())
-    })?;
-    if !raw.get().starts_with('{') {
-        bail!("a record is a JSON object: {{\"id\": 1, …}}; nothing was written");
-    }
-    let _: Value = serde_json::from_str(raw.get())?;
-    let (mut out, mut in_text, mut escaped) = (String::with_capacity(raw.get().len()), false, false);
-    for character in raw.get().chars() {
-        match (in_text, character) {
-            (false, ' ' | '\t' | '\n' | '\r') => continue,
-            (true, '\\') if !escaped => escaped = true,
-            (_, '"') if !escaped => in_text = !in_text,
-            _ => escaped = false,
-        }
-        out.push(character);
-    }
-    Ok(out)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn a_record_keeps_its_digits_and_its_spaces_within_texts() {
-        let record = "{\n  \"id\": 1.50,\n \"note\": \"a \\\"b c\\\\\",  \"list\": [1, 2]\n}\n";
-        assert_eq!(compact(record).unwrap(), r#"{"id":1.50,"note":"a \"b c\\","list":[1,2]}"#);
-        for (wrong, why) in
-            [("{\"id\": }", "line 1, column 8"), ("[1]", "object"), ("", "not JSON"), ("{} {}", "not JSON")]
-        {
-            let error = compact(wrong).unwrap_err().to_string();
-            assert!(error.contains(why), "{wrong}: {error}");
-        }
-    }
 }

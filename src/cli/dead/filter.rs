@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::redis::dead::Summary;
+use crate::admin::dead_letters;
 
 #[derive(Args)]
 pub(super) struct Filter {
@@ -43,12 +43,8 @@ pub(super) struct Moment(u64);
 impl Filter {
     /// Whether anything but the destination is named.
     pub(super) fn chooses(&self) -> bool {
-        self.route.is_some() || self.looks_inside()
-    }
-
-    /// Whether the ids alone do not tell.
-    pub(super) fn looks_inside(&self) -> bool {
-        self.code.is_some()
+        self.route.is_some()
+            || self.code.is_some()
             || self.column.is_some()
             || self.since.is_some()
             || self.until.is_some()
@@ -57,20 +53,20 @@ impl Filter {
             || self.standing
     }
 
-    /// Whether it lets this one through.
-    pub(super) fn passes(&self, letter: &Summary) -> bool {
-        let key_is = |wanted: &String| {
-            letter.key.as_ref().is_some_and(|key| {
-                key == wanted || serde_json::from_str::<String>(key).is_ok_and(|text| text == *wanted)
-            })
-        };
-        self.code.as_ref().is_none_or(|code| *code == letter.code)
-            && self.column.as_ref().is_none_or(|column| letter.column.as_ref() == Some(column))
-            && self.since.is_none_or(|since| letter.at_ms >= since.0)
-            && self.until.is_none_or(|until| letter.at_ms < until.0)
-            && self.key.as_ref().is_none_or(key_is)
-            && (!self.superseded || letter.superseded)
-            && (!self.standing || !letter.superseded)
+    /// As it is asked for.
+    pub(super) fn asked(&self) -> dead_letters::Filter {
+        dead_letters::Filter {
+            application: None,
+            destination: self.destination.clone(),
+            route: self.route.clone(),
+            code: self.code.clone(),
+            column: self.column.clone(),
+            since_ms: self.since.map(|since| since.0),
+            until_ms: self.until.map(|until| until.0),
+            key: self.key.clone(),
+            superseded: (self.superseded || self.standing).then_some(self.superseded),
+            group: None,
+        }
     }
 }
 

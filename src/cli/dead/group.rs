@@ -3,29 +3,18 @@
 use std::{collections::BTreeMap, io::Write, process::ExitCode};
 
 use serde::Serialize;
-use tidegate_actors::transaction::DeadId;
 
-use super::{
-    Filter, Letters,
-    list::{instant, route},
-    name,
-};
-use crate::cli::{
-    now_ms,
-    table::{Table, age_s, count, left, plain, right, span, width},
+use super::{Filter, Letters, list::instant};
+use crate::{
+    admin::dead_letters::{Group, groups},
+    cli::{
+        now_ms,
+        table::{Table, age_s, count, left, plain, right, span, width},
+    },
 };
 
-/// Destination, route, code, column.
+/// Destination, route, code, column: sentences of different shapes are one line here.
 type Cause = (String, String, String, Option<String>);
-
-struct Group {
-    count: u64,
-    superseded: u64,
-    first_ms: u64,
-    last_ms: u64,
-    example: DeadId,
-    message: String,
-}
 
 /// A line of `--json`.
 #[derive(Serialize)]
@@ -43,26 +32,21 @@ struct Line<'a> {
 }
 
 pub(super) async fn list(letters: &Letters, filter: &Filter, json: bool) -> anyhow::Result<ExitCode> {
+    let found = groups(&letters.document, &letters.find(filter).await?);
     let mut groups: BTreeMap<Cause, Group> = BTreeMap::new();
-    for mut lot in letters.find(filter).await? {
-        if lot.summaries.len() < lot.ids.len() {
-            letters.look_inside(&mut lot, |_| true).await?;
-        }
-        for (id, letter) in lot.ids.iter().zip(&lot.summaries) {
-            let route = route(letters, id, &letter.route_name).to_owned();
-            let cause = (lot.destination.1.clone(), route, letter.code.clone(), letter.column.clone());
-            let group = groups.entry(cause).or_insert_with(|| Group {
-                count: 0,
-                superseded: 0,
-                first_ms: letter.at_ms,
-                last_ms: letter.at_ms,
-                example: id.clone(),
-                message: letter.message.clone(),
-            });
-            group.count += 1;
-            group.superseded += u64::from(letter.superseded);
-            group.first_ms = group.first_ms.min(letter.at_ms);
-            group.last_ms = group.last_ms.max(letter.at_ms);
+    for group in found.groups {
+        let cause = &group.cause;
+        let place = (cause.destination.clone(), cause.route.clone(), cause.code.clone(), cause.column.clone());
+        match groups.get_mut(&place) {
+            None => {
+                groups.insert(place, group);
+            }
+            Some(known) => {
+                known.count += group.count;
+                known.superseded += group.superseded;
+                known.first_ms = known.first_ms.min(group.first_ms);
+                known.last_ms = known.last_ms.max(group.last_ms);
+            }
         }
     }
     let mut out = std::io::stdout().lock();
@@ -90,7 +74,7 @@ pub(super) async fn list(letters: &Letters, filter: &Filter, json: bool) -> anyh
                 superseded: group.superseded,
                 first: instant(group.first_ms),
                 last: instant(group.last_ms),
-                example: name(&group.example),
+                example: group.examples.first().cloned().unwrap_or_default(),
                 reason: &group.message,
             };
             writeln!(out, "{}", serde_json::to_string(&line)?)?;
@@ -105,7 +89,7 @@ pub(super) async fn list(letters: &Letters, filter: &Filter, json: bool) -> anyh
             count(group.superseded),
             span(age_s(group.first_ms, now)),
             span(age_s(group.last_ms, now)),
-            name(&group.example),
+            group.examples.first().cloned().unwrap_or_default(),
             plain(&group.message),
         ]);
     }

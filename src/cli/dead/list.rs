@@ -5,12 +5,15 @@ use std::{io::Write, process::ExitCode};
 use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tidegate_actors::{ports::DeadLetter, transaction::DeadId};
+use tidegate_actors::ports::DeadLetter;
 
-use super::{Filter, Letters, Lot, name};
-use crate::cli::{
-    now_ms,
-    table::{Table, age_s, count, left, plain, right, span, width},
+use super::{Filter, Letters, Lot};
+use crate::{
+    admin::dead_letters::{count as many, name},
+    cli::{
+        now_ms,
+        table::{Table, age_s, count, left, plain, right, span, width},
+    },
 };
 
 /// A line of `--json`. `show` has the record too.
@@ -48,8 +51,8 @@ impl<'a> Line<'a> {
             id: name(&letter.dead),
             application: &lot.application,
             topic: &letter.topic,
-            route: route(letters, &letter.dead, &letter.route_name),
-            destination: &lot.destination.1,
+            route: letters.route(&letter.dead, &letter.route_name),
+            destination: &lot.destination,
             table: &letter.table,
             action: &letter.action,
             key: letter.key.as_deref().and_then(|key| serde_json::from_str(key).ok()),
@@ -69,12 +72,6 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The route's present name; the one of its time where it is gone.
-pub(super) fn route<'a>(letters: &'a Letters, dead: &DeadId, of_its_time: &'a str) -> &'a str {
-    let now = letters.document.routes.iter().find(|route| route.id == *dead.route);
-    now.map_or(of_its_time, |route| &route.name)
-}
-
 pub(super) fn instant(ms: u64) -> String {
     let moment = i64::try_from(ms).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default();
     moment.to_rfc3339_opts(SecondsFormat::Secs, true)
@@ -88,7 +85,7 @@ pub(super) async fn list(
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     let lots = letters.find(filter).await?;
-    let all: usize = lots.iter().map(|lot| lot.ids.len()).sum();
+    let all = many(&lots);
     let now = now_ms()?;
     let (mut passed, mut shown) = (0, 0);
     let mut table = Table::new([
@@ -102,26 +99,23 @@ pub(super) async fn list(
         left("REASON"),
     ]);
     for lot in &lots {
-        let from = skip.saturating_sub(passed).min(lot.ids.len());
-        let to = lot.ids.len().min(from + (limit - shown));
-        passed += lot.ids.len();
-        let mut part = lot.part(from..to);
-        shown += part.ids.len();
+        let from = skip.saturating_sub(passed).min(lot.letters.len());
+        let to = lot.letters.len().min(from + (limit - shown));
+        passed += lot.letters.len();
+        let part = lot.part(from..to);
+        shown += part.letters.len();
         if json {
             for letter in letters.read(&part).await? {
                 writeln!(std::io::stdout(), "{}", serde_json::to_string(&Line::of(letters, lot, &letter, false))?)?;
             }
             continue;
         }
-        if part.summaries.len() < part.ids.len() {
-            letters.look_inside(&mut part, |_| true).await?;
-        }
-        for (id, letter) in part.ids.iter().zip(&part.summaries) {
+        for (id, letter) in &part.letters {
             let superseded = if letter.superseded { "superseded; " } else { "" };
             table.row([
                 name(id),
-                lot.destination.1.clone(),
-                plain(route(letters, id, &letter.route_name)),
+                lot.destination.clone(),
+                plain(letters.route(id, &letter.route_name)),
                 short(letter.key.as_deref().unwrap_or("-")),
                 plain(&letter.code),
                 plain(letter.column.as_deref().unwrap_or("-")),

@@ -7,10 +7,7 @@ use std::{
 
 use anyhow::bail;
 use clap::Args;
-use tidegate_actors::{
-    ports::{Destination as Database, TableName},
-    schema::TableSchema,
-};
+use tidegate_actors::ports::Destination as Database;
 
 use super::source::{Source, Which};
 use crate::{
@@ -19,7 +16,7 @@ use crate::{
     tables::{
         ddl::{Dialect, Lacking, lacking},
         fit::{Severity, judge},
-        look::{self, Unseen},
+        look,
     },
 };
 
@@ -44,7 +41,7 @@ impl Ddl {
         let source = self.which.find(flags).await?;
         let dialect = Dialect::of(&source.destination()?.kind).map_err(anyhow::Error::msg)?;
         let mut database = source.database()?;
-        let (table, children) = tables(&source, database.as_mut()).await?;
+        let (table, children) = look::of_route(database.as_mut(), &source.route).await?;
         let needed = lacking(dialect, &source.route, table.as_ref(), &children).map_err(anyhow::Error::msg)?;
         show(&source, &needed)?;
         if needed.statements.is_empty() {
@@ -60,33 +57,6 @@ impl Ddl {
         database.define(&needed.statements).await?;
         writeln!(std::io::stdout(), "-- {many} run on {}.", source.route.destination)?;
         tell_rest(&source, database.as_mut()).await
-    }
-}
-
-/// The route's table and those of its children, where they are.
-async fn tables(
-    source: &Source,
-    database: &mut dyn Database,
-) -> anyhow::Result<(Option<TableSchema>, Vec<Option<TableSchema>>)> {
-    // First, so that a database that does not answer, or whose file is missing, is not taken for one without the table.
-    let there = look::tables(database).await?;
-    let table = seen(database, &there, &source.route.table).await?;
-    let mut children = Vec::new();
-    for child in &source.route.children {
-        children.push(seen(database, &there, &child.table).await?);
-    }
-    Ok((table, children))
-}
-
-async fn seen(database: &mut dyn Database, there: &[TableName], name: &str) -> anyhow::Result<Option<TableSchema>> {
-    // What is there and can't be described is told, not made once more.
-    let listed = there.iter().any(|table| {
-        name.eq_ignore_ascii_case(&look::called(table)) || name == format!("{}.{}", table.schema, table.name)
-    });
-    match look::table(database, name).await {
-        Ok(table) => Ok(Some(table)),
-        Err(Unseen::NotThere(_)) if !listed => Ok(None),
-        Err(unseen) => Err(unseen.into()),
     }
 }
 
@@ -106,7 +76,7 @@ fn show(source: &Source, needed: &Lacking) -> std::io::Result<()> {
 
 /// What these statements can't mend.
 async fn tell_rest(source: &Source, database: &mut dyn Database) -> anyhow::Result<ExitCode> {
-    let (Some(table), children) = tables(source, database).await? else { return Ok(ExitCode::SUCCESS) };
+    let (Some(table), children) = look::of_route(database, &source.route).await? else { return Ok(ExitCode::SUCCESS) };
     let Some(children) = children.into_iter().collect::<Option<Vec<_>>>() else { return Ok(ExitCode::SUCCESS) };
     let findings = judge(&source.route, &table, children);
     let mut out = std::io::stdout().lock();

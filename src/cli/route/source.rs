@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use tidegate_actors::{mapping::Mapping, ports::Destination as Database, route::RouteSpec, schema::TableSchema};
+use tidegate_actors::{mapping::Mapping, ports::Destination as Database, route::RouteSpec};
 
 use crate::{
     cli::{known, now_ms, settings},
@@ -16,7 +16,7 @@ use crate::{
         secrets::MasterKey,
     },
     resources::{Destination, Document},
-    tables::look,
+    tables::look::{self, Uncompiled},
 };
 
 /// Which route.
@@ -126,14 +126,12 @@ impl Source {
     /// The route against its tables as they are.
     pub(super) async fn compile(&self) -> anyhow::Result<Mapping> {
         let mut database = self.database()?;
-        let table = look::table(database.as_mut(), &self.route.table).await?;
-        let mut children: Vec<TableSchema> = Vec::new();
-        for child in &self.route.children {
-            children.push(look::table(database.as_mut(), &child.table).await?);
-        }
-        Mapping::compile(&self.route, table, children).map_err(|errors| {
-            let lines: Vec<String> = errors.iter().map(|error| format!("\n  {}", error.message)).collect();
-            anyhow::anyhow!("route `{}` does not fit its table:{}", self.route.name, lines.concat())
+        look::compile(database.as_mut(), &self.route).await.map_err(|error| match error {
+            Uncompiled::Unseen(unseen) => unseen.into(),
+            Uncompiled::Unfit(errors) => {
+                let lines: Vec<String> = errors.iter().map(|error| format!("\n  {}", error.message)).collect();
+                anyhow::anyhow!("route `{}` does not fit its table:{}", self.route.name, lines.concat())
+            }
         })
     }
 }

@@ -9,11 +9,10 @@ use crate::{
     cli::{known, settings, tables::destination},
     config::Flags,
     registry::{Store, secrets::MasterKey},
-    resources::Document,
     tables::{
         look,
         samples::Samples,
-        suggest::{Wanted, suggest},
+        suggest::{Wanted, free_name, suggest},
     },
 };
 
@@ -71,7 +70,7 @@ impl Suggest {
         }
         let mut database = look::open(destination, key.as_ref()).map_err(anyhow::Error::msg)?;
         let table = look::table(database.as_mut(), &self.table).await?;
-        let name = self.free_name(&document);
+        let name = free_name(&document.routes, &self.destination, &self.table);
         let wanted = Wanted {
             name: &name,
             application: &self.application,
@@ -87,18 +86,5 @@ impl Suggest {
             write!(out, "{suggestion}")?;
         }
         Ok(ExitCode::SUCCESS)
-    }
-
-    /// Destination and table, as a name that no route has.
-    fn free_name(&self, document: &Document) -> String {
-        let bare = self.table.rsplit('.').next().unwrap_or(&self.table);
-        let name: String = format!("{}-{bare}", self.destination)
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
-            .take(60)
-            .collect();
-        let taken = |name: &str| document.routes.iter().any(|route| route.name == name);
-        let numbered = (2..).map(|number| format!("{name}-{number}"));
-        std::iter::once(name.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(name)
     }
 }

@@ -104,6 +104,8 @@ fn options(connection: &Connection) -> Result<PgConnectOptions, WriteError> {
             ("idle_in_transaction_session_timeout", milliseconds(connection.session_timeout)),
             ("lock_timeout", milliseconds(connection.session_timeout)),
             ("statement_timeout", milliseconds(connection.session_timeout * STATEMENT_PER_SESSION_TIMEOUT)),
+            // A statement alone is a transaction too.
+            ("default_transaction_isolation", "read committed".into()),
             ("TimeZone", "UTC".into()),
             ("DateStyle", "ISO".into()),
             ("IntervalStyle", "postgres".into()),

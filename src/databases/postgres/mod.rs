@@ -3,6 +3,7 @@
 //! The core calls it through [`Destination`]. A call takes the connection out and puts it back only when it is in step
 //! again, so a call that is dropped half-way leaves nothing behind: the server rolls back what was not committed.
 
+mod at_once;
 mod binary;
 mod bookkeeping;
 mod catalogue;

@@ -110,6 +110,22 @@ fn matches(assignments: &[(String, String, bool)]) -> String {
 
 /// INSERT of all rows; `upsert` updates the present columns of a row whose key is there.
 pub(super) fn insert(statement: &Statement, wires: &[Wire], upsert: bool) -> String {
+    insert_where(statement, wires, upsert, "")
+}
+
+/// The same, where the watermark moves with it: its new id, lane, generation, owner and previous id are the parameters after
+/// the rows'. Without a column there is no such statement.
+pub(super) fn fenced_insert(statement: &Statement, wires: &[Wire], upsert: bool) -> String {
+    let fence: Vec<_> = (wires.len() + 1..=wires.len() + 5).map(|number| format!("${number}")).collect();
+    let [new, lane, generation, owner, previous] = &fence[..] else { return String::new() };
+    format!(
+        "WITH tidegate_fence AS (UPDATE tidegate_watermark SET last_id = {new}, updated_at = now() \
+         WHERE lane = {lane} AND generation = {generation} AND owner = {owner} AND last_id = {previous} RETURNING lane) {}",
+        insert_where(statement, wires, upsert, " WHERE EXISTS (SELECT FROM tidegate_fence)")
+    )
+}
+
+fn insert_where(statement: &Statement, wires: &[Wire], upsert: bool, condition: &str) -> String {
     let into = table(&statement.plan.table);
     let columns = assignments(statement, wires);
     if columns.is_empty() {
@@ -120,7 +136,8 @@ pub(super) fn insert(statement: &Statement, wires: &[Wire], upsert: bool) -> Str
     let values = join(&|(_, value, _)| value.clone());
     let guard = statement.guard().filter(|_| upsert).map(|place| &columns[place].0);
     let alias = if guard.is_some() { " AS t" } else { "" };
-    let mut sql = format!("INSERT INTO {into}{alias} ({names}) SELECT {values} FROM {}", unnest(wires, false));
+    let mut sql =
+        format!("INSERT INTO {into}{alias} ({names}) SELECT {values} FROM {}{condition}", unnest(wires, false));
     let key: Vec<_> = statement.key_cells().iter().map(|&index| columns[index].0.as_str()).collect();
     if upsert && !key.is_empty() {
         let set: Vec<_> = set(statement, &columns).map(|(name, ..)| format!("{name} = excluded.{name}")).collect();
@@ -300,6 +317,12 @@ mod tests {
     fn insert_is_one_statement_for_all_rows() {
         assert_snapshot!(inserted(&statement(Op::Insert, &CARS, 2), false), @r#"INSERT INTO "sales"."Room ""7""" ("branch", "no", "price", "photo") SELECT u.c1::bpchar, u.c2, u.c3::numeric, u.c4 FROM UNNEST($1::text[], $2::integer[], $3::text[], $4::bytea[]) AS u(c1, c2, c3, c4)"#);
         assert_snapshot!(inserted(&statement(Op::Insert, &[], 0), false), @r#"INSERT INTO "sales"."Room ""7""" DEFAULT VALUES"#);
+    }
+
+    #[test]
+    fn the_watermark_moves_with_the_rows_or_neither_does() {
+        let fenced = |statement: &Statement, upsert| fenced_insert(statement, &all(statement), upsert);
+        assert_snapshot!(fenced(&statement(Op::Upsert, &CARS[..2], 1), true), @"");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tidegate_actors::{
 };
 
 use super::{
+    at_once,
     binary::{Array, Wire},
     bookkeeping, catalogue,
     errors::{of_ours, of_rows},
@@ -88,6 +89,9 @@ pub(super) async fn commit(
     transaction: &Transaction,
     trials: &[Trial],
 ) -> Result<Tried, WriteError> {
+    if let Some(tried) = at_once::commit(pg, name, transaction, trials).await? {
+        return Ok(tried);
+    }
     let statements = &transaction.statements;
     either_way(pg, statements, async |pg, upserts| attempt(pg, name, transaction, trials, upserts).await).await
 }
@@ -238,7 +242,7 @@ fn constraint_name(message: &str) -> Option<&str> {
 }
 
 /// A statement's SQL, with the values of these places in these rows bound to it.
-fn bound(
+pub(super) fn bound(
     statement: &Statement,
     text: impl FnOnce(&Statement, &[Wire]) -> String,
     places: &[usize],
@@ -254,6 +258,14 @@ fn bound(
 /// The places where it is so.
 fn where_it_is(numbered: &[bool], so: bool) -> Vec<usize> {
     (0..numbered.len()).filter(|&place| numbered[place] == so).collect()
+}
+
+/// Whether every column that an INSERT can't do without is present.
+pub(super) fn makes_whole_rows(statement: &Statement) -> bool {
+    let table = &statement.plan.table;
+    table.columns.iter().all(|column| {
+        column.nullable || column.has_default || statement.written().any(|written| written.name == column.name)
+    })
 }
 
 /// Writes one statement.
@@ -273,7 +285,7 @@ impl Writer<'_> {
         }
         match self.statement.op {
             Op::Insert => self.insert(false, &all).await.map(|()| Vec::new()),
-            Op::Upsert if upserts == Upserts::InOne && self.makes_whole_rows() => {
+            Op::Upsert if upserts == Upserts::InOne && makes_whole_rows(self.statement) => {
                 self.insert(true, &all).await.map(|()| Vec::new())
             }
             Op::Upsert => {
@@ -301,14 +313,6 @@ impl Writer<'_> {
                 self.insert(false, &all).await.map(|()| Vec::new())
             }
         }
-    }
-
-    /// Whether every column that an INSERT can't do without is present.
-    fn makes_whole_rows(&self) -> bool {
-        let table = &self.statement.plan.table;
-        table.columns.iter().all(|column| {
-            column.nullable || column.has_default || self.statement.written().any(|written| written.name == column.name)
-        })
     }
 
     fn every_place(&self) -> Vec<usize> {

@@ -1,4 +1,4 @@
--- KEYS: stream, meta, dead. ARGV: group, registry version, generation, number of ids, number of routes, number of payloads
+-- KEYS: stream, meta, dead, lines of the dead. ARGV: group, registry version, generation, number of ids, number of routes, number of payloads
 -- that stand, then ids…, routes…, payloads that stand…, void payloads….
 -- A node that does not know the newest registry may lack a route for these entries: refused.
 if tonumber(redis.call('HGET', KEYS[2], 'version') or '0') > tonumber(ARGV[2]) then return 'NEW_VERSION' end
@@ -12,7 +12,7 @@ if ids > 0 then
   end
   if generation ~= ARGV[3] then return 'NEW_GENERATION' end
 end
-local first_route = 7 + ids
+local first_route, gone = 7 + ids, 0
 local first_standing = first_route + routes
 for at = 7, first_route - 1, 1000 do
   redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, at, math.min(at + 999, first_route - 1)))
@@ -24,9 +24,10 @@ if redis.call('HLEN', KEYS[3]) > standing then
   for at = 7, first_route - 1 do
     for route = first_route, first_standing - 1 do
       local field = ARGV[3] .. ' ' .. ARGV[at] .. ' ' .. ARGV[route]
-      if not stands[field] then redis.call('HDEL', KEYS[3], field) end
+      if not stands[field] then gone = gone + forget_letter(KEYS[3], KEYS[4], field) end
     end
   end
 end
-for at = first_standing + standing, #ARGV do redis.call('HDEL', KEYS[3], ARGV[at]) end
+for at = first_standing + standing, #ARGV do gone = gone + forget_letter(KEYS[3], KEYS[4], ARGV[at]) end
+if gone > 0 then touch_letters(KEYS[4]) end
 return 'OK'

@@ -1,4 +1,4 @@
--- KEYS: stream, meta, lanes, lease, starts, history of the part, dead, sides, parts.
+-- KEYS: stream, meta, lanes, lease, starts, history of the part, dead, sides, parts, lines of the dead.
 -- ARGV: destination, owner, version, newest, generation, id, entries, history record or '', group, part, generation of the
 -- part, number of sides, number of known routes, id of the history record, then for each side its part, `generation id` and
 -- JSON, then the known routes…, then void dead letters…
@@ -90,5 +90,7 @@ local moved = redis.pcall('XGROUP', 'SETID', stream, ARGV[9], id, 'ENTRIESREAD',
 if type(moved) == 'table' and moved.err then
   redis.call('XGROUP', 'CREATE', stream, ARGV[9], id, 'ENTRIESREAD', read)
 end
-for i = first_void, #ARGV do redis.call('HDEL', KEYS[7], ARGV[i]) end
+local gone = 0
+for i = first_void, #ARGV do gone = gone + forget_letter(KEYS[7], KEYS[10], ARGV[i]) end
+if gone > 0 then touch_letters(KEYS[10]) end
 return 'OK'

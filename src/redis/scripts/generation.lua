@@ -141,3 +141,15 @@ local function sides_of(sides, destination)
   end
   return found
 end
+
+-- Notes that something of a destination's dead letters changed: by the server's clock, in a field that is no dead letter's.
+local function touch_letters(lines)
+  local now = redis.call('TIME')
+  redis.call('HSET', lines, '#', now[1] .. '.' .. now[2])
+end
+
+-- Takes a dead letter away, and what lists say of it.
+local function forget_letter(letters, lines, field)
+  redis.call('HDEL', lines, field)
+  return redis.call('HDEL', letters, field)
+end

@@ -14,7 +14,7 @@ for place, field in ipairs(ARGV) do
     local blocked = type(letter.blocked_by) == 'table' and text(letter.blocked_by.id)
     told[place] = { letter.reason.code, text(letter.reason.column), letter.reason.message, text(letter.at_ms),
       text(letter.key), superseded and '1' or '0', blocked and '1' or '0', text(letter.redrive_error),
-      text(letter.route_name), text(letter.attempts) }
+      text(letter.route_name), text(letter.attempts), text(letter.topic), text(letter.action), text(letter.table) }
   else
     told[place] = false
   end

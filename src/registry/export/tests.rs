@@ -211,6 +211,7 @@ fn destination_of(key: &MasterKey) -> impl Strategy<Value = Destination> + use<>
             tls: tls.map(|(mode, ca)| Tls { mode, ca }),
             node,
             revision: 3,
+            by_hand: Default::default(),
         }
     })
 }
@@ -237,6 +238,7 @@ proptest! {
                 name: "app".into(),
                 schemas: schema.iter().map(|text| (text_name(), json!({"title":text,"type":"object"}).to_string())).collect(),
                 topics: topics.into_keys().collect(),
+                records_per_s: None,
                 created_at_ms: 1,
                 keys: vec![],
             }],

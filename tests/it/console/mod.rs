@@ -1,7 +1,9 @@
 //! The web console over HTTP: the real program, a real Redis.
 
 pub(crate) mod browser;
+mod chromium;
 mod live;
+mod routes;
 mod shell;
 
 use std::time::Duration;

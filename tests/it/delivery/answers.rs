@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tidegate_actors::{
-    delivery::Trouble,
+    delivery::{Follows, Trouble},
     message::{Action, StreamId},
     ports::{Batch, ReadOutcome},
 };
@@ -99,6 +99,51 @@ pub(crate) async fn the_same_batch_after_a_restart_is_passed_over(database: &dyn
     scene.delivery.deliver(&whole).await.unwrap();
     assert_eq!(written(database).await, (0..10).collect::<Vec<_>>());
     assert_eq!(scene.watermark().await, last);
+}
+
+/// Where another batch is at hand, the position follows the commit after it.
+pub(crate) async fn the_log_hears_of_a_batch_while_the_next_one_is_written(database: &dyn Database) {
+    let mut scene = begin(database).await;
+    let last = send(&scene, 0..10);
+    scene.delivery.take_over().await.unwrap();
+    let whole = scene.batch().await;
+    let half = Batch { entries: whole.entries[..5].to_vec(), ..whole.clone() };
+    let follows = Follows::default();
+    follows.now();
+    scene.delivery.follow(follows);
+    scene.delivery.deliver(&half).await.unwrap();
+    assert_eq!(written(database).await, (0..5).collect::<Vec<_>>());
+    assert_eq!(scene.streams.history(&scene.lane()).len(), 0, "not yet");
+
+    scene.delivery.follow(Follows::default());
+    scene.delivery.deliver(&whole).await.unwrap();
+    assert_eq!(written(database).await, (0..10).collect::<Vec<_>>());
+    assert_eq!(scene.streams.history(&scene.lane()).len(), 2, "of both");
+    assert_eq!(scene.streams.position(&scene.lane()).map(|position| position.id), Some(last));
+}
+
+/// A node that ends between the two has told nobody: the database knows, and the log is told by whoever takes over.
+pub(crate) async fn a_batch_the_log_has_not_heard_of_is_recorded_by_the_next_owner(database: &dyn Database) {
+    let mut scene = begin(database).await;
+    send(&scene, 0..10);
+    scene.delivery.take_over().await.unwrap();
+    let whole = scene.batch().await;
+    let half = Batch { entries: whole.entries[..5].to_vec(), ..whole.clone() };
+    let follows = Follows::default();
+    follows.now();
+    scene.delivery.follow(follows);
+    scene.delivery.deliver(&half).await.unwrap();
+
+    // The same owner, which has lost its certainty: it still has what it did not tell.
+    scene.fates.next(Fate::AnswerLost);
+    let outcome = scene.delivery.deliver(&whole).await;
+    assert!(matches!(outcome, Err(Trouble::Database(_))), "{outcome:?}");
+    scene.delivery.stand_down();
+    scene.delivery.take_over().await.unwrap();
+    let records = scene.streams.history(&scene.lane());
+    assert_eq!(records.iter().map(|record| record.entries).collect::<Vec<_>>(), [5, 5]);
+    scene.drain().await.unwrap();
+    assert_eq!(written(database).await, (0..10).collect::<Vec<_>>());
 }
 
 pub(crate) async fn a_second_owner_stops_the_first_in_the_middle(database: &dyn Database) {

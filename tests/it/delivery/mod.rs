@@ -38,6 +38,8 @@ macro_rules! delivery_suite {
                 a_refusal_before_anything_was_done_is_tried_again,
                 a_hang_ends_in_time_and_is_tried_again,
                 the_same_batch_after_a_restart_is_passed_over,
+                the_log_hears_of_a_batch_while_the_next_one_is_written,
+                a_batch_the_log_has_not_heard_of_is_recorded_by_the_next_owner,
                 a_second_owner_stops_the_first_in_the_middle,
                 a_batch_that_does_not_follow_is_refused,
             ],

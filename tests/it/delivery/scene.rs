@@ -153,6 +153,7 @@ impl<'a> Scene<'a> {
             revision: 1,
             mode: Default::default(),
             node: None,
+            by_hand: Default::default(),
             routes,
         };
         let limits = Limits { lease: Duration::from_secs(3_600), ..Limits::default() };

@@ -43,6 +43,7 @@ fn documents() -> watch::Receiver<Option<Arc<Document>>> {
         name: "car-app".to_owned(),
         topics: vec!["cars".to_owned()],
         schemas: Default::default(),
+        records_per_s: None,
         created_at_ms: 0,
         keys: vec![key],
     };

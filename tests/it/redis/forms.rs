@@ -108,6 +108,7 @@ async fn the_registry_is_followed(url: &str) {
         name: "car-app".into(),
         topics: vec![],
         schemas: Default::default(),
+        records_per_s: None,
         created_at_ms: 1,
         keys: vec![],
     };

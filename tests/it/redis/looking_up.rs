@@ -36,6 +36,7 @@ pub(super) fn document() -> Document {
         tls: None,
         node: None,
         revision: 0,
+        by_hand: Default::default(),
     };
     Document {
         destinations: vec![destination],

@@ -34,7 +34,14 @@ fn store(server: &RedisServer) -> Store {
 }
 
 fn application(name: &str) -> Application {
-    Application { name: name.into(), topics: vec![], schemas: Default::default(), created_at_ms: 1, keys: vec![] }
+    Application {
+        name: name.into(),
+        topics: vec![],
+        schemas: Default::default(),
+        records_per_s: None,
+        created_at_ms: 1,
+        keys: vec![],
+    }
 }
 
 fn route(id: &str, application: &str, destination: &str) -> RouteSpec {
@@ -62,6 +69,7 @@ fn destination(name: &str) -> Destination {
         tls: None,
         node: None,
         revision: 1,
+        by_hand: Default::default(),
     }
 }
 

@@ -44,8 +44,9 @@ impl ParallelDelivery {
                             self.redrive(&lane, dead, data.as_deref()).await?;
                         }
                         Command::Discard { dead, .. } => self.void(&lane, dead).await?,
-                        // There is no position of its own that could have a gap.
-                        Command::Resume { .. } | Command::Replay { .. } => {}
+                        // There is no position of its own that could have a gap, and what is given up is taken off the group
+                        // at once.
+                        Command::Resume { .. } | Command::Replay { .. } | Command::Abandon { .. } => {}
                     }
                     log(limit, &progress, self.log.finish(&lane, &command)).await?;
                 }

@@ -24,12 +24,25 @@ impl ParallelRunner {
             if let Some(control) = self.pace.news() {
                 self.delivery.learn(control.spec, control.version);
             }
+            if self.pace.is_stopped() {
+                self.rest().await;
+                continue;
+            }
             if let Err(trouble) = self.step().await {
                 self.meet(trouble).await;
             }
             self.publish();
         }
         self.delivery.release().await;
+    }
+
+    /// An operator has stopped it: nothing is claimed, and what is in hand is let go. It stays pending.
+    async fn rest(&mut self) {
+        self.delivery.let_go();
+        self.pace.shared.detail.borrow_mut().held = None;
+        self.heartbeat().await;
+        self.publish();
+        self.pace.rest().await;
     }
 
     async fn step(&mut self) -> Result<(), Trouble> {
@@ -149,7 +162,9 @@ impl ParallelRunner {
         *self.pace.shared.lanes.borrow_mut() = lanes.collect();
         self.pace.publish(&self.delivery.counts(), down, true, |detail| {
             // Everything but that entry goes on.
-            if let Some(why) = self.delivery.unreadable().filter(|_| down.is_none()) {
+            if let Some(why) =
+                self.delivery.unreadable().filter(|_| down.is_none() && detail.status == DestinationStatus::Up)
+            {
                 (detail.status, detail.last_error) = (DestinationStatus::Held, Some(why));
             }
         });

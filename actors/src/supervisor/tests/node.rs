@@ -281,7 +281,12 @@ impl Node {
 
     /// Waits until a destination shows this.
     pub(super) async fn detail(&self, name: &str, condition: impl Fn(&Value) -> bool) {
-        until(&format!("{name} shows it"), || condition(&self.shown(name))).await;
+        let began = Instant::now();
+        while !condition(&self.shown(name)) {
+            let waited = began.elapsed() < Duration::from_secs(30);
+            assert!(waited, "waited in vain: {:?}", self.find(ActorKind::Destination, name));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Waits until the supervisor shows this.
@@ -309,6 +314,7 @@ pub(super) fn spec(id: &str, routes: Vec<RouteSpec>) -> DestinationSpec {
         revision: 1,
         mode: Default::default(),
         node: None,
+        by_hand: Default::default(),
         routes: routes.into_iter().map(Arc::new).collect(),
     }
 }

@@ -65,6 +65,7 @@ fn a_world_gives_each_destination_its_database() {
         revision: 1,
         mode: Default::default(),
         node: None,
+        by_hand: Default::default(),
         routes: vec![],
     };
     world.database("a").add_table(MemoryTable::of_text("cars", &["id"], &["id"]));

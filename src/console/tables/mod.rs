@@ -1,0 +1,284 @@
+//! Tables: the routes that bring records into tables; how they go, what each was, and making, changing and removing one.
+//!
+//! The list and a route's own page read only; the editor's steps are in [`steps`], and what is being written in [`draft`].
+
+mod column;
+mod draft;
+mod steps;
+
+use actix_web::{HttpResponse, http::StatusCode, web};
+use askama::Template;
+use serde::Deserialize;
+use tidegate_actors::route::{ColumnSource, Columns};
+
+pub(super) use self::draft::STEPS as STEP_NAMES;
+use self::draft::{Draft, Pick, summary, word};
+use super::{
+    page::{Frame, Nav, PageContext, PageError},
+    texts::tables::{self as texts, Tables},
+};
+use crate::admin::{
+    ActError, Role,
+    routes::{self, Filters, Removal, RouteList, RouteView, Sort, StateWord, Version},
+};
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(web::resource("/tables").route(web::get().to(list)))
+        .service(web::resource("/tables/new/{step}").route(web::get().to(steps::show)).route(web::post().to(steps::take)))
+        .service(web::resource("/tables/{name}").route(web::get().to(one)))
+        .service(web::resource("/tables/{name}/edit").route(web::get().to(edit)))
+        .service(web::resource("/tables/{name}/again/{place}").route(web::get().to(again)))
+        .service(web::resource("/tables/{name}/remove").route(web::get().to(ask_removal)).route(web::post().to(remove)));
+}
+
+impl PageContext {
+    pub(super) fn tables(&self) -> &'static Tables {
+        self.pick(&texts::EN, &texts::ID)
+    }
+}
+
+/// What the list is asked for.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+struct Query {
+    application: String,
+    topic: String,
+    destination: String,
+    state: String,
+    q: String,
+    sort: String,
+    order: String,
+    page: Option<usize>,
+}
+
+impl Query {
+    fn filters(&self) -> Filters {
+        Filters {
+            application: self.application.clone(),
+            topic: self.topic.clone(),
+            destination: self.destination.clone(),
+            state: StateWord::parse(&self.state),
+            search: self.q.trim().to_owned(),
+            sort: Sort::of(&self.sort),
+            descending: self.order == "desc",
+            page: self.page.unwrap_or(1),
+        }
+    }
+
+    /// The address of the list with some of it otherwise.
+    fn with(&self, changes: &[(&str, &str)]) -> String {
+        let page = self.page.filter(|page| *page > 1).map(|page| page.to_string()).unwrap_or_default();
+        let mut all = vec![
+            ("application", self.application.as_str()),
+            ("topic", &self.topic),
+            ("destination", &self.destination),
+            ("state", &self.state),
+            ("q", &self.q),
+            ("sort", &self.sort),
+            ("order", &self.order),
+            ("page", &page),
+        ];
+        for (name, value) in changes {
+            if let Some(known) = all.iter_mut().find(|(known, _)| known == name) {
+                known.1 = value;
+            }
+        }
+        all.retain(|(_, value)| !value.is_empty());
+        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(all).finish();
+        if query.is_empty() { "/console/tables".into() } else { format!("/console/tables?{query}") }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "tables/list.html")]
+struct ListPage {
+    frame: Frame,
+    text: &'static Tables,
+    query: Query,
+    list: RouteList,
+    may_edit: bool,
+}
+
+impl ListPage {
+    /// What a column's heading leads to.
+    fn sorted(&self, by: &str) -> String {
+        let order = if self.query.filters().sort == Sort::of(by) && self.query.order != "desc" { "desc" } else { "" };
+        self.query.with(&[("sort", by), ("order", order), ("page", "")])
+    }
+
+    fn aria_sort(&self, by: &str) -> &'static str {
+        match (self.query.filters().sort == Sort::of(by), self.query.order == "desc") {
+            (false, _) => "none",
+            (true, false) => "ascending",
+            (true, true) => "descending",
+        }
+    }
+
+    fn in_state(&self, state: &StateWord) -> String {
+        let wanted = if self.query.state == state.as_str() { "" } else { state.as_str() };
+        self.query.with(&[("state", wanted), ("page", "")])
+    }
+
+    fn at_page(&self, page: usize) -> String {
+        self.query.with(&[("page", &page.to_string())])
+    }
+
+    fn is_filtered(&self) -> bool {
+        self.query.with(&[("sort", ""), ("order", ""), ("page", "")]) != "/console/tables"
+    }
+}
+
+async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpResponse, PageError> {
+    let list = routes::list(page.admin(), &page.who(), &query.filters()).await?;
+    let text = page.tables();
+    let frame = page.frame(Nav::Tables, text.title);
+    let may_edit = page.may(Role::Operator);
+    page.render(&ListPage { frame, text, query: query.into_inner(), list, may_edit })
+}
+
+#[derive(Template)]
+#[template(path = "tables/route.html")]
+struct RoutePage {
+    frame: Frame,
+    text: &'static Tables,
+    view: RouteView,
+    columns: Vec<ColumnLine>,
+    facts: Vec<(&'static str, String)>,
+    may_edit: bool,
+}
+
+/// A column of a route, in words.
+struct ColumnLine {
+    name: String,
+    is_key: bool,
+    from: String,
+    rule: String,
+}
+
+impl RoutePage {
+    /// A version in one line for whoever looks for one.
+    fn who<'a>(&self, version: &'a Version) -> &'a str {
+        version.who.as_deref().unwrap_or(self.text.unknown_who)
+    }
+}
+
+async fn one(page: PageContext, name: web::Path<String>) -> Result<HttpResponse, PageError> {
+    let view = routes::one(page.admin(), &page.who(), &name).await?;
+    let text = page.tables();
+    let spec = &view.spec;
+    let is_key = |column: &String| spec.key.iter().any(|key| key.eq_ignore_ascii_case(column));
+    let columns = match &spec.columns {
+        Columns::Matching(_) => Vec::new(),
+        Columns::Named(named) => {
+            let line = |(name, source): (&String, &ColumnSource)| ColumnLine {
+                name: name.clone(),
+                is_key: is_key(name),
+                from: from_in_words(text, source, name),
+                rule: match Pick::of(Some(source), name) {
+                    Pick::Constant | Pick::Expression => String::new(),
+                    _ => summary(Some(source)),
+                },
+            };
+            named.iter().map(line).collect()
+        }
+    };
+    let mut facts = vec![(text.start, String::from(spec.start.clone()))];
+    if !spec.key.is_empty() {
+        facts.push((text.key, spec.key.join(", ")));
+    }
+    let mut also = |name, is_set: bool, value: String| facts.extend(is_set.then_some((name, value)));
+    also(text.filter, spec.filter.is_some(), spec.filter.clone().unwrap_or_default());
+    also(text.on_missing, spec.on_missing != Default::default(), word(&spec.on_missing));
+    also(text.on_existing, spec.on_existing != Default::default(), word(&spec.on_existing));
+    let delete = serde_json::to_value(&spec.delete).map_or(String::new(), |value| match value {
+        serde_json::Value::String(word) => word,
+        other => other.to_string(),
+    });
+    also(text.delete, spec.delete != Default::default(), delete);
+    also(text.on_dead, spec.on_dead != Default::default(), word(&spec.on_dead));
+    also(text.unknown_fields, spec.unknown_fields != Default::default(), word(&spec.unknown_fields));
+    also(text.version_column, spec.version_column.is_some(), spec.version_column.clone().unwrap_or_default());
+    also(text.every_change, spec.every_change, text.yes.into());
+    let children: Vec<_> = spec.children.iter().map(|child| format!("{} → {}", child.from, child.table)).collect();
+    also(text.children, !children.is_empty(), children.join(", "));
+    let frame = page.frame(Nav::Tables, spec.name.clone());
+    let may_edit = page.may(Role::Operator);
+    page.render(&RoutePage { frame, text, columns, facts, may_edit, view })
+}
+
+/// Where a column's value comes from, in words.
+fn from_in_words(text: &'static Tables, source: &ColumnSource, column: &str) -> String {
+    match Pick::of(Some(source), column) {
+        Pick::Field(path) => path,
+        Pick::Meta(meta) => text.meta(meta).to_owned(),
+        Pick::Constant => format!("{}: {}", text.constant, summary(Some(source))),
+        Pick::Expression => format!("{}: {}", text.expression, summary(Some(source))),
+        Pick::Nothing => String::new(),
+    }
+}
+
+/// Begins an edit of a route as it is.
+async fn edit(page: PageContext, name: web::Path<String>) -> Result<HttpResponse, PageError> {
+    page.needs(Role::Operator)?;
+    let view = routes::one(page.admin(), &page.who(), &name).await?;
+    let draft = Draft::of(&view.spec, view.spec.version).write()?;
+    Ok(page.see(&format!("/console/tables/new/fields?d={draft}")))
+}
+
+/// Begins an edit of a route that makes it what it was in one of its versions.
+async fn again(page: PageContext, path: web::Path<(String, usize)>) -> Result<HttpResponse, PageError> {
+    page.needs(Role::Operator)?;
+    let (name, place) = path.into_inner();
+    let view = routes::one(page.admin(), &page.who(), &name).await?;
+    let version = view.versions.get(place).and_then(|version| version.spec.as_ref());
+    let version = version.ok_or_else(|| PageError::NotFound(format!("there is no such version of `{name}`")))?;
+    let draft = Draft::of(version, view.spec.version).write()?;
+    Ok(page.see(&format!("/console/tables/new/save?d={draft}")))
+}
+
+#[derive(Template)]
+#[template(path = "tables/remove.html")]
+struct RemovePage {
+    frame: Frame,
+    text: &'static Tables,
+    removal: Removal,
+    failure: Option<String>,
+}
+
+async fn ask_removal(page: PageContext, name: web::Path<String>) -> Result<HttpResponse, PageError> {
+    page.needs(Role::Operator)?;
+    let removal = routes::removal(page.admin(), &page.who(), &name).await?;
+    removal_page(&page, StatusCode::OK, removal, None)
+}
+
+fn removal_page(
+    page: &PageContext,
+    status: StatusCode,
+    removal: Removal,
+    failure: Option<String>,
+) -> Result<HttpResponse, PageError> {
+    let text = page.tables();
+    let title = text.remove_title.replace("{}", &removal.name);
+    page.render_with(status, &RemovePage { frame: page.frame(Nav::Tables, title), text, removal, failure })
+}
+
+#[derive(Deserialize)]
+struct Confirmed {
+    version: u64,
+}
+
+async fn remove(
+    page: PageContext,
+    name: web::Path<String>,
+    form: web::Form<Confirmed>,
+) -> Result<HttpResponse, PageError> {
+    match routes::remove(page.admin(), &page.who(), &name, form.version).await {
+        Ok(()) => Ok(page.done("/console/tables", page.tables().removed.replace("{}", &name))),
+        Err(error @ ActError::Conflict(_)) => {
+            let removal = routes::removal(page.admin(), &page.who(), &name).await?;
+            removal_page(&page, StatusCode::CONFLICT, removal, Some(error.to_string()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
