@@ -165,14 +165,16 @@ pub async fn serve(
         board: board.clone(),
         stopped: stopped.clone(),
     };
+    let web_console = Console::new(wiring);
     let consoles = server::console(
         console,
         &server_settings(Some(CONSOLE_WORKERS)),
         console_tls,
         Arc::clone(&readiness),
-        Console::new(wiring),
+        Arc::clone(&web_console),
         until_stopped(stopped.clone()),
     )?;
+    actix_rt::spawn(web_console.pulse(instance.clone()));
     let report = Report { board, redis: redis.clone(), instance };
     let operations = operations(&settings, admin, metrics, report, Arc::clone(&readiness), stopped)?;
     let mut servers = actix_rt::spawn(async move { tokio::try_join!(producers, operations, consoles) });

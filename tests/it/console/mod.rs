@@ -2,6 +2,7 @@
 
 pub(crate) mod browser;
 mod chromium;
+mod live;
 mod routes;
 mod settings;
 mod shell;
