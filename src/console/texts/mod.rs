@@ -2,5 +2,8 @@
 
 pub(crate) mod dead;
 pub(crate) mod logs;
+pub(crate) mod overview;
+pub(crate) mod settings;
 pub(crate) mod shell;
 pub(crate) mod sign_in;
+pub(crate) mod tables;

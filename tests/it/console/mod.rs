@@ -4,8 +4,11 @@ pub(crate) mod browser;
 mod chromium;
 mod dead;
 mod logs;
+mod live;
 mod routes;
+mod settings;
 mod shell;
+mod tables;
 
 use std::time::Duration;
 
