@@ -224,8 +224,9 @@ impl Row {
         }
         match fate.end {
             Some(End::Redriven(at_ms)) => {
-                // Its batch is the one that gave it up.
+                // Its batch is the one that gave it up; what was written later, perhaps from an edited record, is not kept.
                 (row.redriven, row.sent_ms, row.took_us) = (true, Some(at_ms), None);
+                (row.sent, row.sent_later, row.folded_into, row.rows) = (None, false, None, None);
             }
             Some(End::Discarded(_)) => {
                 row.status = State::Discarded;

@@ -3,8 +3,8 @@
 pub(crate) mod browser;
 mod chromium;
 mod dead;
-mod logs;
 mod live;
+mod logs;
 mod routes;
 mod settings;
 mod shell;
