@@ -50,6 +50,10 @@ pub struct Flags {
     /// Address and port of the web console [default: 127.0.0.1:8081]
     #[arg(long, global = true, value_name = "ADDRESS", hide_short_help = true)]
     pub console: Option<String>,
+    /// Where destinations given in the console may lead on or beside this machine: deny, loopback, or all (link-local and
+    /// metadata addresses too) [default: loopback where `admin` and `console` listen on loopback without a proxy, else deny]
+    #[arg(long, global = true, value_name = "WORD", hide_short_help = true)]
+    pub local_destinations: Option<String>,
     /// File with the certificate of the web console and those who signed it, in PEM; wanted where `console` is beyond loopback
     /// [default: none]
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
@@ -143,6 +147,7 @@ impl Flags {
             ("admin", &self.admin),
             ("admin_token", &self.admin_token),
             ("console", &self.console),
+            ("local_destinations", &self.local_destinations),
             ("console_cert", &self.console_cert),
             ("console_key", &self.console_key),
             ("console_proxy", &self.console_proxy),

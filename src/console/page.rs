@@ -220,6 +220,15 @@ pub(crate) struct Banner {
     pub(crate) title: String,
     /// The sentence.
     pub(crate) text: String,
+    /// A live screen shows it by itself.
+    live: bool,
+}
+
+impl Banner {
+    fn of_redis(shell: &'static Shell, why: &str) -> Self {
+        let text = format!("{} ({why})", shell.away_text);
+        Self { tone: Tone::Bad, title: shell.away.into(), text, live: true }
+    }
 }
 
 /// Where in the console a page is.
@@ -282,6 +291,21 @@ pub(crate) struct Frame {
     pub(crate) here: String,
 }
 
+impl Frame {
+    /// For a screen that shows by itself whether Redis is there.
+    pub(crate) fn of_live_screen(mut self) -> Self {
+        self.banners.retain(|banner| !banner.live);
+        self
+    }
+}
+
+impl Look {
+    /// What a live screen says while Redis is away.
+    pub(super) fn away(self, why: &str) -> Banner {
+        Banner::of_redis(self.pick(&shell::EN, &shell::ID), why)
+    }
+}
+
 impl Deref for Frame {
     type Target = Look;
 
@@ -327,17 +351,16 @@ impl Visitor {
     fn banners(&self, shell: &'static Shell) -> Vec<Banner> {
         let mut all = Vec::new();
         if let Some(why) = &self.away {
-            let text = format!("{} ({why})", shell.away_text);
-            all.push(Banner { tone: Tone::Bad, title: shell.away.into(), text });
+            all.push(Banner::of_redis(shell, why));
         }
         let state = self.console.registry.borrow().clone();
         if let Some(why) = state.obstacle() {
             let tone = if matches!(state, WatchState::Foreign { .. }) { Tone::Bad } else { Tone::Warning };
-            all.push(Banner { tone, title: shell.registry.into(), text: why });
+            all.push(Banner { tone, title: shell.registry.into(), text: why, live: false });
         }
         if self.console.readiness.is_draining() {
             let text = shell.draining_text.into();
-            all.push(Banner { tone: Tone::Warning, title: shell.draining.into(), text });
+            all.push(Banner { tone: Tone::Warning, title: shell.draining.into(), text, live: false });
         }
         all
     }

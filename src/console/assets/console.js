@@ -26,8 +26,8 @@
 
   // Times: the reader's own, with the exact one in the title; "ago" goes on counting.
   const lang = root.lang || "en";
-  const full = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "medium" });
-  const clock = new Intl.DateTimeFormat(lang, { timeStyle: "medium" });
+  const full = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
+  const clock = new Intl.DateTimeFormat(lang, { timeStyle: "medium", hourCycle: "h23" });
   const relative = new Intl.RelativeTimeFormat(lang, { numeric: "auto", style: "short" });
   const steps = [[60, "second", 1], [3600, "minute", 60], [86400, "hour", 3600], [Infinity, "day", 86400]];
   const ago = (moment) => {

@@ -58,7 +58,9 @@ impl Steps {
         let has_columns = has_table && !matches!(&spec.columns, Columns::Named(named) if named.is_empty());
         let line = |(name, label): (&'static str, &'static str)| {
             let (may, chosen) = match name {
-                "source" => (true, if has_source { format!("{} · {}", spec.application, spec.topic) } else { String::new() }),
+                "source" => {
+                    (true, if has_source { format!("{} · {}", spec.application, spec.topic) } else { String::new() })
+                }
                 "destination" => (has_source, spec.destination.clone()),
                 "table" => (has_source && !spec.destination.is_empty(), spec.table.clone()),
                 "fields" => (has_table, String::new()),
@@ -440,7 +442,14 @@ fn rows(text: &'static Tables, draft: &Draft, offer: Option<&Offer>, errors: &[F
             (false, Some(guess), _) if draft.source(&column.name) == Some(&guess.source) => {
                 let remarks = guess.remarks.join("; ");
                 let likely = if guess.likeness >= 0.99 { "" } else { text.guessed };
-                Some([likely, remarks.as_str()].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("; "))
+                Some(
+                    [likely, remarks.as_str()]
+                        .iter()
+                        .filter(|part| !part.is_empty())
+                        .copied()
+                        .collect::<Vec<_>>()
+                        .join("; "),
+                )
             }
             (true, _, Some(open)) => open.near.clone(),
             _ => None,
@@ -632,7 +641,8 @@ impl SavePage {
 async fn save(page: &PageContext, draft: &Draft, refused: Option<ActError>) -> Result<HttpResponse, PageError> {
     let mut draft = draft.clone();
     if draft.spec.name.is_empty() {
-        draft.spec.name = routes::name_for(page.admin(), &page.who(), &Place::of(&draft.spec)).await.unwrap_or_default();
+        draft.spec.name =
+            routes::name_for(page.admin(), &page.who(), &Place::of(&draft.spec)).await.unwrap_or_default();
     }
     let first = refused.is_none();
     let outlook = match refused {
@@ -644,7 +654,12 @@ async fn save(page: &PageContext, draft: &Draft, refused: Option<ActError>) -> R
         Err(error) => {
             let (status, why, errors) = failure(error)?;
             // Who only looks at the form has not sent anything wrong yet.
-            (if first && status == StatusCode::UNPROCESSABLE_ENTITY { StatusCode::OK } else { status }, None, why, errors)
+            (
+                if first && status == StatusCode::UNPROCESSABLE_ENTITY { StatusCode::OK } else { status },
+                None,
+                why,
+                errors,
+            )
         }
     };
     let ddl = match &outlook {

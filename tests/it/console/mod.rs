@@ -2,9 +2,11 @@
 
 pub(crate) mod browser;
 mod chromium;
+mod live;
 mod routes;
 mod settings;
 mod shell;
+mod tables;
 
 use std::time::Duration;
 
