@@ -165,8 +165,7 @@ async fn retention_of_all_nodes_is_followed_without_a_restart() {
         .post(format!("http://127.0.0.1:{}/v1/messages", scene.node.listen))
         .insert_header(("authorization", format!("Bearer {key}")))
         .insert_header(("content-type", "application/json"))
-        .insert_header(("tidegate-topic", "cars"))
-        .send_body(r#"{"topic":"cars","key":"1","data":{"id":1,"version":1,"name":"a"}}"#)
+        .send_body(r#"{"topic":"cars","key":"1","data":{"id":1,"version":1,"car_name":"a","stock":1,"ballast":""}}"#)
         .await
         .unwrap();
     assert!(sent.status().is_success(), "{}", sent.status());
