@@ -165,14 +165,20 @@ async fn retention_of_all_nodes_is_followed_without_a_restart() {
     let scene = Scene::start(&["ana:admin"]).await;
     let target = scene.installation.sqlite("one").await;
     let key = scene.installation.register(std::slice::from_ref(&target));
-    let sent = awc::Client::default()
-        .post(format!("http://127.0.0.1:{}/v1/messages", scene.node.listen))
-        .insert_header(("authorization", format!("Bearer {key}")))
-        .insert_header(("content-type", "application/json"))
-        .send_body(r#"{"topic":"cars","key":"1","data":{"id":1,"version":1,"car_name":"a","stock":1,"ballast":""}}"#)
-        .await
-        .unwrap();
-    assert!(sent.status().is_success(), "{}", sent.status());
+    // The node learns of the key within a second.
+    wait_for("the record to be taken", LIMIT, async || {
+        let sent = awc::Client::default()
+            .post(format!("http://127.0.0.1:{}/v1/messages", scene.node.listen))
+            .insert_header(("authorization", format!("Bearer {key}")))
+            .insert_header(("content-type", "application/json"))
+            .send_body(
+                r#"{"topic":"cars","key":"1","data":{"id":1,"version":1,"car_name":"a","stock":1,"ballast":""}}"#,
+            )
+            .await
+            .ok()?;
+        sent.status().is_success().then_some(())
+    })
+    .await;
     let length = async || scene.installation.redis.ask::<u64>("XLEN tidegate:{car-app}:stream").await;
     assert_eq!(length().await, 1);
     let mut ana = scene.browser_of("ana").await;
