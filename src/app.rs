@@ -142,14 +142,15 @@ pub async fn serve(
         stopped.clone(),
     )?;
     let users = Users::new(redis.clone()).with_master_key(master_key.clone());
+    let acts = Admin {
+        redis: redis.clone(),
+        settings: Arc::new(settings.clone()),
+        documents,
+        master_key,
+        node: settings.node.as_str().into(),
+    };
     let wiring = Wiring {
-        admin: Admin {
-            redis: redis.clone(),
-            settings: Arc::new(settings.clone()),
-            documents,
-            master_key,
-            node: settings.node.as_str().into(),
-        },
+        admin: acts.clone(),
         users: users.clone(),
         readiness: Arc::clone(&readiness),
         registry: registry.state.clone(),
@@ -166,7 +167,7 @@ pub async fn serve(
         until_stopped(stopped.clone()),
     )?;
     let report = Report { board, redis: redis.clone(), instance };
-    let operations = operations(&settings, admin, metrics, report, Arc::clone(&readiness), stopped)?;
+    let operations = operations(&settings, admin, metrics, report, acts, Arc::clone(&readiness), stopped)?;
     let mut servers = actix_rt::spawn(async move { tokio::try_join!(producers, operations, consoles) });
     tracing::info!(
         listen = %addresses.listen, admin = %addresses.admin, console = %addresses.console, node = %settings.node, "serving"
@@ -331,6 +332,7 @@ fn operations(
     listener: std::net::TcpListener,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
     report: Report,
+    acts: Admin,
     readiness: Arc<Readiness>,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<impl Future<Output = std::io::Result<()>> + use<>> {
@@ -342,6 +344,7 @@ fn operations(
         report: Rc::new(report.clone()),
         metrics: metrics.clone(),
         token: token.clone(),
+        acts: Some(acts.clone()),
     };
     Ok(server::operations(listener, &server_settings(Some(1)), state, until_stopped(stopped))?)
 }

@@ -4,8 +4,10 @@
 //! [`guard`] stands before every page: who it is, where they come from, and whether a change is really theirs. Each screen
 //! is one file with its templates and its texts; [`page`] is what they are all made with.
 
+mod applications;
 mod assets;
 mod cookies;
+mod destinations;
 mod entrance;
 mod errors;
 mod guard;
@@ -108,6 +110,8 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, console: Arc<Console>) 
                 .configure(sign_in::configure)
                 .configure(preferences::configure)
                 .configure(overview::configure)
+                .configure(applications::configure)
+                .configure(destinations::configure)
                 .default_service(web::to(errors::nowhere)),
         )
         .default_service(web::to(HttpResponse::NotFound));

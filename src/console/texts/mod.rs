@@ -1,4 +1,6 @@
 //! What the console says, in each language: one struct of texts a screen, and what is said on more than one in `shell`.
 
+pub(crate) mod applications;
+pub(crate) mod destinations;
 pub(crate) mod shell;
 pub(crate) mod sign_in;

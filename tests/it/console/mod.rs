@@ -1,7 +1,9 @@
 //! The web console over HTTP: the real program, a real Redis.
 
+mod applications;
 pub(crate) mod browser;
 mod chromium;
+mod destinations;
 mod routes;
 mod shell;
 
