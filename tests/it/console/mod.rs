@@ -4,6 +4,7 @@ pub(crate) mod browser;
 mod chromium;
 mod routes;
 mod shell;
+mod story;
 mod tables;
 
 use std::time::Duration;
