@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     admin::Admin,
+    alerts,
     cluster::Cluster,
     config::Settings,
     console::{self, Console, Wiring},
@@ -39,7 +40,7 @@ use crate::{
         metrics,
         server::{self, ServerSettings},
     },
-    redis::{Redis, RedisAppender, lookup, members, trim::Retention},
+    redis::{Redis, RedisAppender, lookup, members, trim::Retention, used::KeyUse},
     registry::{self, restore::Restorer, secrets::MasterKey, snapshot::Snapshot, store::Store, watch::WatchState},
     systemd::{Notifier, Observed, Turning},
     users::Users,
@@ -141,6 +142,13 @@ pub async fn serve(
         turning,
         stopped.clone(),
     )?;
+    actix_rt::spawn(alerts::run(alerts::Wiring {
+        node: settings.node.as_str().into(),
+        redis: redis.clone(),
+        documents: documents.clone(),
+        master_key: master_key.clone(),
+        allowed: alerts::outbound::Allowed(settings.alerts_allow.clone()),
+    }));
     let users = Users::new(redis.clone()).with_master_key(master_key.clone());
     let wiring = Wiring {
         admin: Admin {
@@ -157,14 +165,16 @@ pub async fn serve(
         board: board.clone(),
         stopped: stopped.clone(),
     };
+    let web_console = Console::new(wiring);
     let consoles = server::console(
         console,
         &server_settings(Some(CONSOLE_WORKERS)),
         console_tls,
         Arc::clone(&readiness),
-        Console::new(wiring),
+        Arc::clone(&web_console),
         until_stopped(stopped.clone()),
     )?;
+    actix_rt::spawn(web_console.pulse(instance.clone()));
     let report = Report { board, redis: redis.clone(), instance };
     let operations = operations(&settings, admin, metrics, report, Arc::clone(&readiness), stopped)?;
     let mut servers = actix_rt::spawn(async move { tokio::try_join!(producers, operations, consoles) });
@@ -309,6 +319,8 @@ fn producers(
     let (ends, _) = mpsc::unbounded_channel();
     let (redis, board) = (redis.clone(), board.clone());
     let of_node = RedisAppender::new(&redis, full);
+    let (throttle, used) = (http::Throttle::default(), KeyUse::default());
+    actix_rt::spawn(used.clone().keep(redis.clone()));
     let state = move || {
         turning.take_part();
         let name = format!("worker-{}", workers.fetch_add(1, Ordering::Relaxed));
@@ -318,6 +330,7 @@ fn producers(
         let found = Finder { redis: redis.clone(), documents: documents.clone(), board: board.clone() };
         let limits = http::Limits::default();
         ProducerState::new(documents.clone(), Rc::new(Door(handle)), Rc::new(found), limits)
+            .sharing(throttle.clone(), used.clone())
     };
     let stop = until_stopped(stopped);
     Ok(server::producers(listener, &server_settings(None), Arc::clone(readiness), state, stop)?)

@@ -16,7 +16,7 @@ pub use self::{
     flags::Flags,
     networks::Networks,
     sources::SettingError,
-    values::{LogFormat, RedisUrl, Retention},
+    values::{LocalDestinations, LogFormat, RedisUrl, Retention},
 };
 use self::{sources::Sources, values as value};
 
@@ -37,10 +37,14 @@ pub struct Settings {
     pub admin_token: Option<SecretString>,
     /// The web console's listener.
     pub console: SocketAddr,
+    /// Where destinations given in the console may lead on or beside this machine, where that was said.
+    pub local_destinations: Option<LocalDestinations>,
     /// The console's certificate chain and its key, in PEM; both or neither.
     pub console_tls: Option<(PathBuf, PathBuf)>,
     /// The proxies in front of the console; empty where there is none.
     pub console_proxy: Networks,
+    /// Loopback, link-local and metadata addresses that alerts may go to all the same.
+    pub alerts_allow: Networks,
     /// Where the node keeps its snapshot.
     pub state_dir: PathBuf,
     /// The text of the master key itself; see [`crate::registry::secrets::MasterKey::from_settings`].
@@ -96,8 +100,10 @@ impl Settings {
             admin: all.read("admin", value::address)?,
             admin_token: all.optional("admin_token", value::token)?,
             console: all.read("console", value::address)?,
+            local_destinations: all.optional("local_destinations", str::parse)?,
             console_tls: console_tls(&all)?,
             console_proxy: all.optional("console_proxy", str::parse)?.unwrap_or_default(),
+            alerts_allow: all.optional("alerts_allow", str::parse)?.unwrap_or_default(),
             state_dir: match all.optional("state_dir", value::path)? {
                 Some(path) => path,
                 None => value::default_state_dir(&environment),
@@ -120,6 +126,15 @@ impl Settings {
             return all.settle_master_key(settings);
         }
         Ok(settings)
+    }
+
+    /// Where destinations given in the console may lead on or beside this machine. By default to it only where everybody who can
+    /// give one is on it already.
+    #[must_use]
+    pub fn local_destinations(&self) -> LocalDestinations {
+        let here = self.admin.ip().is_loopback() && self.console.ip().is_loopback() && self.console_proxy.is_empty();
+        let by_default = if here { LocalDestinations::Loopback } else { LocalDestinations::Deny };
+        self.local_destinations.unwrap_or(by_default)
     }
 
     /// Whether a listener would be open to the network without what the design asks for there.

@@ -4,14 +4,22 @@
 //! changes. A *view* reads. Both speak to Redis directly, so they work on any node and, for the commands, before any runs.
 
 pub mod alerts;
+pub mod applications;
 pub mod audit;
 pub mod compare;
+mod context;
 pub mod dead_letters;
 pub mod deliveries;
+pub mod destinations;
+pub(crate) mod fields;
 pub mod jobs;
 pub mod json;
 pub mod messages;
+pub(crate) mod nodes;
+pub(crate) mod overview;
+pub mod replays;
 pub mod routes;
+pub(crate) mod series;
 pub mod settings;
 pub mod transfer;
 pub mod users;
@@ -21,45 +29,8 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 use tidegate_actors::ports::LogError;
 
-use crate::{
-    config::Settings,
-    http::DocumentReceiver,
-    redis::Redis,
-    registry::{ChangeError, Registry, Store, StoreError, StreamRegistration, secrets::MasterKey},
-};
-
-/// What acts and views work with. Cheap to clone.
-#[derive(Clone)]
-pub struct Admin {
-    /// The installation's Redis.
-    pub redis: Redis,
-    /// This node's settings.
-    pub settings: Arc<Settings>,
-    /// The registry as this node knows it, also while Redis is away.
-    pub documents: DocumentReceiver,
-    /// Opens and seals secrets.
-    pub master_key: Option<Arc<MasterKey>>,
-    /// This node's name.
-    pub node: Arc<str>,
-}
-
-impl Admin {
-    /// The registry over a connection of its own, its changes signed.
-    ///
-    /// # Errors
-    /// Redis's address can't be used.
-    pub fn registry(&self, who: &Who) -> Result<Registry<Box<dyn StreamRegistration>>, ActError> {
-        Ok(Registry::new(self.store()?, Box::new(self.redis.clone()) as Box<dyn StreamRegistration>, who.to_string()))
-    }
-
-    /// The registry's place in Redis, to read.
-    ///
-    /// # Errors
-    /// Redis's address can't be used.
-    pub fn store(&self) -> Result<Store, ActError> {
-        Ok(Store::open(&self.settings.redis_url, &self.settings.prefix)?)
-    }
-}
+pub use self::context::{Admin, REDIS_WITHIN};
+use crate::registry::{ChangeError, StoreError};
 
 /// What somebody may do; each role of an operator may do all that those before it may, except that a viewer and an operator
 /// see no broadcast terminal's codes. `Broadcaster` is apart: the broadcast screens only.

@@ -8,11 +8,11 @@ use clap::{Args, Subcommand};
 use secrecy::ExposeSecret;
 use serde::Serialize;
 
-use super::{now_ms, registry, settings};
+use super::{acting, now_ms, registry, settings};
 use crate::{
+    admin::{Admin, applications as acts},
     config::Flags,
     registry::{
-        Edit,
         keys::{self, Which},
         secrets::MasterKey,
     },
@@ -89,33 +89,17 @@ async fn create(flags: &Flags, application: &str, expires: Option<Duration>) -> 
             u64::try_from(time.as_millis()).ok().and_then(|ms| now.checked_add(ms)).context("--expires is too far away")
         })
         .transpose()?;
-    let key = registry(&settings(flags)?, "key create")?
-        .change(|current| {
-            let mut document = current.clone();
-            keys::create(&mut document, application, expires, now).map(|(text, key)| Edit {
-                document,
-                what: vec![format!("create API key {} of application `{application}`", key.id)],
-                value: text,
-            })
-        })
-        .await?;
-    writeln!(std::io::stdout(), "{}", key.expose_secret())?;
+    let settings = settings(flags)?;
+    let who = acting(&settings, "key create");
+    let (text, _) = acts::create_key(&Admin::for_command(settings).await?, &who, application, expires).await?;
+    writeln!(std::io::stdout(), "{}", text.expose_secret())?;
     Ok(())
 }
 
 async fn revoke(flags: &Flags, application: &str, which: &Which) -> anyhow::Result<()> {
-    let now = now_ms()?;
-    let revoked = registry(&settings(flags)?, "key revoke")?
-        .change(|current| {
-            let mut document = current.clone();
-            keys::revoke(&mut document, application, which, now).map(|ids| Edit {
-                document,
-                what: ids.iter().map(|id| format!("revoke API key {id} of application `{application}`")).collect(),
-                value: ids,
-            })
-        })
-        .await?;
-    for id in revoked {
+    let settings = settings(flags)?;
+    let who = acting(&settings, "key revoke");
+    for id in acts::revoke_key(&Admin::for_command(settings).await?, &who, application, which).await? {
         writeln!(std::io::stdout(), "revoked {id}")?;
     }
     Ok(())

@@ -2,9 +2,11 @@
 //! directly, with the code that the admin API uses, and so work before any node runs.
 
 mod apply;
+mod bench;
 mod check;
 mod dead;
 mod demo;
+mod destination;
 mod export;
 mod health;
 mod key;
@@ -14,6 +16,7 @@ mod resume;
 mod route;
 mod send;
 mod serve;
+mod stage;
 mod status;
 mod table;
 mod tables;
@@ -25,6 +28,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::{
+    admin::{Role, Who},
     config::{Flags, Settings},
     databases::nearest,
     redis::Redis,
@@ -47,11 +51,13 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Apply(apply::Apply),
+    Bench(bench::Bench),
     Export(export::Export),
     Check(check::Check),
     Key(key::Key),
     Dead(dead::Dead),
     Demo(demo::Demo),
+    Destination(destination::Destination),
     Replay(replay::Replay),
     Resume(resume::Resume),
     Route(route::Route),
@@ -70,11 +76,13 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let flags = &cli.flags;
     match cli.command {
         Command::Apply(apply) => apply.run(flags).await,
+        Command::Bench(bench) => bench.run(flags).await,
         Command::Export(export) => export.run(flags).await,
         Command::Check(check) => check.run(flags).await,
         Command::Key(key) => key.run(flags).await,
         Command::Dead(dead) => dead.run(flags).await,
         Command::Demo(demo) => demo.run(flags).await,
+        Command::Destination(destination) => destination.run(flags).await,
         Command::Replay(replay) => replay.run(flags).await,
         Command::Resume(resume) => resume.run(flags).await,
         Command::Route(route) => route.run(flags).await,
@@ -105,6 +113,11 @@ fn settings(flags: &Flags) -> anyhow::Result<Settings> {
 fn person(settings: &Settings) -> String {
     let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
     format!("{}@{}", user.as_deref().unwrap_or("unknown"), settings.node)
+}
+
+/// Whoever runs this command: they have the machine, so they may do everything.
+fn acting(settings: &Settings, command: &str) -> Who {
+    Who { name: person(settings).into(), role: Role::Admin, from: format!("tidegate {command}").into() }
 }
 
 /// A name that was asked for must be one there is.

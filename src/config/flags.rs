@@ -50,6 +50,10 @@ pub struct Flags {
     /// Address and port of the web console [default: 127.0.0.1:8081]
     #[arg(long, global = true, value_name = "ADDRESS", hide_short_help = true)]
     pub console: Option<String>,
+    /// Where destinations given in the console may lead on or beside this machine: deny, loopback, or all (link-local and
+    /// metadata addresses too) [default: loopback where `admin` and `console` listen on loopback without a proxy, else deny]
+    #[arg(long, global = true, value_name = "WORD", hide_short_help = true)]
+    pub local_destinations: Option<String>,
     /// File with the certificate of the web console and those who signed it, in PEM; wanted where `console` is beyond loopback
     /// [default: none]
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
@@ -61,6 +65,9 @@ pub struct Flags {
     /// X-Forwarded-Proto are believed [default: none]
     #[arg(long, global = true, value_name = "ADDRESSES", hide_short_help = true)]
     pub console_proxy: Option<String>,
+    /// Addresses of this machine or its link, such as 127.0.0.1, that alerts may go to all the same, with commas [default: none]
+    #[arg(long, global = true, value_name = "ADDRESSES", hide_short_help = true)]
+    pub alerts_allow: Option<String>,
     /// Folder for the snapshot of the registry [default: $STATE_DIRECTORY, else ~/.local/state/tidegate]
     #[arg(long, global = true, value_name = "FOLDER", hide_short_help = true)]
     pub state_dir: Option<String>,
@@ -140,9 +147,11 @@ impl Flags {
             ("admin", &self.admin),
             ("admin_token", &self.admin_token),
             ("console", &self.console),
+            ("local_destinations", &self.local_destinations),
             ("console_cert", &self.console_cert),
             ("console_key", &self.console_key),
             ("console_proxy", &self.console_proxy),
+            ("alerts_allow", &self.alerts_allow),
             ("state_dir", &self.state_dir),
             ("lease_s", &self.lease_s),
             ("drain_delay_s", &self.drain_delay_s),

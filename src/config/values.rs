@@ -102,6 +102,31 @@ impl FromStr for Retention {
     }
 }
 
+/// Where destinations that are given in the console or the admin API may lead on or beside this machine. Files of resources
+/// may say anything: whoever applies them has the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocalDestinations {
+    /// Neither to this machine nor to link-local and metadata addresses.
+    Deny,
+    /// To this machine.
+    Loopback,
+    /// Anywhere.
+    All,
+}
+
+impl FromStr for LocalDestinations {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "deny" => Ok(Self::Deny),
+            "loopback" => Ok(Self::Loopback),
+            "all" => Ok(Self::All),
+            _ => Err("is not a rule; give deny, loopback or all".into()),
+        }
+    }
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {

@@ -40,10 +40,14 @@ pub(crate) fn application(
     };
     let key = given.to_str().ok().and_then(bearer).and_then(|token| {
         let id = id_of(token)?;
-        index.key(id).filter(|entry| bool::from(<[u8; 32]>::from(Sha256::digest(token)).ct_eq(&entry.digest)))
+        let entry = index.key(id)?;
+        bool::from(<[u8; 32]>::from(Sha256::digest(token)).ct_eq(&entry.digest)).then_some((id, entry))
     });
     match key {
-        Some(entry) if entry.is_active(now_ms) => Ok(Rc::clone(&entry.application)),
+        Some((id, entry)) if entry.is_active(now_ms) => {
+            directory.opened(id, entry, now_ms);
+            Ok(Rc::clone(&entry.application))
+        }
         Some(_) => Err(refused("This API key has expired or was revoked; create another with `tidegate key create`.")),
         None => Err(refused("This API key is not known; keys look like `tg_live_…` and are shown once, when created.")),
     }

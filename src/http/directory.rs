@@ -4,7 +4,12 @@
 //! Each worker keeps its own index and makes it anew when the document has changed, so that a request reads a pointer
 //! and hashes two short texts.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+};
 
 use metrics::Counter;
 use tidegate_actors::{
@@ -13,8 +18,12 @@ use tidegate_actors::{
 };
 use tokio::sync::watch;
 
-use super::metrics as meter;
+use super::{
+    metrics as meter,
+    throttle::{Bucket, Throttle},
+};
 use crate::{
+    redis::used::KeyUse,
     registry::topic_schema::TopicSchema,
     resources::{ApiKey, Application, Document},
 };
@@ -25,13 +34,29 @@ pub type DocumentReceiver = watch::Receiver<Option<Arc<Document>>>;
 /// The index of the newest document.
 pub(crate) struct Directory {
     receiver: DocumentReceiver,
+    throttle: Throttle,
+    used: KeyUse,
     cached: RefCell<Option<(Arc<Document>, Rc<Index>)>>,
 }
 
 impl Directory {
     /// A directory that follows this receiver.
     pub(crate) fn new(receiver: DocumentReceiver) -> Self {
-        Self { receiver, cached: RefCell::new(None) }
+        Self { receiver, throttle: Throttle::default(), used: KeyUse::default(), cached: RefCell::new(None) }
+    }
+
+    /// From now on with what the node's workers share.
+    pub(crate) fn share(&mut self, throttle: Throttle, used: KeyUse) {
+        (self.throttle, self.used) = (throttle, used);
+        self.cached.take();
+    }
+
+    /// A key has opened the door.
+    pub(crate) fn opened(&self, id: &str, key: &KeyEntry, now_ms: u64) {
+        if KeyUse::is_due(key.told_ms.get(), now_ms) {
+            key.told_ms.set(now_ms);
+            self.used.seen(id, now_ms);
+        }
     }
 
     /// The index of the newest document, or `None` where no document has come yet.
@@ -44,7 +69,7 @@ impl Directory {
         {
             return Some(Rc::clone(index));
         }
-        let index = Rc::new(Index::of(document));
+        let index = Rc::new(Index::of(document, &self.throttle));
         *cached = Some((Arc::clone(document), Rc::clone(&index)));
         Some(index)
     }
@@ -61,6 +86,8 @@ pub(crate) struct KeyEntry {
     pub(crate) digest: [u8; 32],
     expires_at_ms: Option<u64>,
     revoked: bool,
+    /// When this worker last told that it was used, in milliseconds since the Unix epoch.
+    told_ms: Cell<u64>,
     /// Whose it is.
     pub(crate) application: Rc<KnownApplication>,
 }
@@ -84,6 +111,8 @@ pub(crate) struct KnownApplication {
     pub(crate) accepted: Counter,
     /// Messages taken.
     pub(crate) messages: Counter,
+    /// How much of it is taken.
+    pub(crate) bucket: Option<Arc<Bucket>>,
 }
 
 /// A route that tells rows apart.
@@ -107,7 +136,7 @@ fn schemas(application: &Application) -> HashMap<String, TopicSchema> {
 }
 
 impl Index {
-    fn of(document: &Document) -> Self {
+    fn of(document: &Document, throttle: &Throttle) -> Self {
         let mut keys = HashMap::new();
         for application in &document.applications {
             let mut topics: HashMap<_, _> = application.topics.iter().map(|t| (t.clone(), Vec::new())).collect();
@@ -123,6 +152,7 @@ impl Index {
                 schemas: schemas(application),
                 accepted: meter::requests(&application.name, 202),
                 messages: meter::messages(&application.name),
+                bucket: throttle.of(&application.name, application.records_per_s),
             });
             for key in &application.keys {
                 if let Some(digest) = digest(key) {
@@ -130,6 +160,7 @@ impl Index {
                         digest,
                         expires_at_ms: key.expires_at_ms,
                         revoked: key.revoked_at_ms.is_some(),
+                        told_ms: Cell::new(0),
                         application: Rc::clone(&known),
                     };
                     keys.insert(key.id.clone(), entry);

@@ -21,6 +21,7 @@ mod request_id;
 pub mod server;
 #[cfg(test)]
 mod tests;
+pub mod throttle;
 
 use std::{rc::Rc, time::Duration};
 
@@ -33,7 +34,8 @@ use tidegate_actors::{
 };
 
 use self::directory::Directory;
-pub use self::directory::DocumentReceiver;
+pub use self::{directory::DocumentReceiver, throttle::Throttle};
+use crate::redis::used::KeyUse;
 
 /// Appends the records of one request; answers only once Redis has them.
 #[async_trait(?Send)]
@@ -140,5 +142,12 @@ impl ProducerState {
     pub fn new(documents: DocumentReceiver, ingest: Rc<dyn Ingest>, lookup: Rc<dyn Lookup>, limits: Limits) -> Self {
         let duration = metrics::ingest_duration();
         Self { directory: Directory::new(documents), ingest, lookup, limits, duration }
+    }
+
+    /// The same with what all workers of the node share: the applications' limits, and who notes that a key was used.
+    #[must_use]
+    pub fn sharing(mut self, throttle: Throttle, used: KeyUse) -> Self {
+        self.directory.share(throttle, used);
+        self
     }
 }

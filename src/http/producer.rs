@@ -26,8 +26,9 @@ use super::{
     metrics as meter,
     problem::{
         BAD_REQUEST, CONFLICT, FORBIDDEN, INVALID, Issue, KEY_REUSED, METHOD_NOT_ALLOWED, NOT_FOUND, Problem,
-        UNAVAILABLE, UNSUPPORTED,
+        TOO_LARGE, TOO_MANY, UNAVAILABLE, UNSUPPORTED,
     },
+    throttle::Throttled,
 };
 
 const MAX_IDEMPOTENCY_KEY: usize = 255;
@@ -104,6 +105,9 @@ async fn accept(
         });
     }
     let count = records.len() as u64;
+    if let Some(bucket) = &application.bucket {
+        bucket.take(records.len()).map_err(throttled)?;
+    }
     let append = AppendRequest { application: application.name.clone(), records, idempotency };
     let appended = state.ingest.append(append).await.map_err(refused)?;
     let mut response = HttpResponse::Accepted();
@@ -196,6 +200,22 @@ fn digest(body: &[u8], form: &Form) -> [u8; 32] {
 
 fn traceparent(request: &HttpRequest) -> Option<&str> {
     request.headers().get("traceparent")?.to_str().ok().filter(|value| is_traceparent(value))
+}
+
+/// More than the application may send now.
+fn throttled(why: Throttled) -> Problem {
+    match why {
+        Throttled::After(wait) => {
+            let seconds = u32::try_from(wait.as_secs_f64().ceil() as u64).unwrap_or(u32::MAX).max(1);
+            let detail = "The application sends more records a second than it may; nothing was stored; send again after a while.";
+            Problem::new(&TOO_MANY, detail).retry_after(seconds)
+        }
+        Throttled::MoreThanABurst(most) => {
+            let detail =
+                format!("The application may send {most} records a second; send at most that many in a request.");
+            Problem::new(&TOO_LARGE, detail)
+        }
+    }
 }
 
 /// What the outside learns of an append that failed.

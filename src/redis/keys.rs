@@ -46,6 +46,18 @@ impl Keys {
         format!("{}:{{nodes}}:health:{destination}", self.prefix)
     }
 
+    /// Number with a time limit: connection checks that a user asked for within the minute.
+    #[must_use]
+    pub fn checks_of(&self, user: &str) -> String {
+        format!("{}:{{nodes}}:checks:{user}", self.prefix)
+    }
+
+    /// String with a time limit: what was found good under this token.
+    #[must_use]
+    pub fn checked(&self, token: &str) -> String {
+        format!("{}:{{nodes}}:checked:{token}", self.prefix)
+    }
+
     /// Hash: API key's id → when it was last used, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn used(&self) -> String {

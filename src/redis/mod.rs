@@ -8,6 +8,7 @@
 pub mod abandon;
 pub mod append;
 pub mod browse;
+pub mod checks;
 pub mod connection;
 pub mod dead;
 pub mod fates;

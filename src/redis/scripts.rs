@@ -49,6 +49,7 @@ draining!(SUMMARIES, "summaries.lua");
 draining!(COUNT, "count.lua");
 draining!(ABANDON, "abandon.lua");
 draining!(BACKLOG_TO, "backlog_to.lua");
+draining!(ARRIVALS, "arrivals.lua");
 draining!(HEALTH, "health.lua");
 draining!(KEEP, "keep.lua");
 draining!(FINISH, "finish.lua");

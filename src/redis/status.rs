@@ -58,6 +58,38 @@ pub async fn last_record_ms(redis: &Redis, application: &str) -> Result<Option<u
     }
 }
 
+/// What came into a stream lately.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Arrivals {
+    /// When the last record came, in milliseconds since the Unix epoch; `None` before the first.
+    pub last_ms: Option<u64>,
+    /// Records a second over the last minute; an estimate where there are many.
+    pub per_s: f64,
+}
+
+/// Over how long arrivals are counted.
+const ARRIVALS_OVER_S: u32 = 60;
+
+/// What came into the streams of these applications lately, in their order.
+///
+/// # Errors
+/// Redis is away.
+pub async fn arrivals(redis: &Redis, applications: &[&str]) -> Result<Vec<Arrivals>, LogError> {
+    let since = tidegate_actors::delivery::now_ms().saturating_sub(u64::from(ARRIVALS_OVER_S) * 1_000);
+    let mut all = Vec::with_capacity(applications.len());
+    for application in applications {
+        let key = redis.keys().of(application).stream();
+        let (last, records): (String, u32) = redis
+            .link()
+            .run(async |mut connection| scripts::ARRIVALS.key(&key).arg(since).invoke_async(&mut connection).await)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let last_ms = last.parse::<StreamId>().ok().map(|id| id.ms).filter(|ms| *ms > 0);
+        all.push(Arrivals { last_ms, per_s: f64::from(records) / f64::from(ARRIVALS_OVER_S) });
+    }
+    Ok(all)
+}
+
 /// A parallel destination's consumer that has not read for longer than this is not counted as a node that writes it.
 const READS_MS: usize = 15_000;
 

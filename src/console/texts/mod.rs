@@ -1,5 +1,9 @@
 //! What the console says, in each language: one struct of texts a screen, and what is said on more than one in `shell`.
 
+pub(crate) mod dead;
+pub(crate) mod logs;
+pub(crate) mod overview;
+pub(crate) mod settings;
 pub(crate) mod shell;
 pub(crate) mod sign_in;
 pub(crate) mod tables;

@@ -2,7 +2,11 @@
 
 pub(crate) mod browser;
 mod chromium;
+mod dead;
+mod live;
+mod logs;
 mod routes;
+mod settings;
 mod shell;
 mod story;
 mod tables;

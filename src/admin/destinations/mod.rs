@@ -1,0 +1,38 @@
+//! Destinations: the databases, how they do, and what operators do to them by hand.
+
+mod abandon;
+mod acts;
+mod check;
+mod draft;
+mod view;
+
+pub use self::{
+    abandon::{Abandonment, Given, Until, abandon, look},
+    acts::{Removal, close_breaker, create, edit, open_breaker, pause, removal, remove, resume},
+    check::{Checked, check},
+    draft::Draft,
+    view::{DestinationView, for_a_dba, list, show},
+};
+use crate::{
+    admin::ActError,
+    databases::nearest,
+    resources::{Destination, Document},
+};
+
+/// The destination of this name.
+fn find<'a>(document: &'a Document, name: &str) -> Result<&'a Destination, ActError> {
+    document.destinations.iter().find(|one| one.name == name).ok_or_else(|| {
+        let hint = nearest(name, document.destinations.iter().map(|one| one.name.as_str()));
+        let hint = hint.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+        ActError::Unknown(format!("there is no destination `{name}`{hint}"))
+    })
+}
+
+/// The applications with a route to a destination, by name.
+fn applications(document: &Document, name: &str) -> Vec<String> {
+    let routed = document.routes.iter().filter(|route| route.destination == name);
+    let mut applications: Vec<String> = routed.map(|route| route.application.clone()).collect();
+    applications.sort();
+    applications.dedup();
+    applications
+}
