@@ -259,6 +259,11 @@ impl Chromium {
         self.with(BUTTON, name, "a button or link named", async |button| button.click().await).await;
     }
 
+    /// Presses the first of these (a CSS selector), where a name is not enough to tell it.
+    pub(crate) async fn press_at(&self, selector: &str) {
+        self.with(FIRST, selector, "anything that is", async |element| element.click().await).await;
+    }
+
     /// Whether there is a button or a link of this name that one could press.
     pub(crate) async fn offers(&self, name: &str) -> bool {
         self.look_for(BUTTON, name).await.is_some()
@@ -446,6 +451,8 @@ const labels = field => [...(field.labels || [])].map(label => {
 return fields.find(field => labels(field).includes(wanted))
   || fields.find(field => labels(field).some(label => label.startsWith(wanted))) || null;
 ";
+/// The first of a selector.
+const FIRST: &str = "return [...document.querySelectorAll(wanted)].find(seen) || null;";
 /// Whatever one presses.
 const BUTTON: &str = "
 return best([...document.querySelectorAll('button, a[href], input[type=submit], summary, [role=button], [role=tab]')]
