@@ -57,11 +57,19 @@ fn destination(name: &str) -> Destination {
         tls: None,
         node: None,
         revision: 0,
+        by_hand: Default::default(),
     }
 }
 
 fn application(name: &str) -> Application {
-    Application { name: name.into(), topics: vec![], schemas: Default::default(), created_at_ms: 1, keys: vec![] }
+    Application {
+        name: name.into(),
+        topics: vec![],
+        schemas: Default::default(),
+        created_at_ms: 1,
+        keys: vec![],
+        records_per_s: None,
+    }
 }
 
 fn document() -> Document {
