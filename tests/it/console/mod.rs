@@ -1,13 +1,16 @@
 //! The web console over HTTP: the real program, a real Redis.
 
+mod applications;
 pub(crate) mod browser;
 mod chromium;
 mod dead;
+mod destinations;
 mod live;
 mod logs;
 mod routes;
 mod settings;
 mod shell;
+mod story;
 mod tables;
 
 use std::time::Duration;
