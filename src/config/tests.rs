@@ -55,7 +55,7 @@ fn the_help_shows_every_default() {
             None => assert!(help.contains("[default: "), "{name}: {help}"),
         }
     }
-    assert_eq!(flags::names().len(), 23);
+    assert_eq!(flags::names().len(), 25);
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn a_destination_has_every_field_of_the_contract_even_where_nothing_is_known() {
     let expected = json!({
         "status": "standby", "down_since": null, "breaker": "closed", "owner": null, "leased": false, "epoch": null, "backlog": 0,
         "backlog_age_s": 0.0, "drain_eta_s": null, "heartbeat_ms": null, "last_error": null, "held": null,
-        "rows_written": 0, "entries_delivered": 0, "dead_letters_made": 0,
+        "rows_written": 0, "entries_delivered": 0, "dead_letters_made": 0, "arrival_ms": null,
     });
     assert_eq!(detail, expected);
 }

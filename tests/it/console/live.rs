@@ -51,9 +51,9 @@ async fn a_tile_turns_while_somebody_looks() {
 
     // A file that is not there is held, never made.
     scene.installation.apply(&as_it_is.replace(&rooms.url, &format!("{}.elsewhere", rooms.url)));
-    let said = heard.until("summary", "1 of 2 destinations need attention").await;
-    assert!(said.contains("Held"), "{said}");
+    heard.until("tile-", "Held").await;
     let page = browser.get("/console/").await;
+    assert!(page.body.contains("1 of 2 destinations need attention"), "{}", page.body);
     let (need, well) = (page.body.find("aria-label=\"rooms\""), page.body.find("aria-label=\"cars\""));
     assert!(page.status == 200 && need < well, "what needs somebody comes first:\n{}", page.body);
     scene.installation.apply(&as_it_is);
