@@ -579,6 +579,14 @@ struct SavePage {
     errors: Vec<FieldError>,
 }
 
+/// One of a few words, as a list to choose from.
+struct Choice {
+    name: &'static str,
+    label: &'static str,
+    choices: &'static [(&'static str, &'static str)],
+    value: String,
+}
+
 impl SavePage {
     fn wrong(&self, field: &str) -> Option<&str> {
         self.errors.iter().find(|error| error.field == field).map(|error| error.message.as_str())
@@ -609,13 +617,14 @@ impl SavePage {
         self.steps.base.is_none() || self.outlook.as_ref().is_some_and(|outlook| outlook.begins_anew)
     }
 
-    fn options(&self) -> [(&'static str, &'static str, &'static [(&'static str, &'static str)], String); 4] {
-        let spec = &self.steps.spec;
+    fn options(&self) -> [Choice; 4] {
+        let (spec, text) = (&self.steps.spec, self.text);
+        let choice = |name, label, choices, value| Choice { name, label, choices, value };
         [
-            ("on_missing", self.text.on_missing, &self.text.on_missing_choices, word(&spec.on_missing)),
-            ("on_existing", self.text.on_existing, &self.text.on_existing_choices, word(&spec.on_existing)),
-            ("on_dead", self.text.on_dead, &self.text.on_dead_choices, word(&spec.on_dead)),
-            ("unknown_fields", self.text.unknown_fields, &self.text.unknown_fields_choices, word(&spec.unknown_fields)),
+            choice("on_missing", text.on_missing, &text.on_missing_choices[..], word(&spec.on_missing)),
+            choice("on_existing", text.on_existing, &text.on_existing_choices[..], word(&spec.on_existing)),
+            choice("on_dead", text.on_dead, &text.on_dead_choices[..], word(&spec.on_dead)),
+            choice("unknown_fields", text.unknown_fields, &text.unknown_fields_choices[..], word(&spec.unknown_fields)),
         ]
     }
 
