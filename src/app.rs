@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     admin::Admin,
+    alerts,
     cluster::Cluster,
     config::Settings,
     console::{self, Console, Wiring},
@@ -141,6 +142,13 @@ pub async fn serve(
         turning,
         stopped.clone(),
     )?;
+    actix_rt::spawn(alerts::run(alerts::Wiring {
+        node: settings.node.as_str().into(),
+        redis: redis.clone(),
+        documents: documents.clone(),
+        master_key: master_key.clone(),
+        allowed: alerts::outbound::Allowed(settings.alerts_allow.clone()),
+    }));
     let users = Users::new(redis.clone()).with_master_key(master_key.clone());
     let acts = Admin {
         redis: redis.clone(),
@@ -158,14 +166,16 @@ pub async fn serve(
         board: board.clone(),
         stopped: stopped.clone(),
     };
+    let web_console = Console::new(wiring);
     let consoles = server::console(
         console,
         &server_settings(Some(CONSOLE_WORKERS)),
         console_tls,
         Arc::clone(&readiness),
-        Console::new(wiring),
+        Arc::clone(&web_console),
         until_stopped(stopped.clone()),
     )?;
+    actix_rt::spawn(web_console.pulse(instance.clone()));
     let report = Report { board, redis: redis.clone(), instance };
     let operations = operations(&settings, admin, metrics, report, acts, Arc::clone(&readiness), stopped)?;
     let mut servers = actix_rt::spawn(async move { tokio::try_join!(producers, operations, consoles) });

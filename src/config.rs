@@ -43,6 +43,8 @@ pub struct Settings {
     pub console_tls: Option<(PathBuf, PathBuf)>,
     /// The proxies in front of the console; empty where there is none.
     pub console_proxy: Networks,
+    /// Loopback, link-local and metadata addresses that alerts may go to all the same.
+    pub alerts_allow: Networks,
     /// Where the node keeps its snapshot.
     pub state_dir: PathBuf,
     /// The text of the master key itself; see [`crate::registry::secrets::MasterKey::from_settings`].
@@ -101,6 +103,7 @@ impl Settings {
             local_destinations: all.optional("local_destinations", str::parse)?,
             console_tls: console_tls(&all)?,
             console_proxy: all.optional("console_proxy", str::parse)?.unwrap_or_default(),
+            alerts_allow: all.optional("alerts_allow", str::parse)?.unwrap_or_default(),
             state_dir: match all.optional("state_dir", value::path)? {
                 Some(path) => path,
                 None => value::default_state_dir(&environment),

@@ -70,11 +70,27 @@ impl Message for Append {
     type Result = Result<Appended, AppendError>;
 }
 
+/// Upper bounds of the times that [`IngestActor`] counts its answers by, in microseconds; a last count is for those above.
+pub const TOOK_BOUNDS_US: [u64; 14] =
+    [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 256_000, 512_000, 1_024_000, 2_048_000];
+
 /// Counts of one actor.
 #[derive(Debug, Default)]
 struct Counts {
     messages: AtomicU64,
     refused: AtomicU64,
+    /// Appends by how long they took.
+    took: [AtomicU64; TOOK_BOUNDS_US.len() + 1],
+}
+
+impl Counts {
+    fn took(&self, time: Duration) {
+        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let slot = TOOK_BOUNDS_US.partition_point(|bound| *bound < us);
+        if let Some(count) = self.took.get(slot) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Appends on one worker.
@@ -102,6 +118,7 @@ impl Actor for IngestActor {
                 "refused": actor.counts.refused.load(Ordering::Relaxed),
                 "in_flight_requests": actor.gate.requests.load(Ordering::Relaxed),
                 "in_flight_bytes": actor.gate.bytes.load(Ordering::Relaxed),
+                "took": actor.counts.took.each_ref().map(|count| count.load(Ordering::Relaxed)),
             }));
         });
     }
@@ -115,12 +132,13 @@ impl Handler<Append> for IngestActor {
         let reachable = Rc::clone(&self.reachable);
         let progress = self.vitals.progress().clone();
         Box::pin(async move {
-            let pass = append.pass;
+            let (pass, began) = (append.pass, Instant::now());
             let outcome = appender.append(append.request).await;
             progress.bump();
             match &outcome {
                 Ok(appended) => {
                     reachable.set(true);
+                    counts.took(began.elapsed());
                     counts.messages.fetch_add(appended.ids.len() as u64, Ordering::Relaxed);
                 }
                 Err(error) => {

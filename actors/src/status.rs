@@ -131,6 +131,10 @@ pub struct DestinationDetail {
     pub drain_eta_s: Option<f64>,
     /// How long the last answered probe took, in milliseconds; null before the first.
     pub heartbeat_ms: Option<f64>,
+    /// How long the oldest message of the last batch took from its acceptance to its commit, in milliseconds; null before the
+    /// first.
+    #[serde(default)]
+    pub arrival_ms: Option<f64>,
     /// What went wrong last; null where nothing did.
     pub last_error: Option<String>,
     /// What it is held for, and what to do; null while it is not held.

@@ -6,18 +6,20 @@ use std::{
     time::Duration,
 };
 
+use crate::config::Networks;
+
 /// Longest look-up of a name.
 const NAME_WITHIN: Duration = Duration::from_secs(3);
 
 /// Addresses that alerts may reach although they are this machine's own or its network's alone.
 #[derive(Clone, Debug, Default)]
-pub struct Allowed(pub Vec<IpAddr>);
+pub struct Allowed(pub Networks);
 
 impl Allowed {
     /// Whether an alert may go there; what it is where not.
     pub(super) fn refuses(&self, address: IpAddr) -> Option<&'static str> {
         let address = address.to_canonical();
-        if self.0.iter().any(|allowed| allowed.to_canonical() == address) {
+        if self.0.contains(address) {
             return None;
         }
         kind(address)
@@ -32,9 +34,8 @@ fn kind(address: IpAddr) -> Option<&'static str> {
             [0, ..] => Some("this machine itself"),
             // 169.254.169.254 is where clouds keep machines' credentials.
             [169, 254, ..] => Some("link-local, where clouds keep metadata"),
-            // Where Alibaba keeps them.
-            [100, 100, 100, 200] => Some("where a cloud keeps metadata"),
-            [192, 0, 0, 192] => Some("where a cloud keeps metadata"),
+            // Alibaba's, Oracle's, and Azure's.
+            [100, 100, 100, 200] | [192, 0, 0, 192] | [168, 63, 129, 16] => Some("where a cloud keeps metadata"),
             [224..=239, ..] => Some("multicast"),
             [255, 255, 255, 255] => Some("broadcast"),
             _ => None,
@@ -116,7 +117,7 @@ mod tests {
         for address in ["10.0.0.7", "192.168.1.1", "203.0.113.9", "2001:db8::1", "fd00::7", "::ffff:10.0.0.7"] {
             assert_eq!(none.refuses(address.parse().unwrap()), None, "{address}");
         }
-        let allowed = Allowed(vec!["127.0.0.1".parse().unwrap()]);
+        let allowed = Allowed("127.0.0.1".parse().unwrap());
         assert_eq!(allowed.refuses("::ffff:127.0.0.1".parse().unwrap()), None);
         assert!(allowed.refuses("127.0.0.2".parse().unwrap()).is_some());
     }
@@ -127,7 +128,7 @@ mod tests {
         assert!(refused.contains("alerts_allow"), "{refused}");
         assert!(resolve("[::1]", 80, &Allowed::default()).await.is_err());
         assert!(resolve("no-such-name.invalid", 80, &Allowed::default()).await.unwrap_err().contains("DNS"));
-        let both = Allowed(vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()]);
+        let both = Allowed("127.0.0.0/8,::1".parse().unwrap());
         assert!(resolve("localhost", 80, &both).await.unwrap().ip().is_loopback());
     }
 }

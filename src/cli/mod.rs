@@ -2,6 +2,7 @@
 //! directly, with the code that the admin API uses, and so work before any node runs.
 
 mod apply;
+mod bench;
 mod check;
 mod dead;
 mod demo;
@@ -15,6 +16,7 @@ mod resume;
 mod route;
 mod send;
 mod serve;
+mod stage;
 mod status;
 mod table;
 mod tables;
@@ -49,6 +51,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Apply(apply::Apply),
+    Bench(bench::Bench),
     Export(export::Export),
     Check(check::Check),
     Key(key::Key),
@@ -73,6 +76,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let flags = &cli.flags;
     match cli.command {
         Command::Apply(apply) => apply.run(flags).await,
+        Command::Bench(bench) => bench.run(flags).await,
         Command::Export(export) => export.run(flags).await,
         Command::Check(check) => check.run(flags).await,
         Command::Key(key) => key.run(flags).await,

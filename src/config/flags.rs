@@ -65,6 +65,9 @@ pub struct Flags {
     /// X-Forwarded-Proto are believed [default: none]
     #[arg(long, global = true, value_name = "ADDRESSES", hide_short_help = true)]
     pub console_proxy: Option<String>,
+    /// Addresses of this machine or its link, such as 127.0.0.1, that alerts may go to all the same, with commas [default: none]
+    #[arg(long, global = true, value_name = "ADDRESSES", hide_short_help = true)]
+    pub alerts_allow: Option<String>,
     /// Folder for the snapshot of the registry [default: $STATE_DIRECTORY, else ~/.local/state/tidegate]
     #[arg(long, global = true, value_name = "FOLDER", hide_short_help = true)]
     pub state_dir: Option<String>,
@@ -148,6 +151,7 @@ impl Flags {
             ("console_cert", &self.console_cert),
             ("console_key", &self.console_key),
             ("console_proxy", &self.console_proxy),
+            ("alerts_allow", &self.alerts_allow),
             ("state_dir", &self.state_dir),
             ("lease_s", &self.lease_s),
             ("drain_delay_s", &self.drain_delay_s),

@@ -12,9 +12,10 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 /// Name, kind, and the file itself.
-const FILES: [(&str, &str, &[u8]); 8] = [
+const FILES: [(&str, &str, &[u8]); 9] = [
     ("console.css", "text/css; charset=utf-8", include_bytes!("assets/console.css")),
     ("console.js", "text/javascript; charset=utf-8", include_bytes!("assets/console.js")),
+    ("charts.js", "text/javascript; charset=utf-8", include_bytes!("assets/charts.js")),
     ("htmx.min.js", "text/javascript; charset=utf-8", include_bytes!("assets/htmx.min.js")),
     ("htmx-sse.min.js", "text/javascript; charset=utf-8", include_bytes!("assets/htmx-sse.min.js")),
     ("uplot.min.js", "text/javascript; charset=utf-8", include_bytes!("assets/uplot.min.js")),
@@ -83,7 +84,7 @@ mod tests {
 
     #[test]
     fn every_sign_that_is_used_is_there() {
-        let icons = std::str::from_utf8(FILES[6].2).unwrap_or_default();
+        let icons = std::str::from_utf8(FILES[7].2).unwrap_or_default();
         for name in
             ["overview", "applications", "destinations", "tables", "logs", "dead", "actors", "settings", "broadcast"]
         {
@@ -92,5 +93,16 @@ mod tests {
         for (name, ..) in FILES {
             assert!(address(name).contains("?v="), "{name}");
         }
+    }
+
+    #[test]
+    fn every_section_of_the_style_stands_by_itself() {
+        // One brace too few would make all that follows count on a phone only.
+        let (style, mut open) = (include_str!("assets/console.css"), 0_i32);
+        for (line, text) in style.lines().enumerate() {
+            assert!(open == 0 || !text.starts_with("/* ----"), "line {}: {text}", line + 1);
+            open += text.chars().map(|letter| i32::from(letter == '{') - i32::from(letter == '}')).sum::<i32>();
+        }
+        assert_eq!(open, 0);
     }
 }

@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, body::BoxBody, dev::ServiceResponse, http::StatusC
 use askama::Template;
 
 use super::{
-    page::{Frame, Nav, PageError, Visitor},
+    page::{Frame, Nav, PageContext, PageError, Visitor},
     sign_in,
 };
 
@@ -19,8 +19,8 @@ struct ErrorPage<'a> {
     remedy: &'a str,
 }
 
-/// What answers on paths that do not exist.
-pub(super) async fn nowhere() -> Result<HttpResponse, PageError> {
+/// What answers on paths that do not exist. Which do, strangers are not told.
+pub(super) async fn nowhere(_: PageContext) -> Result<HttpResponse, PageError> {
     Err(PageError::NotFound(String::new()))
 }
 

@@ -1,15 +1,22 @@
 //! How figures, moments and signs look on a page, in the reader's language. Templates call it as `frame.…` or `look.…`.
 
-use std::{borrow::Borrow, fmt};
+use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{assets, lang::pick};
+use super::{assets, lang::pick, page::PageError};
 use crate::users::Lang;
 
 /// Text that is HTML already, made here from parts that are escaped or none of a reader's.
 #[derive(Clone, Debug)]
 pub(crate) struct Html(String);
+
+impl Html {
+    /// What a template of ours makes.
+    pub(crate) fn of(template: &impl askama::Template) -> Result<Self, PageError> {
+        template.render().map(Self).map_err(PageError::broken)
+    }
+}
 
 impl fmt::Display for Html {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -18,6 +25,30 @@ impl fmt::Display for Html {
 }
 
 impl askama::filters::HtmlSafe for Html {}
+
+/// A figure as templates hand it over: by itself, or behind as many references as it happens to be.
+pub(crate) trait Given<T> {
+    /// The figure.
+    fn given(&self) -> T;
+}
+
+impl<T: Copy> Given<T> for T {
+    fn given(&self) -> T {
+        *self
+    }
+}
+
+impl<T: Copy> Given<T> for &T {
+    fn given(&self) -> T {
+        **self
+    }
+}
+
+impl<T: Copy> Given<T> for &&T {
+    fn given(&self) -> T {
+        ***self
+    }
+}
 
 /// How things look to one reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,8 +80,8 @@ impl Look {
     }
 
     /// `1,234`.
-    pub(crate) fn count(self, number: impl Borrow<u64>) -> String {
-        let digits = number.borrow().to_string();
+    pub(crate) fn count(self, number: impl Given<u64>) -> String {
+        let digits = number.given().to_string();
         let mut text = String::with_capacity(digits.len() + digits.len() / 3);
         for (place, digit) in digits.chars().enumerate() {
             if place > 0 && (digits.len() - place) % 3 == 0 {
@@ -69,8 +100,8 @@ impl Look {
 
     /// A number in few characters: `0`, `0.4`, `12`, `1.2k`, `3.4M`.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded, and small by then")]
-    pub(crate) fn short(self, number: impl Borrow<f64>) -> String {
-        let number = *number.borrow();
+    pub(crate) fn short(self, number: impl Given<f64>) -> String {
+        let number = number.given();
         match number {
             n if n < 0.05 => "0".into(),
             n if n < 9.95 => self.decimal(n, 1),
@@ -83,14 +114,17 @@ impl Look {
 
     /// The same of a whole number.
     #[allow(clippy::cast_precision_loss, reason = "for people")]
-    pub(crate) fn short_count(self, number: impl Borrow<u64>) -> String {
-        self.short(*number.borrow() as f64)
+    pub(crate) fn short_count(self, number: impl Given<u64>) -> String {
+        match number.given() {
+            small @ 0..10_000 => self.count(small),
+            number => self.short(number as f64),
+        }
     }
 
     /// `4 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`; below a second `80 ms`.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time for people")]
-    pub(crate) fn span(self, seconds: impl Borrow<f64>) -> String {
-        let seconds = seconds.borrow().max(0.0);
+    pub(crate) fn span(self, seconds: impl Given<f64>) -> String {
+        let seconds = seconds.given().max(0.0);
         let [ms, s, min, h, d] = *self.pick(&["ms", "s", "min", "h", "d"], &["ms", "dtk", "mnt", "jam", "hr"]);
         if seconds > 0.0 && seconds < 0.9995 {
             return format!("{} {ms}", (seconds * 1000.0).round().max(1.0) as u64);
@@ -111,10 +145,25 @@ impl Look {
         }
     }
 
-    /// `1.4 MB`, in steps of a thousand, as Redis's own limit is not: then with the sign of it, `1.3 MiB`.
+    /// A span that changes while one looks, in its largest unit: `8 s`, `3 min`, `2 h`, `5 d`.
+    pub(crate) fn coarse(self, seconds: impl Given<f64>) -> String {
+        let seconds = seconds.given();
+        let step = match seconds {
+            s if s < 0.95 => return self.pick("< 1 s", "< 1 dtk").to_owned(),
+            s if s < 90.0 => 1.0,
+            s if s < 5_400.0 => 60.0,
+            s if s < 129_600.0 => 3_600.0,
+            _ => 86_400.0,
+        };
+        let [s, min, h, d] = *self.pick(&["s", "min", "h", "d"], &["dtk", "mnt", "jam", "hr"]);
+        let unit = [(1.0, s), (60.0, min), (3_600.0, h)].into_iter().find(|(size, _)| *size == step);
+        format!("{} {}", self.decimal(seconds / step, 0), unit.map_or(d, |(_, unit)| unit))
+    }
+
+    /// `1.3 MiB`.
     #[allow(clippy::cast_precision_loss, reason = "for people")]
-    pub(crate) fn bytes(self, bytes: impl Borrow<u64>) -> String {
-        let bytes = *bytes.borrow();
+    pub(crate) fn bytes(self, bytes: impl Given<u64>) -> String {
+        let bytes = bytes.given();
         let units = ["KiB", "MiB", "GiB", "TiB"];
         if bytes < 1024 {
             return format!("{bytes} B");
@@ -130,21 +179,21 @@ impl Look {
     }
 
     /// A share of 1 as `12 %`.
-    pub(crate) fn share(self, share: impl Borrow<f64>) -> String {
-        let percent = share.borrow() * 100.0;
+    pub(crate) fn share(self, share: impl Given<f64>) -> String {
+        let percent = share.given() * 100.0;
         let digits = usize::from(percent > 0.0 && percent < 9.95);
         format!("{}\u{a0}%", self.decimal(percent, digits))
     }
 
     /// A moment in milliseconds since the Unix epoch: shown in UTC, by the page's script in the reader's own time.
-    pub(crate) fn time(self, ms: impl Borrow<u64>) -> Html {
-        let moment = i64::try_from(*ms.borrow()).ok().and_then(DateTime::from_timestamp_millis);
+    pub(crate) fn time(self, ms: impl Given<u64>) -> Html {
+        let moment = i64::try_from(ms.given()).ok().and_then(DateTime::from_timestamp_millis);
         self.moment(moment.unwrap_or(DateTime::UNIX_EPOCH), "full")
     }
 
     /// The same as how long ago it is, which the page's script keeps right.
-    pub(crate) fn ago(self, ms: impl Borrow<u64>) -> Html {
-        let moment = i64::try_from(*ms.borrow()).ok().and_then(DateTime::from_timestamp_millis);
+    pub(crate) fn ago(self, ms: impl Given<u64>) -> Html {
+        let moment = i64::try_from(ms.given()).ok().and_then(DateTime::from_timestamp_millis);
         self.moment(moment.unwrap_or(DateTime::UNIX_EPOCH), "ago")
     }
 
@@ -152,6 +201,14 @@ impl Look {
     pub(crate) fn time_of(self, text: impl AsRef<str>) -> Html {
         match DateTime::parse_from_rfc3339(text.as_ref()) {
             Ok(moment) => self.moment(moment.to_utc(), "full"),
+            Err(_) => Html(escaped(text.as_ref())),
+        }
+    }
+
+    /// The same as the time of day alone, for what is of today.
+    pub(crate) fn clock_of(self, text: impl AsRef<str>) -> Html {
+        match DateTime::parse_from_rfc3339(text.as_ref()) {
+            Ok(moment) => self.moment(moment.to_utc(), "clock"),
             Err(_) => Html(escaped(text.as_ref())),
         }
     }
@@ -207,6 +264,8 @@ mod tests {
         let spans = [0.0, 0.08, 4.0, 200.0, 7_500.0, 273_600.0].map(|seconds| EN.span(seconds));
         assert_eq!(spans, ["0 s", "80 ms", "4 s", "3 min 20 s", "2 h 5 min", "3 d 4 h"]);
         assert_eq!(ID.span(200.0), "3 mnt 20 dtk");
+        let coarse = [0.3, 8.2, 89.0, 95.0, 7_300.0, 500_000.0].map(|seconds| EN.coarse(seconds));
+        assert_eq!(coarse, ["< 1 s", "8 s", "89 s", "2 min", "2 h", "6 d"]);
         assert_eq!(
             (EN.bytes(512), EN.bytes(1_500_000), ID.bytes(1_500_000)),
             ("512 B".into(), "1.4 MiB".into(), "1,4 MiB".into())

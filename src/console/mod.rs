@@ -4,20 +4,27 @@
 //! [`guard`] stands before every page: who it is, where they come from, and whether a change is really theirs. Each screen
 //! is one file with its templates and its texts; [`page`] is what they are all made with.
 
+mod actors;
 mod applications;
 mod assets;
 mod cookies;
+mod dead;
 mod destinations;
 mod entrance;
 mod errors;
 mod guard;
 mod lang;
+mod live;
+mod logs;
 mod look;
+mod me;
 mod overview;
 pub(crate) mod page;
 mod preferences;
 pub(crate) mod secret;
+mod settings;
 mod sign_in;
+mod tables;
 mod texts;
 mod tls;
 
@@ -36,7 +43,7 @@ use crate::{
 };
 
 pub use self::tls::server_config;
-use self::{entrance::Entrance, guard::Known};
+use self::{entrance::Entrance, guard::Known, live::Live};
 
 /// The longest form: one with a record of a mebibyte in it, each byte of which may be written as three.
 const MOST_FORM_BYTES: usize = 4 << 20;
@@ -57,6 +64,7 @@ pub struct Console {
     pub(crate) board: StatusBoard,
     /// Becomes true when the node stops, which ends what would never end by itself.
     pub(crate) stopped: watch::Receiver<bool>,
+    live: Live,
     entrance: Entrance,
     known: Known,
 }
@@ -90,7 +98,18 @@ impl Console {
             loopback: settings.console.ip().is_loopback(),
             proxies: settings.console_proxy.clone(),
         };
-        Arc::new(Self { admin, users, readiness, registry, alarms, board, stopped, entrance, known: Known::default() })
+        Arc::new(Self {
+            admin,
+            users,
+            readiness,
+            registry,
+            alarms,
+            board,
+            stopped,
+            live: Live::default(),
+            entrance,
+            known: Known::default(),
+        })
     }
 }
 
@@ -110,6 +129,13 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, console: Arc<Console>) 
                 .configure(sign_in::configure)
                 .configure(preferences::configure)
                 .configure(overview::configure)
+                .configure(settings::configure)
+                .configure(me::configure)
+                .configure(logs::configure)
+                .configure(dead::configure)
+                .configure(tables::configure)
+                .configure(actors::configure)
+                .configure(live::configure)
                 .configure(applications::configure)
                 .configure(destinations::configure)
                 .default_service(web::to(errors::nowhere)),

@@ -20,6 +20,7 @@ use actix_web::{
     web,
 };
 use askama::Template;
+use secrecy::ExposeSecret as _;
 
 use super::{
     Console, cookies,
@@ -29,8 +30,11 @@ use super::{
 use crate::{
     admin::{ActError, Admin, Role, Who},
     registry::watch::WatchState,
-    users::{Lang, Session},
+    users::{Lang, Session, SignedIn},
 };
+
+/// Longest wait for what a page reads from Redis beside the views that have limits of their own.
+pub(crate) const REDIS_WITHIN: std::time::Duration = std::time::Duration::from_millis(1_800);
 
 /// Whoever asks, signed in or not; found out by [`super::guard`], once a request.
 pub(crate) struct Visitor {
@@ -216,6 +220,15 @@ pub(crate) struct Banner {
     pub(crate) title: String,
     /// The sentence.
     pub(crate) text: String,
+    /// A live screen shows it by itself.
+    live: bool,
+}
+
+impl Banner {
+    fn of_redis(shell: &'static Shell, why: &str) -> Self {
+        let text = format!("{} ({why})", shell.away_text);
+        Self { tone: Tone::Bad, title: shell.away.into(), text, live: true }
+    }
 }
 
 /// Where in the console a page is.
@@ -278,6 +291,21 @@ pub(crate) struct Frame {
     pub(crate) here: String,
 }
 
+impl Frame {
+    /// For a screen that shows by itself whether Redis is there.
+    pub(crate) fn of_live_screen(mut self) -> Self {
+        self.banners.retain(|banner| !banner.live);
+        self
+    }
+}
+
+impl Look {
+    /// What a live screen says while Redis is away.
+    pub(super) fn away(self, why: &str) -> Banner {
+        Banner::of_redis(self.pick(&shell::EN, &shell::ID), why)
+    }
+}
+
 impl Deref for Frame {
     type Target = Look;
 
@@ -323,17 +351,16 @@ impl Visitor {
     fn banners(&self, shell: &'static Shell) -> Vec<Banner> {
         let mut all = Vec::new();
         if let Some(why) = &self.away {
-            let text = format!("{} ({why})", shell.away_text);
-            all.push(Banner { tone: Tone::Bad, title: shell.away.into(), text });
+            all.push(Banner::of_redis(shell, why));
         }
         let state = self.console.registry.borrow().clone();
         if let Some(why) = state.obstacle() {
             let tone = if matches!(state, WatchState::Foreign { .. }) { Tone::Bad } else { Tone::Warning };
-            all.push(Banner { tone, title: shell.registry.into(), text: why });
+            all.push(Banner { tone, title: shell.registry.into(), text: why, live: false });
         }
         if self.console.readiness.is_draining() {
             let text = shell.draining_text.into();
-            all.push(Banner { tone: Tone::Warning, title: shell.draining.into(), text });
+            all.push(Banner { tone: Tone::Warning, title: shell.draining.into(), text, live: false });
         }
         all
     }
@@ -377,7 +404,12 @@ fn items(shell: &'static Shell, role: Role, nav: Nav) -> Vec<NavItem> {
         (Nav::Settings, "/console/settings", shell.settings, "settings", false),
     ];
     let broadcast = [(Nav::Broadcast, "/console/broadcast", shell.broadcast, "broadcast", true)];
-    let shown = if role.may(Role::Viewer) { &all[..] } else { &broadcast[..] };
+    let shown = match role {
+        Role::Broadcaster => &broadcast[..],
+        // Settings come last, and all of them are an admin's.
+        role if role.may(Role::Admin) => &all[..],
+        _ => &all[..all.len() - 1],
+    };
     let item = |&(screen, href, label, icon, in_bar): &(Nav, _, _, _, bool)| NavItem {
         href,
         label,
@@ -482,6 +514,15 @@ impl PageContext {
     /// Sends the browser to another page, which says that this was done.
     pub(crate) fn done(&self, path: &str, text: impl Into<String>) -> HttpResponse {
         self.visitor.see_with(path, Tone::Good, text)
+    }
+
+    /// The same with a session that has just begun.
+    pub(crate) fn entered(&self, path: &str, signed_in: &SignedIn, text: impl Into<String>) -> HttpResponse {
+        let mut response = self.done(path, text);
+        if let Ok(cookie) = cookies::session(self.visitor.secure, signed_in.token.expose_secret()).parse() {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
+        response
     }
 
     /// Sends the browser to another page, which says why this was not done.

@@ -18,11 +18,11 @@ use tidegate_actors::{
 };
 
 use super::{
-    Redis, browse,
+    Redis, abandon, browse,
     dead::{self, Summary, lines},
     history::{self, Filed},
     log::parse_position,
-    lookup::{Ground, Status},
+    lookup::{Ground, Status, giving_up},
     unavailable,
 };
 use crate::resources::{Destination, Document};
@@ -69,6 +69,8 @@ pub struct Fate<'a> {
     pub status: Status,
     /// Why its table waits.
     pub held: Option<String>,
+    /// When it was given up with all that waited, in milliseconds since the Unix epoch.
+    pub abandoned_ms: Option<u64>,
     /// Its dead letter.
     pub letter: Option<Summary>,
     /// What became of the dead letter that it was.
@@ -132,6 +134,7 @@ pub async fn of<'a>(
     look.letters(&mut fates).await?;
     look.batches(&mut fates).await?;
     look.replayed(&mut fates);
+    look.abandoned(&mut fates).await?;
     look.plans(&mut fates).await?;
     look.sent(&mut fates).await?;
     Ok(fates)
@@ -144,6 +147,7 @@ fn begin<'a>(ground: &Ground, id: &MessageId, route: &'a RouteSpec, destination:
         destination,
         status: Status::Pending,
         held: None,
+        abandoned_ms: None,
         letter: None,
         end: None,
         batch: None,
@@ -363,6 +367,24 @@ impl Look<'_> {
                 }
             }
         }
+    }
+
+    /// What no batch tells of may have been given up.
+    async fn abandoned(&self, fates: &mut [Vec<Fate<'_>>]) -> Result<(), LogError> {
+        let mut asked: BTreeMap<String, Vec<Place>> = BTreeMap::new();
+        for (at, route) in places(fates, |fate| fate.status == Status::Delivered && !fate.is_named()) {
+            asked.entry(fates[at][route].destination.id.clone()).or_default().push((at, route));
+        }
+        for (destination, places) in asked {
+            let told = abandon::told(self.redis, self.application, &destination).await?;
+            for (at, route) in places {
+                let (fate, id) = (&mut fates[at][route], &self.messages[at].0.0);
+                if let Some(told) = giving_up(self.ground, &told, &fate.route.id, id) {
+                    (fate.status, fate.batch, fate.abandoned_ms) = (Status::Abandoned, None, Some(told.at_ms));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The routes and tables that the batches were mapped for, each once.

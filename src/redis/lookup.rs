@@ -370,6 +370,20 @@ async fn parallel(
     Ok(delivery)
 }
 
+/// What gave a message up on a route, where an operator did.
+pub(super) fn giving_up<'a>(
+    ground: &Ground,
+    told: &'a [Abandoned],
+    route: &str,
+    id: &Position,
+) -> Option<&'a Abandoned> {
+    told.iter().find(|told| {
+        let between = ground.reached(id, &told.to) && !ground.reached(id, &told.after);
+        let in_hand = told.to.generation == id.generation && told.ids.contains(&id.id);
+        (told.routes.is_empty() || told.routes.iter().any(|one| **one == *route)) && (between || in_hand)
+    })
+}
+
 /// Says so where an operator gave a message up.
 fn given_up(
     ground: &Ground,
@@ -378,12 +392,7 @@ fn given_up(
     id: &Position,
     delivery: &mut RouteDelivery,
 ) -> bool {
-    let concerns = |told: &&Abandoned| {
-        let between = ground.reached(id, &told.to) && !ground.reached(id, &told.after);
-        let in_hand = told.to.generation == id.generation && told.ids.contains(&id.id);
-        (told.routes.is_empty() || told.routes.iter().any(|one| **one == *route.id)) && (between || in_hand)
-    };
-    let Some(told) = told.iter().find(concerns) else { return false };
+    let Some(told) = giving_up(ground, told, &route.id, id) else { return false };
     let moment = i64::try_from(told.at_ms).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default();
     let moment = moment.to_rfc3339_opts(SecondsFormat::Secs, true);
     let message = format!("an operator gave up what waited for destination `{}` at {moment}", delivery.destination);

@@ -49,12 +49,25 @@ impl Users {
         let Some(key) = self.master_key() else { return Err(no_master_key()) };
         let secret = Zeroizing::new(rand::random::<[u8; SECRET_BYTES]>());
         let sealed = key.seal_bytes(&sealed_for(user), &*secret);
-        let totp = totp(secret.to_vec())?;
-        let text = totp.get_secret_base32();
-        // `@` is the only character of a name that an address would not take as it is.
-        let url = format!("otpauth://totp/Tidegate:{}?secret={text}&issuer=Tidegate", user.replace('@', "%40"));
         let sealed = serde_json::to_string(&sealed).map_err(|error| ActError::Unavailable(error.to_string()))?;
-        Ok(Enrolment { secret: text.into(), url: url.into(), sealed })
+        Enrolment::of(user, &totp(secret.to_vec())?, sealed)
+    }
+
+    /// One that was begun, to show it once more.
+    ///
+    /// # Errors
+    /// There is no master key, or what was sealed is not this user's.
+    pub fn enrolled(&self, user: &str, sealed: &str) -> Result<Enrolment, ActError> {
+        Enrolment::of(user, &totp(self.unseal(user, sealed)?.1)?, sealed.to_owned())
+    }
+
+    /// The secret of an enrolment, as it is kept and as it is.
+    fn unseal(&self, user: &str, sealed: &str) -> Result<(Sealed, Vec<u8>), ActError> {
+        let Some(key) = self.master_key() else { return Err(no_master_key()) };
+        let begun_anew = || ActError::Conflict("this QR code is no longer good; begin again".into());
+        let sealed: Sealed = serde_json::from_str(sealed).map_err(|_| begun_anew())?;
+        let secret = key.open_bytes(&sealed_for(user), &sealed).map_err(|_| begun_anew())?;
+        Ok((sealed, secret))
     }
 
     /// Turns it on, if the code shows that the device has the secret. Answers with the recovery codes, which are told this
@@ -63,10 +76,7 @@ impl Users {
     /// # Errors
     /// The code is wrong, or what was sealed is not this user's.
     pub async fn turn_on(&self, who: &Who, sealed: &str, code: &str) -> Result<Vec<SecretString>, ActError> {
-        let Some(key) = self.master_key() else { return Err(no_master_key()) };
-        let begun_anew = || ActError::Conflict("this QR code is no longer good; begin again".into());
-        let sealed: Sealed = serde_json::from_str(sealed).map_err(|_| begun_anew())?;
-        let secret = key.open_bytes(&sealed_for(&who.name), &sealed).map_err(|_| begun_anew())?;
+        let (sealed, secret) = self.unseal(&who.name, sealed)?;
         let right = match step_of(&totp(secret)?, code, now_ms() / 1000) {
             Some(step) => self.use_step(&who.name, step).await?,
             None => false,
@@ -211,6 +221,13 @@ fn spaced(code: &str) -> String {
 }
 
 impl Enrolment {
+    fn of(user: &str, totp: &TOTP, sealed: String) -> Result<Self, ActError> {
+        let text = totp.get_secret_base32();
+        // `@` is the only character of a name that an address would not take as it is.
+        let url = format!("otpauth://totp/Tidegate:{}?secret={text}&issuer=Tidegate", user.replace('@', "%40"));
+        Ok(Self { secret: text.into(), url: url.into(), sealed })
+    }
+
     /// The secret in groups of four, for typing.
     #[must_use]
     pub fn spaced(&self) -> String {

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Whether a process has this folder's name in its command line or its environment.
-fn anybody_in(folder: &str) -> bool {
+pub(crate) fn anybody_in(folder: &str) -> bool {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let mut files = processes.flat_map(|process| ["cmdline", "environ"].map(|file| process.path().join(file)));
     files.any(|file| std::fs::read(file).is_ok_and(|text| String::from_utf8_lossy(&text).contains(folder)))

@@ -1,6 +1,7 @@
 //! The integration tests: contract suites over every kind of database, end to end runs and faults, against real servers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bench;
 mod console;
 mod contract;
 mod delivery;
@@ -11,6 +12,7 @@ mod gallery;
 mod http;
 mod mysql;
 mod postgres;
+mod records;
 mod redis;
 mod registry;
 mod servers;

@@ -265,6 +265,15 @@ impl Pace {
         self.backoff.reset();
     }
 
+    /// Tells that a batch was committed, and shows how long its oldest message took to get there.
+    pub(super) fn committed(&self, rows: u64, took: Duration, accepted_ms: impl Iterator<Item = u64>) {
+        let mut accepted_ms = accepted_ms.peekable();
+        if let Some(oldest) = accepted_ms.peek() {
+            self.shared.detail.borrow_mut().arrival_ms = Some(super::age_s(*oldest) * 1_000.0);
+        }
+        self.observer.committed(&self.name(), rows, took, &mut accepted_ms);
+    }
+
     /// Makes the next batches smaller or larger by how long the database took.
     pub(super) fn size_by(&mut self, took: Duration) {
         if took > SLOW_WRITE {

@@ -323,12 +323,7 @@ impl Runner {
         let done = if batch.lane.is_main() { self.stands(batch) } else { None };
         let new = |id: &StreamId| Some(*id) > from && Some(*id) <= done;
         let written = batch.entries.iter().map(crate::ports::Entry::id).filter(new);
-        self.pace.observer.committed(
-            &self.pace.name(),
-            after.rows - before.rows,
-            after.last_write,
-            &mut written.map(|id| id.ms),
-        );
+        self.pace.committed(after.rows - before.rows, after.last_write, written.map(|id| id.ms));
         self.pace.size_by(after.last_write);
     }
 

@@ -17,7 +17,7 @@ use futures_util::future::try_join_all;
 use serde::Serialize;
 use tidegate_actors::{
     message::{Action, Message, MessageId, StreamId},
-    ports::LogError,
+    ports::{Entry, LogError},
     route::RouteSpec,
 };
 
@@ -27,7 +27,7 @@ pub use self::{
     row::{Problem, Row, State, explain_waiting, host},
 };
 use crate::{
-    redis::{Redis, fates, lookup},
+    redis::{Redis, browse, fates, lookup},
     resources::Document,
 };
 
@@ -268,6 +268,34 @@ async fn of_id(redis: &Redis, document: &Document, query: &Query, id: &MessageId
     page.rows = rows(redis, document, query, found).await?;
     explain_waiting(redis, &mut page.rows).await;
     Ok(page)
+}
+
+/// How the deliveries of these messages are now; those of messages that are gone are missing.
+///
+/// # Errors
+/// Redis is away.
+pub async fn these(
+    redis: &Redis,
+    document: &Document,
+    query: &Query,
+    messages: &[(String, MessageId)],
+) -> Result<Vec<Row>, LogError> {
+    let mut by_application: HashMap<&str, Vec<&MessageId>> = HashMap::new();
+    for (application, id) in messages {
+        by_application.entry(application).or_default().push(id);
+    }
+    let mut found = Vec::new();
+    for (application, ids) in by_application {
+        let entries: Vec<StreamId> = ids.iter().map(|id| id.0.id).collect();
+        for entry in browse::these(redis, application, &entries).await? {
+            let Entry::Message(message) = entry else { continue };
+            let Some(id) = ids.iter().find(|id| id.0.id == message.id) else { continue };
+            found.push((application.to_owned(), MessageId::clone(id), message));
+        }
+    }
+    let mut rows = rows(redis, document, query, found).await?;
+    explain_waiting(redis, &mut rows).await;
+    Ok(rows)
 }
 
 /// What a page says of itself, for the API.

@@ -37,13 +37,15 @@ pub enum State {
     Superseded,
     /// A dead letter that was given up for good.
     Discarded,
+    /// An operator gave it up, with all that waited beside it.
+    Abandoned,
     /// No route wants it.
     Unrouted,
 }
 
 impl State {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Pending,
         Self::Delivered,
         Self::Dead,
@@ -51,6 +53,7 @@ impl State {
         Self::Skipped,
         Self::Superseded,
         Self::Discarded,
+        Self::Abandoned,
         Self::Unrouted,
     ];
 
@@ -65,6 +68,7 @@ impl State {
             Self::Skipped => "skipped",
             Self::Superseded => "superseded",
             Self::Discarded => "discarded",
+            Self::Abandoned => "abandoned",
             Self::Unrouted => "unrouted",
         }
     }
@@ -183,12 +187,18 @@ impl Row {
                 lookup::Status::Held => State::Held,
                 lookup::Status::Skipped => State::Skipped,
                 lookup::Status::Superseded => State::Superseded,
-                lookup::Status::Abandoned => State::Discarded,
+                lookup::Status::Abandoned => State::Abandoned,
             },
             ..Self::bare(application, id, message)
         };
         if let Some(why) = &fate.held {
             row.error = Some(Problem { code: "held".into(), column: None, message: why.clone() });
+        }
+        if let Some(at_ms) = fate.abandoned_ms {
+            let message = format!("an operator gave up what waited for destination `{}`", fate.destination.name);
+            row.error = Some(Problem { code: "abandoned".into(), column: None, message });
+            (row.sent_ms, row.rows) = (Some(at_ms), Some(0));
+            return row;
         }
         if let Some(letter) = &fate.letter {
             row.is_dead(letter);
@@ -214,8 +224,9 @@ impl Row {
         }
         match fate.end {
             Some(End::Redriven(at_ms)) => {
-                // Its batch is the one that gave it up.
+                // Its batch is the one that gave it up; what was written later, perhaps from an edited record, is not kept.
                 (row.redriven, row.sent_ms, row.took_us) = (true, Some(at_ms), None);
+                (row.sent, row.sent_later, row.folded_into, row.rows) = (None, false, None, None);
             }
             Some(End::Discarded(_)) => {
                 row.status = State::Discarded;

@@ -27,7 +27,7 @@ pub use self::{
 use super::{ActError, Admin, Role, Who};
 use crate::{
     databases::nearest,
-    registry::StoreError,
+    registry::{Store, StoreError},
     resources::{Destination, Document},
 };
 
@@ -163,7 +163,7 @@ pub struct RouteView {
 
 /// The registry as it is now; as this node knows it where Redis does not answer, and why it does not.
 pub(super) async fn newest(admin: &Admin) -> Result<(Arc<Document>, Option<String>), ActError> {
-    let mut store = admin.store()?;
+    let mut store = Store::of(&admin.redis);
     let away = match timeout(WITHIN, store.load()).await {
         Ok(Ok(document)) => return Ok((Arc::new(document.unwrap_or_default()), None)),
         Ok(Err(error @ StoreError::Unreadable { .. })) => return Err(error.into()),

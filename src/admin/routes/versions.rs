@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::WITHIN;
 use crate::{
     admin::{ActError, Admin, Role, Who},
-    registry::versions::RouteVersion,
+    registry::{Store, versions::RouteVersion},
 };
 
 /// One version of a route.
@@ -45,7 +45,7 @@ pub struct Difference {
 /// They may not; Redis is away.
 pub async fn versions(admin: &Admin, who: &Who, name: &str) -> Result<Vec<Version>, ActError> {
     who.needs(Role::Viewer)?;
-    let mut store = admin.store()?;
+    let mut store = Store::of(&admin.redis);
     let kept = timeout(WITHIN, store.route_versions(name)).await;
     let kept = kept.map_err(|_| ActError::Unavailable("Redis does not answer".into()))??;
     Ok(numbered(&kept))

@@ -7,7 +7,6 @@ mod databases;
 mod records;
 mod scene;
 mod servers;
-mod stage;
 mod story;
 
 use std::{cell::Cell, process::ExitCode, rc::Rc};
@@ -21,9 +20,11 @@ use self::{
     records::{Records, Sent},
     scene::{Row, Scene},
     servers::Servers,
+};
+use super::{
+    live::Live,
     stage::{Stage, find},
 };
-use super::live::Live;
 use crate::config::Flags;
 
 /// Show Tidegate at work, with everything it needs started privately
@@ -85,8 +86,9 @@ impl Demo {
         live.say(&format!(
             "   starting Redis, {servers}five databases of a car dealer group, two nodes and HAProxy in front of them …"
         ))?;
-        let mut stage = Stage::new()?;
-        stage.start_redis().await?;
+        let nodes = [("node-a", Some((9090, 8081))), ("node-b", Some((9091, 8082)))];
+        let mut stage = Stage::new("demo", &nodes, true)?;
+        stage.start_redis("always").await?;
         let servers = match &mut stage.guard {
             Some(guard) if self.all => Some(Servers::start(&stage.folder, guard).await?),
             _ => None,
@@ -98,7 +100,7 @@ impl Demo {
         std::fs::write(stage.folder.join("dealer.toml"), manifest(&databases))?;
         stage.run(&["apply", "dealer.toml"]).await?;
         let key = stage.run(&["key", "create", "dealer-app"]).await?.trim().to_owned();
-        stage.start_nodes(&haproxy).await?;
+        stage.start_nodes(Some(&haproxy)).await?;
         live.say(&addresses(&stage))?;
 
         let (records, sent) = (Records { total: self.records }, Rc::new(Sent::default()));
@@ -123,7 +125,7 @@ impl Demo {
 }
 
 fn addresses(stage: &Stage) -> String {
-    let [a, b] = &stage.nodes;
+    let (a, b) = (&stage.nodes[0], &stage.nodes[1]);
     format!(
         "   to look at while it runs:  for producers  {url}/docs   (through HAProxy)\n   \
                                     {0}health         http://127.0.0.1:{a}/health/actors   (node-a; node-b: port {b})\n   \

@@ -10,10 +10,11 @@ use console::Style;
 use futures_util::future::join_all;
 use tidegate_actors::status::{ActorKind, DestinationDetail, DestinationStatus};
 
-use super::{databases::Database, records::Sent, stage::Stage};
+use super::{databases::Database, records::Sent};
 use crate::cli::{
     health,
     live::Live,
+    stage::Stage,
     table::{Column, Table, count, left, paint, right, width},
 };
 

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-use super::stage::{Guard, find, free_port, output};
+use crate::cli::stage::{Guard, find, free_port, output};
 
 /// Longest time for MariaDB to take connections.
 const START_WITHIN: Duration = Duration::from_secs(60);

@@ -5,7 +5,8 @@ use std::{collections::HashMap, time::Instant};
 use tidegate_actors::{message::Position, placement::Member, status::DestinationStatus};
 
 use crate::{
-    cli::{health::Cluster, now_ms},
+    admin::nodes::Nodes,
+    cli::now_ms,
     config::Settings,
     redis::{
         Redis, dead, members,
@@ -134,7 +135,7 @@ impl Looker {
         let (reports, waiting, applications, memory) = (reports?, waiting?, applications?, memory?);
         let now = now_ms()?;
         let nodes = reports.iter().map(|report| node(&report.member, &document, now)).collect();
-        let cluster = Cluster { nodes: reports.into_iter().filter_map(|report| report.health).collect() };
+        let cluster = Nodes { all: reports.into_iter().filter_map(|report| report.health).collect() };
         let told = cluster.destinations();
         let mut destinations = Vec::with_capacity(document.destinations.len());
         for (Destination { name, kind, .. }, waiting) in document.destinations.iter().zip(waiting) {

@@ -26,8 +26,8 @@
 
   // Times: the reader's own, with the exact one in the title; "ago" goes on counting.
   const lang = root.lang || "en";
-  const full = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "medium" });
-  const clock = new Intl.DateTimeFormat(lang, { timeStyle: "medium" });
+  const full = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
+  const clock = new Intl.DateTimeFormat(lang, { timeStyle: "medium", hourCycle: "h23" });
   const relative = new Intl.RelativeTimeFormat(lang, { numeric: "auto", style: "short" });
   const steps = [[60, "second", 1], [3600, "minute", 60], [86400, "hour", 3600], [Infinity, "day", 86400]];
   const ago = (moment) => {
@@ -133,6 +133,13 @@
   document.addEventListener("change", (event) => {
     const form = event.target.form;
     if (form?.matches("[data-auto]")) form.requestSubmit();
+  });
+
+  // A text file goes into a field of the form: data-into="#id". Without scripts the text is pasted.
+  document.querySelectorAll("[data-file-field]").forEach((field) => { field.hidden = false; });
+  document.addEventListener("change", async (event) => {
+    const into = event.target.dataset?.into && document.querySelector(event.target.dataset.into);
+    if (into && event.target.files?.[0]) into.value = await event.target.files[0].text();
   });
 
   // Live parts: one stream a page, closed while nobody looks, since a browser has few connections to a host.

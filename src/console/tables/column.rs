@@ -5,7 +5,7 @@ use askama::Template;
 use tidegate_actors::route::{Cast, CleanStep, ColumnRule, ColumnSource};
 
 use super::{
-    draft::{Draft, METAS, Pick, STEPS, as_typed, shortest, step_of, step_parts, typed, word},
+    draft::{Draft, METAS, Pick, STEP_NAMES, as_typed, shortest, step_of, step_parts, typed, word},
     steps::{Pairs, address, get, shown, text},
 };
 use crate::{
@@ -74,7 +74,7 @@ impl ColumnPage {
     }
 
     fn step_names(&self) -> [&'static str; 14] {
-        STEPS
+        STEP_NAMES
     }
 
     fn metas(&self) -> Vec<(&'static str, &'static str)> {
@@ -113,7 +113,8 @@ async fn shown_with(
     draft.feed(column, Some(shortest(rule.clone())));
     let (mut received, mut refusal, mut record, mut declared) = (None, None, None, String::new());
     if let Some(offer) = &offer {
-        declared = offer.table.column(column).map(|place| offer.table.columns[place].declared.clone()).unwrap_or_default();
+        declared =
+            offer.table.column(column).map(|place| offer.table.columns[place].declared.clone()).unwrap_or_default();
         if let Some((message, generation)) = &offer.newest {
             record = Some(message.data.to_string());
             let previews = routes::previews(&draft.spec, &offer.table, message, generation);

@@ -45,7 +45,8 @@ impl Draft {
 
     /// From an address.
     pub(super) fn read(text: &str) -> Result<Self, PageError> {
-        let bad = || PageError::Bad("the address was cut short or changed on its way; begin again from the list".into());
+        let bad =
+            || PageError::Bad("the address was cut short or changed on its way; begin again from the list".into());
         if text.len() > MOST_CHARS {
             return Err(bad());
         }
@@ -80,9 +81,9 @@ impl Draft {
     /// What feeds a column, by its name in whatever case.
     pub(super) fn source(&self, column: &str) -> Option<&ColumnSource> {
         let Columns::Named(named) = &self.spec.columns else { return None };
-        named.get(column).or_else(|| {
-            named.iter().find(|(name, _)| name.eq_ignore_ascii_case(column)).map(|(_, source)| source)
-        })
+        named
+            .get(column)
+            .or_else(|| named.iter().find(|(name, _)| name.eq_ignore_ascii_case(column)).map(|(_, source)| source))
     }
 
     /// Makes this feed a column; `None`: nothing does.
@@ -224,7 +225,7 @@ pub(super) fn summary(source: Option<&ColumnSource>) -> String {
 }
 
 /// The cleaning steps, in the order in which they are offered.
-pub(super) const STEPS: [&str; 14] = [
+pub(in crate::console) const STEP_NAMES: [&str; 14] = [
     "trim",
     "collapse",
     "null_if_empty",
@@ -343,7 +344,10 @@ mod tests {
         }
         // A hundred columns go into an address.
         for number in 0..100 {
-            draft.feed(&format!("a_column_with_a_long_name_{number}"), Some(ColumnSource::Field(format!("of.a.field_{number}"))));
+            draft.feed(
+                &format!("a_column_with_a_long_name_{number}"),
+                Some(ColumnSource::Field(format!("of.a.field_{number}"))),
+            );
         }
         assert!(draft.write().unwrap().len() < 4_000);
         // What unpacks to very much is not unpacked.
@@ -359,7 +363,10 @@ mod tests {
         let picked = |word: &str| Pick::read(word).apply(Some(&before), "price");
         assert_eq!(picked("field:harga"), Some(before.clone()));
         assert_eq!(picked("field:cost"), Some(source(json!({ "from": "cost", "clean": ["trim"], "default": 0 }))));
-        assert_eq!(picked("meta:received"), Some(source(json!({ "meta": "received", "clean": ["trim"], "default": 0 }))));
+        assert_eq!(
+            picked("meta:received"),
+            Some(source(json!({ "meta": "received", "clean": ["trim"], "default": 0 })))
+        );
         assert_eq!(picked(""), None);
         assert_eq!(Pick::read("field:cost").apply(None, "price"), Some(ColumnSource::Field("cost".into())));
         assert_eq!(Pick::of(Some(&source(json!({ "as": "int" }))), "price"), Pick::Field("price".into()));
@@ -381,11 +388,13 @@ mod tests {
         ] {
             let step: CleanStep = serde_json::from_value(step).unwrap();
             let (name, with) = step_parts(&step);
-            assert!(STEPS.contains(&name));
+            assert!(STEP_NAMES.contains(&name));
             assert_eq!(step_of(name, &with), Ok(Some(step)));
         }
         assert_eq!(step_of("null_if", "-, n/a"), Ok(Some(CleanStep::NullIf(vec!["-".into(), "n/a".into()]))));
-        assert!(step_of("truncate", "many").is_err() && step_of("replace", "x").is_err() && step_of("number", "").is_err());
+        assert!(
+            step_of("truncate", "many").is_err() && step_of("replace", "x").is_err() && step_of("number", "").is_err()
+        );
         for value in [json!(5), json!("five"), json!("5"), json!("true"), json!(false), json!("")] {
             let text = as_typed(Some(&value));
             assert_eq!(typed(&text).as_ref(), Some(&value), "{text}");

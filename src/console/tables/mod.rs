@@ -11,7 +11,7 @@ use askama::Template;
 use serde::Deserialize;
 use tidegate_actors::route::{ColumnSource, Columns};
 
-pub(super) use self::draft::STEPS as STEP_NAMES;
+pub(super) use self::draft::STEP_NAMES;
 use self::draft::{Draft, Pick, summary, word};
 use super::{
     page::{Frame, Nav, PageContext, PageError},
@@ -25,11 +25,15 @@ use crate::admin::{
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/tables").route(web::get().to(list)))
-        .service(web::resource("/tables/new/{step}").route(web::get().to(steps::show)).route(web::post().to(steps::take)))
+        .service(
+            web::resource("/tables/new/{step}").route(web::get().to(steps::show)).route(web::post().to(steps::take)),
+        )
         .service(web::resource("/tables/{name}").route(web::get().to(one)))
         .service(web::resource("/tables/{name}/edit").route(web::get().to(edit)))
         .service(web::resource("/tables/{name}/again/{place}").route(web::get().to(again)))
-        .service(web::resource("/tables/{name}/remove").route(web::get().to(ask_removal)).route(web::post().to(remove)));
+        .service(
+            web::resource("/tables/{name}/remove").route(web::get().to(ask_removal)).route(web::post().to(remove)),
+        );
 }
 
 impl PageContext {
@@ -122,10 +126,6 @@ impl ListPage {
 
     fn at_page(&self, page: usize) -> String {
         self.query.with(&[("page", &page.to_string())])
-    }
-
-    fn is_filtered(&self) -> bool {
-        self.query.with(&[("sort", ""), ("order", ""), ("page", "")]) != "/console/tables"
     }
 }
 

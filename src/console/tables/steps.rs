@@ -6,7 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{HttpResponse, http::StatusCode, web};
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header::HeaderName},
+    web,
+};
 use askama::Template;
 use tidegate_actors::{
     route::{Columns, DeletePolicy, RouteSpec, SoftDelete, Start},
@@ -58,7 +62,9 @@ impl Steps {
         let has_columns = has_table && !matches!(&spec.columns, Columns::Named(named) if named.is_empty());
         let line = |(name, label): (&'static str, &'static str)| {
             let (may, chosen) = match name {
-                "source" => (true, if has_source { format!("{} · {}", spec.application, spec.topic) } else { String::new() }),
+                "source" => {
+                    (true, if has_source { format!("{} · {}", spec.application, spec.topic) } else { String::new() })
+                }
                 "destination" => (has_source, spec.destination.clone()),
                 "table" => (has_source && !spec.destination.is_empty(), spec.table.clone()),
                 "fields" => (has_table, String::new()),
@@ -422,7 +428,7 @@ fn rows(text: &'static Tables, draft: &Draft, offer: Option<&Offer>, errors: &[F
             is_strange: false,
             pick: Pick::of(source, name).write(),
             rule: summary(source),
-            value: preview.and_then(|preview| preview.value.as_ref()).map(|value| value.get().to_owned()),
+            value: preview.and_then(|preview| preview.value.as_ref()).map(|value| shown(value.get())),
             refusal: preview.and_then(|preview| preview.refusal.as_ref()).map(|refusal| refusal.message.clone()),
             hint: None,
             errors: errors(name),
@@ -440,7 +446,14 @@ fn rows(text: &'static Tables, draft: &Draft, offer: Option<&Offer>, errors: &[F
             (false, Some(guess), _) if draft.source(&column.name) == Some(&guess.source) => {
                 let remarks = guess.remarks.join("; ");
                 let likely = if guess.likeness >= 0.99 { "" } else { text.guessed };
-                Some([likely, remarks.as_str()].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("; "))
+                Some(
+                    [likely, remarks.as_str()]
+                        .iter()
+                        .filter(|part| !part.is_empty())
+                        .copied()
+                        .collect::<Vec<_>>()
+                        .join("; "),
+                )
             }
             (true, _, Some(open)) => open.near.clone(),
             _ => None,
@@ -482,8 +495,16 @@ async fn take_fields(page: &PageContext, mut draft: Draft, form: &Pairs) -> Resu
         return Ok(page.see(&format!("{}&{query}", address("column", &written))));
     }
     if go != "next" {
-        // Only what the columns would receive now.
-        return fields(page, draft, StatusCode::OK, Vec::new()).await;
+        // Only what the columns would receive now, at an address that has what was picked.
+        let here = address("fields", &written);
+        if !page.is_htmx() {
+            return Ok(page.see(&here));
+        }
+        let mut shown = fields(page, draft, StatusCode::OK, Vec::new()).await?;
+        if let Ok(here) = here.parse() {
+            shown.headers_mut().insert(HeaderName::from_static("hx-replace-url"), here);
+        }
+        return Ok(shown);
     }
     // What can be wrong with columns is told beside them.
     match routes::outlook(page.admin(), &page.who(), &draft.to_act()).await {
@@ -632,7 +653,8 @@ impl SavePage {
 async fn save(page: &PageContext, draft: &Draft, refused: Option<ActError>) -> Result<HttpResponse, PageError> {
     let mut draft = draft.clone();
     if draft.spec.name.is_empty() {
-        draft.spec.name = routes::name_for(page.admin(), &page.who(), &Place::of(&draft.spec)).await.unwrap_or_default();
+        draft.spec.name =
+            routes::name_for(page.admin(), &page.who(), &Place::of(&draft.spec)).await.unwrap_or_default();
     }
     let first = refused.is_none();
     let outlook = match refused {
@@ -644,7 +666,12 @@ async fn save(page: &PageContext, draft: &Draft, refused: Option<ActError>) -> R
         Err(error) => {
             let (status, why, errors) = failure(error)?;
             // Who only looks at the form has not sent anything wrong yet.
-            (if first && status == StatusCode::UNPROCESSABLE_ENTITY { StatusCode::OK } else { status }, None, why, errors)
+            (
+                if first && status == StatusCode::UNPROCESSABLE_ENTITY { StatusCode::OK } else { status },
+                None,
+                why,
+                errors,
+            )
         }
     };
     let ddl = match &outlook {

@@ -22,6 +22,7 @@ use tidegate_actors::{
     transaction::{Committed, LaneId, Statement, TakenOver, Transaction, Trial, Tried, WatermarkRow},
 };
 
+pub(crate) use self::session::options;
 use self::{
     bookkeeping::not_a_row,
     catalogue::Missing,

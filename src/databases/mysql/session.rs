@@ -163,7 +163,8 @@ pub(super) fn tls_mode(settings: &Connection) -> TlsMode {
     }
 }
 
-fn options(settings: &Connection) -> Result<MySqlConnectOptions, sqlx::Error> {
+/// What the driver needs to reach the server; the bench's bare client connects with the same.
+pub(crate) fn options(settings: &Connection) -> Result<MySqlConnectOptions, sqlx::Error> {
     let mut options = MySqlConnectOptions::from_url(&settings.url)?
         .statement_cache_capacity(STATEMENTS)
         .ssl_mode(match tls_mode(settings) {

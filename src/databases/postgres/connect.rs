@@ -79,7 +79,8 @@ fn mode(connection: &Connection) -> TlsMode {
     }
 }
 
-fn options(connection: &Connection) -> Result<PgConnectOptions, WriteError> {
+/// What the driver needs to reach the server; the bench's bare client connects with the same.
+pub(crate) fn options(connection: &Connection) -> Result<PgConnectOptions, WriteError> {
     use sqlx::ConnectOptions as _;
 
     let url = &connection.url;

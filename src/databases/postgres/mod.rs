@@ -23,6 +23,7 @@ use tidegate_actors::{
     transaction::{Committed, LaneId, Statement, TakenOver, Transaction, Trial, Tried, WatermarkRow},
 };
 
+pub(crate) use self::connect::options;
 use super::{Connection, Kind};
 
 /// PostgreSQL.

@@ -1,7 +1,10 @@
 //! A browser as far as the pages' own promises go: it keeps cookies, sends an Origin with every form, and follows nothing by
 //! itself.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, pin::Pin, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
 
 /// What was answered.
 pub(crate) struct Answer {
@@ -95,6 +98,16 @@ impl Browser {
             }
         }
         Answer { status: answer.status().as_u16(), headers, body: String::from_utf8_lossy(&body).into_owned() }
+    }
+
+    /// Opens what has no end: a stream of events.
+    pub(crate) async fn stream(&self, path: &str) -> Pin<Box<dyn Stream<Item = Bytes>>> {
+        let client = awc::Client::builder().timeout(Duration::from_secs(10)).disable_redirects().finish();
+        let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let request = client.get(format!("{}{path}", self.base)).no_decompress();
+        let answer = request.insert_header(("Cookie", cookies.join("; "))).send().await.unwrap();
+        assert_eq!(answer.headers().get("content-type").unwrap(), "text/event-stream");
+        Box::pin(answer.filter_map(|bytes| std::future::ready(bytes.ok())))
     }
 
     /// Signs in, and answers with the overview.

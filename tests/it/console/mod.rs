@@ -3,9 +3,15 @@
 mod applications;
 pub(crate) mod browser;
 mod chromium;
+mod dead;
 mod destinations;
+mod live;
+mod logs;
 mod routes;
+mod settings;
 mod shell;
+mod story;
+mod tables;
 
 use std::time::Duration;
 

@@ -135,8 +135,12 @@ async fn with_redis_away_a_page_answers_and_says_so() {
     .await;
     let mut stranger = scene.browser();
     assert_eq!(stranger.get("/console/").await.status, 303);
-    let form = stranger.get("/console/sign-in").await;
-    assert!(form.status == 200 && form.body.contains("Redis is away"), "{}", form.body);
+    wait_for("the banner on the form", Duration::from_secs(10), async || {
+        let form = stranger.get("/console/sign-in").await;
+        assert_eq!(form.status, 200);
+        form.body.contains("Redis is away").then_some(())
+    })
+    .await;
     let refused = stranger.post("/console/sign-in", "", &[("name", "ana"), ("password", PASSWORD)]).await;
     assert_eq!(refused.status, 503);
     assert!(refused.body.contains("value=\"ana\"") && !refused.body.contains(PASSWORD), "{}", refused.body);

@@ -88,7 +88,7 @@ impl ParallelRunner {
         let wrote = self.delivery.deliver().await?;
         self.pace.went_well();
         let took = self.delivery.counts().last_write;
-        self.pace.observer.committed(&self.pace.name(), wrote.rows, took, &mut wrote.accepted_ms.into_iter());
+        self.pace.committed(wrote.rows, took, wrote.accepted_ms.into_iter());
         self.pace.size_by(took);
         Ok(())
     }

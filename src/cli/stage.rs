@@ -1,7 +1,7 @@
-//! What the demo plays on: a private Redis, two nodes and HAProxy in front of them, as processes of their own, in a
-//! temporary folder.
+//! What the demo and the bench play on: a private Redis, nodes and where wanted HAProxy in front of them, as processes of
+//! their own, in a temporary folder.
 //!
-//! However the demo ends, nothing is left running and the folder is gone: see [`Guard`].
+//! However the command ends, nothing is left running and the folder is gone: see [`Guard`].
 
 use std::{
     fs::File,
@@ -16,12 +16,12 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 
 /// The balancer's settings: those of production, whose addresses come from the environment.
-const BALANCER: &str = include_str!("../../../deploy/haproxy.cfg");
+const BALANCER: &str = include_str!("../../deploy/haproxy.cfg");
 /// Longest time for a server to answer for the first time.
 const START_WITHIN: Duration = Duration::from_secs(30);
 
 /// A shell that waits for the end of a pipe whose other end only this process holds, and then ends what it was told of and
-/// removes the folder: at the demo's end, and also when it was killed.
+/// removes the folder: at the command's end, and also when it was killed.
 pub(super) struct Guard {
     shell: Child,
     pipe: Option<ChildStdin>,
@@ -52,7 +52,7 @@ impl Guard {
         self.pipe.as_mut().map_or(Ok(()), |pipe| writeln!(pipe, "{line}"))
     }
 
-    /// Starts a program in a process group of its own, so that Ctrl-C reaches the demo alone, and sees to its end.
+    /// Starts a program in a process group of its own, so that Ctrl-C reaches the command alone, and sees to its end.
     pub(super) fn spawn(&mut self, command: &mut Command) -> anyhow::Result<Child> {
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command.process_group(0).stdin(Stdio::null()).spawn().with_context(|| {
@@ -70,7 +70,10 @@ impl Drop for Guard {
     }
 }
 
-/// One of the two nodes.
+/// The ports that a node gets where they are free, of `admin` and of `console`.
+pub(super) type Favourites = Option<(u16, u16)>;
+
+/// One of the nodes.
 pub(super) struct Node {
     pub(super) name: &'static str,
     listen: u16,
@@ -80,10 +83,15 @@ pub(super) struct Node {
 }
 
 impl Node {
-    fn new(name: &'static str, admin: u16, console: u16, reserved: &mut Vec<TcpListener>) -> Self {
-        let [listen, admin, console] =
-            [None, Some(admin), Some(console)].map(|favourite| reserved_port(favourite, reserved));
+    fn new(name: &'static str, favourites: Favourites, reserved: &mut Vec<TcpListener>) -> Self {
+        let (admin, console) = favourites.unzip();
+        let [listen, admin, console] = [None, admin, console].map(|favourite| reserved_port(favourite, reserved));
         Self { name, listen, admin, console, process: None }
+    }
+
+    /// Its process, once it was started.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
     }
 
     /// Whether it was started, and not killed since.
@@ -96,9 +104,11 @@ impl Node {
 pub(super) struct Stage {
     pub(super) folder: PathBuf,
     pub(super) redis_port: u16,
-    /// Where producers send: the balancer's port.
-    listen: u16,
-    pub(super) nodes: [Node; 2],
+    /// Where producers send: the balancer's port, or the first node's where there is none.
+    pub(super) listen: u16,
+    pub(super) nodes: Vec<Node>,
+    /// Settings that every command of ours gets beside the address of Redis.
+    pub(super) settings: Vec<(&'static str, String)>,
     program: PathBuf,
     /// Ports that nobody else shall take while what comes before the nodes is started.
     reserved: Vec<TcpListener>,
@@ -109,21 +119,26 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// An empty folder, and ports that nobody listens on.
-    pub(super) fn new() -> anyhow::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("tidegate-demo-{:08x}", rand::random::<u32>()));
+    /// An empty folder, and ports that nobody listens on, for these nodes; 8080 is the favourite where producers send to a
+    /// balancer.
+    pub(super) fn new(command: &str, nodes: &[(&'static str, Favourites)], balanced: bool) -> anyhow::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("tidegate-{command}-{:08x}", rand::random::<u32>()));
         ensure!(!folder.to_string_lossy().contains(['\'', '\n']), "TMPDIR has a quote in its name; choose another");
         std::fs::create_dir(&folder).with_context(|| format!("{} could not be made; see TMPDIR", folder.display()))?;
         let guard = Guard::new(&folder)?;
         // A database server that runs as its own user must get through.
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755))?;
         let mut reserved = Vec::new();
+        let redis_port = free_port(None);
+        let balancer = balanced.then(|| reserved_port(Some(8080), &mut reserved));
+        let nodes: Vec<Node> =
+            nodes.iter().map(|(name, favourites)| Node::new(name, *favourites, &mut reserved)).collect();
         Ok(Self {
             folder,
-            redis_port: free_port(None),
-            listen: reserved_port(Some(8080), &mut reserved),
-            nodes: [("node-a", 9090, 8081), ("node-b", 9091, 8082)]
-                .map(|(name, admin, console)| Node::new(name, admin, console, &mut reserved)),
+            redis_port,
+            listen: balancer.or(nodes.first().map(|node| node.listen)).unwrap_or_default(),
+            nodes,
+            settings: Vec::new(),
             reserved,
             program: std::env::current_exe().context("this program can't be found to start a node with")?,
             processes: Vec::new(),
@@ -134,18 +149,19 @@ impl Stage {
     fn spawn(&mut self, command: &mut Command) -> anyhow::Result<Child> {
         match &mut self.guard {
             Some(guard) => guard.spawn(command),
-            None => bail!("the demo has ended"),
+            None => bail!("it has ended"),
         }
     }
 
-    /// Redis as Tidegate wants it: what was acknowledged is on the disk.
-    pub(super) async fn start_redis(&mut self) -> anyhow::Result<()> {
+    /// Redis as Tidegate wants it: with its file, synced as said (`always`: what was acknowledged is on the disk). Its
+    /// process.
+    pub(super) async fn start_redis(&mut self, appendfsync: &str) -> anyhow::Result<u32> {
         let folder = self.folder.join("redis");
         std::fs::create_dir(&folder)?;
         let log = File::create(folder.join("log"))?;
         let mut command = Command::new("redis-server");
         command.args(["--port", &self.redis_port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
-        command.args(["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]);
+        command.args(["--appendonly", "yes", "--appendfsync", appendfsync, "--maxmemory-policy", "noeviction"]);
         command.current_dir(&folder).stdout(log.try_clone()?).stderr(log);
         let process = self.spawn(&mut command)?;
         let id = process.id();
@@ -156,11 +172,12 @@ impl Stage {
             let Ok(mut connection) = connection else { return false };
             redis::cmd("PING").query_async::<String>(&mut connection).await.is_ok()
         })
-        .await
+        .await?;
+        Ok(id)
     }
 
-    /// Both nodes, and HAProxy once they are ready.
-    pub(super) async fn start_nodes(&mut self, haproxy: &Path) -> anyhow::Result<()> {
+    /// All nodes, and HAProxy once they are ready, where there is to be one.
+    pub(super) async fn start_nodes(&mut self, haproxy: Option<&Path>) -> anyhow::Result<()> {
         self.reserved.clear();
         for n in 0..self.nodes.len() {
             self.spawn_node(n)?;
@@ -168,7 +185,10 @@ impl Stage {
         for n in 0..self.nodes.len() {
             self.node_is_ready(n).await?;
         }
-        self.start_balancer(haproxy).await
+        match haproxy {
+            Some(haproxy) => self.start_balancer(haproxy).await,
+            None => Ok(()),
+        }
     }
 
     /// Starts a node that was killed.
@@ -200,7 +220,8 @@ impl Stage {
         is_ready(node.name, &self.node_log(n), node.process.as_ref().map(Child::id), node.listen).await
     }
 
-    fn node_log(&self, n: usize) -> PathBuf {
+    /// What a node writes to its standard output.
+    pub(super) fn node_log(&self, n: usize) -> PathBuf {
         self.folder.join(format!("{}.log", self.nodes[n].name))
     }
 
@@ -235,10 +256,11 @@ impl Stage {
         is_ready("HAProxy", &log_path, Some(id), self.listen).await
     }
 
-    /// One of this program's commands with the demo's settings and nobody else's.
+    /// One of this program's commands with the stage's settings and nobody else's.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = without_settings(&self.program);
         command.args(arguments).current_dir(&self.folder).env("TIDEGATE_REDIS_URL", self.redis_url());
+        command.envs(self.settings.iter().map(|(name, value)| (*name, value)));
         command
     }
 
@@ -267,7 +289,7 @@ impl Drop for Stage {
     }
 }
 
-/// A program that hears of none of the settings that the demo itself was started with.
+/// A program that hears of none of the settings that this one itself was started with.
 fn without_settings(program: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {

@@ -1,0 +1,300 @@
+//! Replays as acts: a route is sent again what lies between two moments or messages. It is planned first, which counts and says
+//! what will be done and what cannot; then the node that writes the destination carries it out beside everything else.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use tidegate_actors::{
+    delivery::random_token,
+    message::{Position, StreamId},
+    ports::{Command, LogError},
+    route::RouteSpec,
+};
+
+use super::{ActError, Role, Who};
+use crate::{
+    databases::nearest,
+    redis::{
+        Redis, dead,
+        replay::{self, Bound, Range, RangeError},
+        sides::{self, Sides},
+    },
+    registry::Store,
+    resources::{Delivery, Destination, Document},
+};
+
+/// More records than this take a while.
+const MANY: u64 = 100_000;
+
+/// What is going to be sent again.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The route.
+    pub route: RouteSpec,
+    /// Where it leads.
+    pub destination: Destination,
+    /// From where to where.
+    pub range: Range,
+    /// How many records of its topic lie there.
+    pub records: u64,
+    /// Names it; random.
+    pub token: String,
+    /// What will be done, in a sentence.
+    pub sentence: String,
+    /// What it cannot do, and what to know before.
+    pub notes: Vec<String>,
+}
+
+/// A plan as the API tells it.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlanBody {
+    /// The route's name.
+    pub route: String,
+    /// The destination's name.
+    pub destination: String,
+    /// The application's name.
+    pub application: String,
+    /// Everything after this place is sent again.
+    pub after: String,
+    /// Up to this one; none: on to where it meets the new ones.
+    pub up_to: Option<String>,
+    /// How many records that are.
+    pub records: u64,
+    /// Names it.
+    pub token: String,
+    /// What will be done.
+    pub sentence: String,
+    /// What it cannot do, and what to know before.
+    pub notes: Vec<String>,
+}
+
+impl Plan {
+    /// As the API tells it.
+    #[must_use]
+    pub fn body(&self) -> PlanBody {
+        let place = |position: &Position| format!("{}-{}", position.generation, position.id);
+        PlanBody {
+            route: self.route.name.clone(),
+            destination: self.destination.name.clone(),
+            application: self.route.application.clone(),
+            after: place(&self.range.from),
+            up_to: self.range.to.as_ref().map(place),
+            records: self.records,
+            token: self.token.clone(),
+            sentence: self.sentence.clone(),
+            notes: self.notes.clone(),
+        }
+    }
+
+    /// What the owner is asked for.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        Command::Replay {
+            token: self.token.clone(),
+            route: self.route.id.clone(),
+            from: self.range.from.clone(),
+            to: self.range.to.clone(),
+        }
+    }
+}
+
+/// Where a replay stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// No node has taken it up yet.
+    Queued,
+    /// Under way.
+    Running {
+        /// Everything up to here is sent.
+        at: StreamId,
+        /// Why it waits, where it does.
+        held: Option<String>,
+    },
+    /// It has ended, or (within the first moments) is about to show.
+    Gone,
+}
+
+/// Reads one end: a moment (RFC 3339) or a message's id.
+///
+/// # Errors
+/// It is neither.
+pub fn bound(text: &str) -> Result<Bound, String> {
+    if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
+        let ms = u64::try_from(moment.timestamp_millis()).map_err(|_| "a moment before 1970".to_owned())?;
+        return Ok(Bound::Moment(ms));
+    }
+    text.parse().map(Bound::Message).map_err(|_| {
+        "neither a moment such as 2025-06-01T08:00:00Z nor a message's id such as k3v9x0q2ab-1763775403123-0".to_owned()
+    })
+}
+
+/// Counts, and works out what will be done. `seen` hears how many have been counted.
+///
+/// # Errors
+/// The route can't be sent again, or not that; Redis is away.
+pub async fn plan(
+    redis: &Redis,
+    document: &Document,
+    route: &str,
+    from: &Bound,
+    to: Option<&Bound>,
+    seen: impl FnMut(u64),
+) -> Result<Plan, ActError> {
+    let (route, destination) = replayable(document, route)?;
+    let range = replay::range(redis, &route.application, &destination.id, &route.id, from, to).await;
+    let range = range.map_err(|error| match error {
+        RangeError::Log(error) => error.into(),
+        error => ActError::Conflict(error.to_string()),
+    })?;
+    let end = range.to.as_ref().unwrap_or(&range.stands).id;
+    let records = replay::count(redis, &route.application, &route.topic, (range.from.id, end), seen).await?;
+    let beside = sides::of(redis, &route.application, &destination.id).await?;
+    Ok(Plan {
+        token: random_token(12),
+        sentence: sentence(route, destination, &range, records),
+        notes: notes(route, &range, records, &beside),
+        route: route.clone(),
+        destination: destination.clone(),
+        range,
+        records,
+    })
+}
+
+/// Asks the owner for it.
+///
+/// # Errors
+/// They may not; there is nothing to send; Redis is away.
+pub async fn begin(redis: &Redis, store: &mut Store, who: &Who, plan: &Plan) -> Result<(), ActError> {
+    who.needs(Role::Operator)?;
+    if plan.records == 0 {
+        return Err(ActError::Conflict("there is nothing to send again".into()));
+    }
+    store.note(&who.to_string(), &[format!("replay: {}", plan.sentence)]).await?;
+    Ok(dead::push(redis, &plan.route.application, &plan.destination.id, &plan.command()).await?)
+}
+
+/// How far it is.
+///
+/// # Errors
+/// Redis is away.
+pub async fn standing(redis: &Redis, plan: &Plan) -> Result<Standing, LogError> {
+    let (application, destination) = (&plan.route.application, &plan.destination.id);
+    let waits = dead::waiting(redis, application, destination).await?.contains(&plan.command());
+    let beside = sides::of(redis, application, destination).await?;
+    Ok(match beside.rows.iter().find(|side| replays(&side.part, &plan.token)) {
+        Some(side) => Standing::Running { at: side.at.id, held: side.held.clone() },
+        None if waits => Standing::Queued,
+        None => Standing::Gone,
+    })
+}
+
+/// The route and where it leads, if it can be replayed at all.
+fn replayable<'a>(document: &'a Document, name: &str) -> Result<(&'a RouteSpec, &'a Destination), ActError> {
+    let Some(route) = document.routes.iter().find(|one| one.name == name) else {
+        let names = document.routes.iter().map(|one| one.name.as_str());
+        let hint = nearest(name, names).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+        return Err(ActError::Unknown(format!("there is no route `{name}`{hint}")));
+    };
+    if route.key.is_empty() {
+        return Err(ActError::Conflict(format!(
+            "route `{}` has no `key`: each record sent again would be one row more. Give the route a key, or delete the rows \
+             and make a new route with `start`; nothing was changed",
+            route.name
+        )));
+    }
+    let Some(destination) = document.destinations.iter().find(|one| one.name == route.destination) else {
+        let why = format!("route `{}` leads to `{}`, which is not there", route.name, route.destination);
+        return Err(ActError::Conflict(why));
+    };
+    if destination.delivery == Delivery::Parallel {
+        return Err(ActError::Conflict(format!(
+            "`{}` is a parallel destination: its consumer group cannot go back for one route; nothing was changed",
+            destination.name
+        )));
+    }
+    Ok((route, destination))
+}
+
+/// Whether this part of a lane is the replay of this token: `replay TOKEN`, or `replay TOKEN ROUTE`.
+fn replays(part: &str, token: &str) -> bool {
+    part.strip_prefix("replay ").is_some_and(|rest| rest.split(' ').next() == Some(token))
+}
+
+/// What is going to happen, in one sentence.
+fn sentence(route: &RouteSpec, destination: &Destination, range: &Range, records: u64) -> String {
+    let Range { from, to, .. } = range;
+    let end =
+        to.as_ref().map_or("on to where it meets the new ones".to_owned(), |to| format!("up to {}", moment(to.id)));
+    format!(
+        "route `{}`: {} of topic `{}` accepted after {}, {end}, will be sent to table `{}` of `{}` again",
+        route.name,
+        if records == 1 { "1 record".to_owned() } else { format!("{} records", thousands(records)) },
+        route.topic,
+        moment(from.id),
+        route.table,
+        destination.name,
+    )
+}
+
+/// What it cannot do, and what to know before.
+fn notes(route: &RouteSpec, range: &Range, records: u64, beside: &Sides) -> Vec<String> {
+    let Range { to, trimmed, cut, begins, .. } = range;
+    let plain = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    let mut notes = Vec::new();
+    if *cut {
+        let what = "what was accepted up to then is no longer retained: it cannot be sent again";
+        notes.push(format!("{}: {what}", moment(*trimmed)));
+    }
+    if let Some(begins) = begins {
+        let what = "the route begins there: what came before is sent by it for the first time";
+        notes.push(format!("{}: {what}", moment(begins.id)));
+    }
+    if records == 0 {
+        return notes;
+    }
+    if let Some(side) = beside.of_route(&route.id).next() {
+        let why = side
+            .held
+            .as_ref()
+            .map_or("it is behind the others".to_owned(), |why| format!("its table is held: {}", plain(why)));
+        notes.push(format!("{why}; it is sent again once it stands where the others do"));
+    }
+    notes.push("inserts are written as upserts; updates and deletes are done as they were sent".to_owned());
+    let folded = if route.every_change { "" } else { ", once for the changes of one key in one batch" };
+    notes.push(format!("triggers of `{}` run again{folded}", route.table));
+    if to.is_some() {
+        notes.push(
+            "rows that were changed by later records go back to their state at the end of this range, and stay there until \
+             their next change"
+                .to_owned(),
+        );
+    } else {
+        notes
+            .push("until it is done, rows may show an earlier state; the route's new records wait for that".to_owned());
+    }
+    if records > MANY {
+        let many = thousands(records);
+        notes.push(format!("{many} records take a while; `tidegate status` shows how far it is"));
+    }
+    notes
+}
+
+fn moment(id: StreamId) -> String {
+    let moment = i64::try_from(id.ms).ok().and_then(DateTime::<Utc>::from_timestamp_millis);
+    match moment.filter(|_| id != StreamId::ZERO) {
+        Some(moment) => moment.to_rfc3339_opts(SecondsFormat::Millis, true),
+        None => "the beginning".to_owned(),
+    }
+}
+
+/// `1,234`.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,265 @@
+//! Dead letters: groups by cause, what is inside one, a letter to look into and act on, and many at once as a job.
+
+mod letter;
+mod many;
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+use tidegate_actors::transaction::DeadId;
+
+use super::{
+    logs::{Shows as _, in_time, letter_address},
+    page::{Frame, Nav, PageContext, PageError},
+    texts::dead::{self as texts, Dead},
+};
+use crate::{
+    admin::{
+        Role,
+        dead_letters::{self, BARS, Filter, Group, Groups, Lot},
+        jobs,
+    },
+    redis::dead::Summary,
+    resources::Document,
+};
+
+/// Letters of a page.
+const ROWS: usize = 50;
+/// Jobs that are shown beside the groups.
+const JOBS: usize = 5;
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(web::resource("/dead").route(web::get().to(groups)))
+        .service(web::resource("/dead/letters").route(web::get().to(letters)))
+        .service(
+            web::resource("/dead/letter/{application}/{destination}/{route}/{id}")
+                .route(web::get().to(letter::show))
+                .route(web::post().to(letter::act)),
+        )
+        .service(web::resource("/dead/many").route(web::get().to(many::ask)).route(web::post().to(many::begin)))
+        .service(web::resource("/dead/jobs/{id}").route(web::get().to(many::show)).route(web::post().to(many::cancel)));
+}
+
+impl PageContext {
+    fn dead(&self) -> &'static Dead {
+        self.pick(&texts::EN, &texts::ID)
+    }
+}
+
+/// Which dead letters an address means.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Query {
+    application: String,
+    destination: String,
+    route: String,
+    code: String,
+    column: String,
+    key: String,
+    group: String,
+    /// `yes` or `no`.
+    superseded: String,
+    page: Option<usize>,
+}
+
+impl Query {
+    fn filter(&self) -> Filter {
+        let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        Filter {
+            application: given(&self.application),
+            destination: given(&self.destination),
+            route: given(&self.route),
+            code: given(&self.code),
+            column: given(&self.column),
+            since_ms: None,
+            until_ms: None,
+            key: given(&self.key),
+            superseded: match self.superseded.as_str() {
+                "yes" => Some(true),
+                "no" => Some(false),
+                _ => None,
+            },
+            group: given(&self.group),
+        }
+    }
+
+    /// Names and values, for an address or a form's hidden fields.
+    fn given(&self) -> Vec<(&'static str, &str)> {
+        let mut all = vec![
+            ("application", self.application.as_str()),
+            ("destination", &self.destination),
+            ("route", &self.route),
+            ("code", &self.code),
+            ("column", &self.column),
+            ("key", &self.key),
+            ("group", &self.group),
+            ("superseded", &self.superseded),
+        ];
+        all.retain(|(_, value)| !value.is_empty());
+        all
+    }
+
+    fn is_filtered(&self) -> bool {
+        !self.given().is_empty()
+    }
+
+    /// An address with all of it, and some more.
+    fn address(&self, path: &str, more: &[(&str, &str)]) -> String {
+        let mut all = self.given();
+        all.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
+        let more = more.iter().copied().filter(|(_, value)| !value.is_empty());
+        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(all).extend_pairs(more).finish();
+        if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+    }
+}
+
+/// The choices of the filters.
+struct Choices {
+    applications: Vec<String>,
+    destinations: Vec<String>,
+    routes: Vec<String>,
+}
+
+impl Choices {
+    fn of(document: &Document) -> Self {
+        Self {
+            applications: document.applications.iter().map(|one| one.name.clone()).collect(),
+            destinations: document.destinations.iter().map(|one| one.name.clone()).collect(),
+            routes: document.routes.iter().map(|one| one.name.clone()).collect(),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "dead/groups.html")]
+struct GroupsPage {
+    frame: Frame,
+    text: &'static Dead,
+    query: Query,
+    choices: Choices,
+    found: Groups,
+    jobs: Vec<jobs::View>,
+    may_act: bool,
+}
+
+impl GroupsPage {
+    fn inside(&self, group: &Group) -> String {
+        self.query.address("/console/dead/letters", &[("group", &group.id)])
+    }
+
+    fn many(&self, task: &str) -> String {
+        self.query.address("/console/dead/many", &[("task", task)])
+    }
+
+    /// What a group's bars say, for whoever does not see them.
+    fn bars(&self, group: &Group) -> String {
+        let most = group.bars.iter().max().copied().unwrap_or_default();
+        format!("{}: {}", self.text.over_time, self.frame.count(most))
+    }
+
+    /// Place, top and height of each bar in a picture of 96 by 24.
+    fn shapes(&self, group: &Group) -> Vec<(usize, u64, u64)> {
+        let most = group.bars.iter().max().copied().unwrap_or_default().max(1);
+        let height = |number: u64| if number == 0 { 0 } else { (number * 22 / most).max(2) };
+        group
+            .bars
+            .iter()
+            .enumerate()
+            .map(|(place, number)| (place * 4, 24 - height(*number), height(*number)))
+            .collect()
+    }
+
+    fn until(&self) -> u64 {
+        self.found.from_ms + self.found.bar_ms * BARS as u64
+    }
+}
+
+async fn groups(page: PageContext, query: web::Query<Query>) -> Result<HttpResponse, PageError> {
+    let query = query.into_inner();
+    let text = page.dead();
+    let document = page.admin().documents.borrow().clone().unwrap_or_default();
+    let redis = &page.admin().redis;
+    let lots = in_time(dead_letters::find(redis, &document, &query.filter())).await?;
+    let found = dead_letters::groups(&document, &lots);
+    let jobs = in_time(jobs::newest(redis, JOBS)).await?;
+    let frame = page.frame(Nav::Dead, text.title);
+    let (choices, may_act) = (Choices::of(&document), page.may(Role::Operator));
+    page.render(&GroupsPage { frame, text, query, choices, found, jobs, may_act })
+}
+
+/// A letter in a list.
+struct Line {
+    id: String,
+    application: String,
+    destination: String,
+    route: String,
+    letter: Summary,
+    address: String,
+}
+
+#[derive(Template)]
+#[template(path = "dead/letters.html")]
+struct LettersPage {
+    frame: Frame,
+    text: &'static Dead,
+    query: Query,
+    choices: Choices,
+    group: Option<Group>,
+    lines: Vec<Line>,
+    count: usize,
+    at: usize,
+    pages: usize,
+    may_act: bool,
+}
+
+impl LettersPage {
+    fn page(&self, page: usize) -> String {
+        self.query.address("/console/dead/letters", &[("page", &page.to_string())])
+    }
+
+    fn many(&self, task: &str) -> String {
+        self.query.address("/console/dead/many", &[("task", task)])
+    }
+
+    fn counted(&self, text: &str) -> String {
+        text.replacen("{}", &self.frame.count(self.count as u64), 1)
+    }
+
+    fn page_of(&self) -> String {
+        self.text.page.replacen("{}", &self.at.to_string(), 1).replacen("{}", &self.pages.to_string(), 1)
+    }
+
+    fn cleared(&self) -> String {
+        Query { group: self.query.group.clone(), ..Query::default() }.address("/console/dead/letters", &[])
+    }
+}
+
+async fn letters(page: PageContext, query: web::Query<Query>) -> Result<HttpResponse, PageError> {
+    let query = query.into_inner();
+    let text = page.dead();
+    let document = page.admin().documents.borrow().clone().unwrap_or_default();
+    let lots = in_time(dead_letters::find(&page.admin().redis, &document, &query.filter())).await?;
+    let group = (!query.group.is_empty()).then(|| dead_letters::groups(&document, &lots).groups.pop()).flatten();
+    let mut all: Vec<(&Lot, &DeadId, &Summary)> =
+        lots.iter().flat_map(|lot| lot.letters.iter().map(move |(id, letter)| (lot, id, letter))).collect();
+    all.sort_by(|a, b| (b.2.at_ms, b.1).cmp(&(a.2.at_ms, a.1)));
+    let count = all.len();
+    let pages = count.div_ceil(ROWS).max(1);
+    let at = query.page.unwrap_or(1).clamp(1, pages);
+    let line = |(lot, id, letter): &(&Lot, &DeadId, &Summary)| {
+        let name = dead_letters::name(id);
+        Line {
+            address: letter_address(&lot.application, &lot.destination, &id.route, &name),
+            id: name,
+            application: lot.application.clone(),
+            destination: lot.destination.clone(),
+            route: dead_letters::route_name(&document, id, &letter.route_name).to_owned(),
+            letter: (*letter).clone(),
+        }
+    };
+    let lines = all.iter().skip((at - 1) * ROWS).take(ROWS).map(line).collect();
+    let frame = page.frame(Nav::Dead, text.inside);
+    let (choices, may_act) = (Choices::of(&document), page.may(Role::Operator));
+    page.render(&LettersPage { frame, text, query, choices, group, lines, count, at, pages, may_act })
+}
