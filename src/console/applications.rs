@@ -200,6 +200,7 @@ fn limit_of(text: &str) -> Result<Option<u32>, FieldError> {
 }
 
 async fn create(page: PageContext, form: web::Form<NewForm>) -> Result<HttpResponse, PageError> {
+    page.needs(Role::Operator)?;
     let (form, text) = (form.into_inner(), texts_of(&page));
     let made = async {
         let limit = limit_of(&form.records_per_s).map_err(|error| ActError::Invalid(vec![error]))?;
@@ -345,6 +346,7 @@ async fn set_limit(
     name: web::Path<String>,
     form: web::Form<LimitForm>,
 ) -> Result<HttpResponse, PageError> {
+    page.needs(Role::Operator)?;
     let set = async {
         let limit = limit_of(&form.records_per_s).map_err(|error| ActError::Invalid(vec![error]))?;
         acts::set_limit(page.admin(), &page.who(), &name, limit).await
@@ -386,6 +388,7 @@ async fn create_key(
     name: web::Path<String>,
     form: web::Form<KeyForm>,
 ) -> Result<HttpResponse, PageError> {
+    page.needs(Role::Operator)?;
     let made = async {
         let ends = days_of(&form.days)?.filter(|time| !time.is_zero());
         let ends = ends.map(|time| tidegate_actors::delivery::now_ms() + time.as_secs() * 1_000);
@@ -405,6 +408,7 @@ async fn rotate(
     name: web::Path<String>,
     form: web::Form<KeyForm>,
 ) -> Result<HttpResponse, PageError> {
+    page.needs(Role::Operator)?;
     let made = async {
         let old_ends = days_of(&form.days)?;
         acts::rotate_key(page.admin(), &page.who(), &name, old_ends).await

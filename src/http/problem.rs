@@ -47,7 +47,7 @@ kinds! {
     UNSUPPORTED 415 "unsupported-media-type" "The body is of a kind that is not read here";
     INVALID 422 "invalid-message" "A message is not accepted";
     KEY_REUSED 422 "idempotency-key-reused" "The Idempotency-Key belongs to another body";
-    TOO_MANY 429 "too-many-records" "More records a second than the application may send";
+    TOO_MANY 429 "rate-limited" "More records a second than the application may send";
     UNAVAILABLE 503 "unavailable" "Records can't be taken right now";
 }
 

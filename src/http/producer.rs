@@ -206,7 +206,8 @@ fn traceparent(request: &HttpRequest) -> Option<&str> {
 fn throttled(why: Throttled) -> Problem {
     match why {
         Throttled::After(wait) => {
-            let seconds = u32::try_from(wait.as_secs_f64().ceil() as u64).unwrap_or(u32::MAX).max(1);
+            let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            let seconds = u32::try_from(whole).unwrap_or(u32::MAX).max(1);
             let detail = "The application sends more records a second than it may; nothing was stored; send again after a while.";
             Problem::new(&TOO_MANY, detail).retry_after(seconds)
         }

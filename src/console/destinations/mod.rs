@@ -195,6 +195,7 @@ async fn new(page: PageContext, query: web::Query<NewQuery>) -> Result<HttpRespo
 }
 
 async fn create(page: PageContext, form: web::Form<Form>) -> Result<HttpResponse, PageError> {
+    page.needs(Role::Operator)?;
     let form = form.into_inner();
     let made = async {
         let draft = form.draft()?;
@@ -217,6 +218,7 @@ async fn edit(page: PageContext, name: web::Path<String>) -> Result<HttpResponse
 }
 
 async fn save(page: PageContext, name: web::Path<String>, form: web::Form<Form>) -> Result<HttpResponse, PageError> {
+    page.needs(Role::Operator)?;
     let form = form.into_inner();
     let made = async {
         let draft = form.draft()?;

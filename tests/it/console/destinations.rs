@@ -83,7 +83,7 @@ async fn a_destination_is_saved_only_once_its_check_is_good() {
     assert!(edit.body.contains("Leave it empty to keep") && !edit.body.contains(CANARY), "{}", edit.body);
     let mut again = good.clone();
     again.retain(|(name, _)| *name != "password");
-    again.push(("options", "application_name=tidegate"));
+    again.push(("options", "search_path=public"));
     let saved = operator.post("/console/destinations/rooms/edit", &csrf, &again).await;
     assert_eq!(saved.status, 303, "an edit keeps the password: {}", saved.body);
     assert!(!scene.node.logged().contains(CANARY));
