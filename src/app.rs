@@ -150,14 +150,15 @@ pub async fn serve(
         allowed: alerts::outbound::Allowed(settings.alerts_allow.clone()),
     }));
     let users = Users::new(redis.clone()).with_master_key(master_key.clone());
+    let acts = Admin {
+        redis: redis.clone(),
+        settings: Arc::new(settings.clone()),
+        documents,
+        master_key,
+        node: settings.node.as_str().into(),
+    };
     let wiring = Wiring {
-        admin: Admin {
-            redis: redis.clone(),
-            settings: Arc::new(settings.clone()),
-            documents,
-            master_key,
-            node: settings.node.as_str().into(),
-        },
+        admin: acts.clone(),
         users: users.clone(),
         readiness: Arc::clone(&readiness),
         registry: registry.state.clone(),
@@ -176,7 +177,7 @@ pub async fn serve(
     )?;
     actix_rt::spawn(web_console.pulse(instance.clone()));
     let report = Report { board, redis: redis.clone(), instance };
-    let operations = operations(&settings, admin, metrics, report, Arc::clone(&readiness), stopped)?;
+    let operations = operations(&settings, admin, metrics, report, acts, Arc::clone(&readiness), stopped)?;
     let mut servers = actix_rt::spawn(async move { tokio::try_join!(producers, operations, consoles) });
     tracing::info!(
         listen = %addresses.listen, admin = %addresses.admin, console = %addresses.console, node = %settings.node, "serving"
@@ -341,6 +342,7 @@ fn operations(
     listener: std::net::TcpListener,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
     report: Report,
+    acts: Admin,
     readiness: Arc<Readiness>,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<impl Future<Output = std::io::Result<()>> + use<>> {
@@ -352,6 +354,7 @@ fn operations(
         report: Rc::new(report.clone()),
         metrics: metrics.clone(),
         token: token.clone(),
+        acts: Some(acts.clone()),
     };
     Ok(server::operations(listener, &server_settings(Some(1)), state, until_stopped(stopped))?)
 }

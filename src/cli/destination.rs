@@ -5,11 +5,11 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use chrono::{DateTime, SecondsFormat};
 use clap::{Args, Subcommand};
 
-use super::{acting, now_ms, settings};
+use super::{acting, settings};
 use crate::{
     admin::{Admin, Who, destinations as acts},
     config::Flags,
@@ -105,27 +105,13 @@ impl Destination {
                 }
             }
             Action::Abandon { name, until, application, reason, yes } => {
-                let until = read_until(&until)?;
+                let until =
+                    acts::Until::parse(&until).map_err(|error| anyhow::anyhow!("--until: {}", error.message))?;
                 abandon(&admin, &who, &name, application.as_deref(), &until, reason.as_deref(), yes).await?;
             }
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-fn read_until(text: &str) -> anyhow::Result<acts::Until> {
-    if text == "now" {
-        return Ok(acts::Until::Now);
-    }
-    if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
-        let ms = u64::try_from(moment.timestamp_millis()).context("--until lies before 1970")?;
-        anyhow::ensure!(ms <= now_ms()?, "--until lies in the future; what has not come yet can't be given up");
-        return Ok(acts::Until::Moment(ms));
-    }
-    let message = text.parse().ok().with_context(|| {
-        format!("`{text}` is no time, no id of a message and not `now`; give one such as 2026-05-01T08:00:00Z")
-    })?;
-    Ok(acts::Until::Message(message))
 }
 
 async fn abandon(

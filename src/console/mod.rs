@@ -5,9 +5,11 @@
 //! is one file with its templates and its texts; [`page`] is what they are all made with.
 
 mod actors;
+mod applications;
 mod assets;
 mod cookies;
 mod dead;
+mod destinations;
 mod entrance;
 mod errors;
 mod guard;
@@ -134,6 +136,8 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, console: Arc<Console>) 
                 .configure(tables::configure)
                 .configure(actors::configure)
                 .configure(live::configure)
+                .configure(applications::configure)
+                .configure(destinations::configure)
                 .default_service(web::to(errors::nowhere)),
         )
         .default_service(web::to(HttpResponse::NotFound));

@@ -133,6 +133,8 @@ pub struct AdminState {
     pub report: Rc<dyn ActorReport>,
     /// The process's metrics.
     pub metrics: PrometheusHandle,
+    /// What the admin API's acts work with; without it there are none.
+    pub acts: Option<crate::admin::Admin>,
     /// What operators must send as `Authorization: Bearer …`; wanted beyond loopback.
     pub token: Option<SecretString>,
 }
@@ -190,7 +192,8 @@ pub(super) fn configure_admin(config: &mut web::ServiceConfig) {
 
 /// What answers on paths of the operations listener that do not exist.
 pub(super) async fn nowhere() -> HttpResponse {
-    let detail = "This listener has /health/actors, /metrics, /healthz/live and /healthz/ready.";
+    let detail =
+        "This listener has /health/actors, /metrics, /healthz/live, /healthz/ready and the admin API of /openapi.json.";
     Problem::new(&NOT_FOUND, detail).response()
 }
 
@@ -219,12 +222,17 @@ async fn metrics(state: web::Data<Rc<AdminState>>, request: HttpRequest) -> Http
     }
 }
 
+/// Whether the request carries this token as its bearer.
+pub(super) fn carries_token(request: &HttpRequest, token: &SecretString) -> bool {
+    let given = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok()).and_then(bearer);
+    let wanted = Sha256::digest(token.expose_secret());
+    given.is_some_and(|given| bool::from(Sha256::digest(given).ct_eq(&wanted)))
+}
+
 /// Where a token is set, the request must carry it. Digests are compared, so that not even the length shows.
 fn admitted(state: &AdminState, request: &HttpRequest) -> Result<(), Problem> {
     let Some(token) = &state.token else { return Ok(()) };
-    let given = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok()).and_then(bearer);
-    let wanted = Sha256::digest(token.expose_secret());
-    if given.is_some_and(|given| bool::from(Sha256::digest(given).ct_eq(&wanted))) {
+    if carries_token(request, token) {
         return Ok(());
     }
     let detail = "Send the setting `admin_token` as `Authorization: Bearer …`.";

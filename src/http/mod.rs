@@ -4,6 +4,7 @@
 //! Handlers decide about form; what happens to an accepted record is behind [`Ingest`] and [`Lookup`], of which each
 //! worker thread has its own. [`server`] turns a bound listener and a shutdown signal into a running server.
 
+mod admin;
 mod auth;
 mod batch;
 mod body;

@@ -150,6 +150,7 @@ where
             .wrap(from_fn(move |request, next| request_id::stamp(Arc::clone(&stamp), request, next)))
             .app_data(web::Data::new(Rc::new(state())))
             .configure(health::configure_admin)
+            .configure(super::admin::configure)
             .configure(|config| health::configure_probes(config, probes))
             .default_service(web::to(health::nowhere))
     });

@@ -1,5 +1,6 @@
 //! Giving a hopeless backlog up to a moment: counted first, then ordered, and noted with who did it and why.
 
+use chrono::{DateTime, NaiveDateTime};
 use serde::Serialize;
 use tidegate_actors::{
     delivery::{now_ms, random_token},
@@ -9,7 +10,7 @@ use tidegate_actors::{
 
 use super::{applications, find};
 use crate::{
-    admin::{ActError, Admin, Role, Who, fields::wrong},
+    admin::{ActError, Admin, FieldError, Role, Who, fields::wrong},
     redis::abandon::{self, Ordered},
 };
 
@@ -25,6 +26,37 @@ pub enum Until {
     Moment(u64),
     /// Up to and with this message; concerns its application's stream alone.
     Message(MessageId),
+    /// Up to a place that was shown before, on one stream.
+    Place(MessageId),
+}
+
+impl Until {
+    /// A moment, a message's id, or `now`.
+    ///
+    /// # Errors
+    /// It is none of them.
+    pub fn parse(text: &str) -> Result<Self, FieldError> {
+        let text = text.trim();
+        if text.is_empty() || text == "now" {
+            return Ok(Self::Now);
+        }
+        // What a browser's field for a moment gives has no zone and perhaps no seconds: it is taken as UTC.
+        let moment = DateTime::parse_from_rfc3339(text).map(|moment| moment.timestamp_millis()).or_else(|_| {
+            let naive = |form| NaiveDateTime::parse_from_str(text, form);
+            let moment = naive("%Y-%m-%dT%H:%M:%S").or_else(|_| naive("%Y-%m-%dT%H:%M"));
+            moment.map(|moment| moment.and_utc().timestamp_millis())
+        });
+        if let Some(ms) = moment.ok().and_then(|ms| u64::try_from(ms).ok()) {
+            if ms > now_ms() {
+                let message = "this lies in the future; what has not come yet can't be given up";
+                return Err(wrong("until", "in_the_future", message));
+            }
+            return Ok(Self::Moment(ms));
+        }
+        text.parse().map(Self::Message).map_err(|_| {
+            wrong("until", "not_a_moment", "give a moment such as 2026-05-01T08:00:00Z, a message's id, or `now`")
+        })
+    }
 }
 
 /// What would be given up on one stream. Numbers of many records are estimates.
@@ -78,18 +110,24 @@ pub async fn look(
         let of = only.map_or(String::new(), |only| format!(" from application `{only}`"));
         return Err(ActError::Unknown(format!("no route leads{of} to destination `{name}`")));
     }
-    if matches!(until, Until::Message(_)) && streams.len() > 1 {
+    if matches!(until, Until::Message(_) | Until::Place(_)) && streams.len() > 1 {
         let message = format!("a message is one application's; say which of {} is meant", streams.join(", "));
         return Err(ActError::Invalid(vec![wrong("application", "missing", message)]));
     }
     let to = match until {
         Until::Now => None,
         Until::Moment(ms) => Some(StreamId::new(ms.saturating_sub(1), u64::MAX)),
-        Until::Message(MessageId(position)) => Some(position.id),
+        Until::Message(MessageId(position)) | Until::Place(MessageId(position)) => Some(position.id),
     };
     let mut found = Vec::with_capacity(streams.len());
     for application in streams {
         let backlog = admin.ask(abandon::look(&admin.redis, &application, id, to)).await?;
+        if let Until::Place(place) = until
+            && place.0.generation != backlog.to.generation
+        {
+            let message = format!("the stream of `{application}` is another one by now; look again what waits");
+            return Err(ActError::Conflict(message));
+        }
         if let Until::Message(message) = until
             && (message.0.generation != backlog.to.generation || message.0.id != backlog.to.id)
         {

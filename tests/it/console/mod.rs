@@ -1,8 +1,10 @@
 //! The web console over HTTP: the real program, a real Redis.
 
+mod applications;
 pub(crate) mod browser;
 mod chromium;
 mod dead;
+mod destinations;
 mod live;
 mod logs;
 mod routes;

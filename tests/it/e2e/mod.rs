@@ -1,6 +1,7 @@
 //! End to end, as separate processes: the node under test, real Redis and real databases, each run followed by the ledger
 //! check.
 
+mod by_hand;
 mod change;
 mod choosing;
 mod cluster;

@@ -262,6 +262,7 @@ fn operations(listener: TcpListener, token: Option<&'static str>) -> std::io::Re
     let readiness = Arc::new(Readiness::default());
     let started = Instant::now();
     let state = move || AdminState {
+        acts: None,
         node: "a".to_owned(),
         started,
         readiness: Arc::clone(&readiness),
