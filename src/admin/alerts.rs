@@ -6,7 +6,7 @@ use tidegate_actors::delivery::random_token;
 
 use super::{
     ActError, FieldError, Role, Who,
-    settings::{change, registry},
+    settings::{change, document},
 };
 use crate::{
     alerts::{
@@ -108,7 +108,7 @@ pub struct View {
 /// They may not, or Redis is away.
 pub async fn view(redis: &Redis, who: &Who) -> Result<View, ActError> {
     who.needs(Role::Admin)?;
-    let alerts = registry(redis, who).document().await?.settings.alerts;
+    let alerts = document(redis, who).await?.settings.alerts;
     let waiting = Outbox { redis }.waiting().await?;
     let waiting: Vec<_> = waiting.into_values().filter_map(|(_, one)| one).collect();
     let target = |target: &AlertTarget| {
@@ -140,7 +140,7 @@ pub async fn view(redis: &Redis, who: &Who) -> Result<View, ActError> {
 /// They may not, there is none, or Redis is away.
 pub async fn target(redis: &Redis, who: &Who, id: &str) -> Result<AlertTarget, ActError> {
     who.needs(Role::Admin)?;
-    find(&registry(redis, who).document().await?, id).cloned()
+    find(&document(redis, who).await?, id).cloned()
 }
 
 /// From when on something is an alarm.
@@ -294,9 +294,9 @@ pub async fn test(
     id: &str,
 ) -> Result<Vec<CheckStep>, ActError> {
     who.needs(Role::Admin)?;
-    let document = registry(redis, who).document().await?;
-    let target = find(&document, id)?;
-    let event = alerts::test_event(&document.installation, node);
+    let known = document(redis, who).await?;
+    let target = find(&known, id)?;
+    let event = alerts::test_event(&known.installation, node);
     Ok(alerts::tell(target, &event, master_key, allowed).await)
 }
 

@@ -14,6 +14,9 @@ use crate::{
 /// Longest time that records are kept for.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
+/// Longest wait for what is only read.
+const WITHIN: Duration = Duration::from_millis(1_800);
+
 /// What was given, as it was typed: empty is "as each node's own settings say".
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 pub struct Given {
@@ -33,13 +36,21 @@ pub(super) fn registry(redis: &Redis, who: &Who) -> Registry<Redis> {
     Registry::new(Store::of(redis), redis.clone(), who.to_string())
 }
 
+/// The registry as it stands in Redis now, within the time that a page may take.
+pub(super) async fn document(redis: &Redis, who: &Who) -> Result<Document, ActError> {
+    match tokio::time::timeout(WITHIN, registry(redis, who).document()).await {
+        Ok(document) => Ok(document?),
+        Err(_) => Err(ActError::Unavailable("Redis did not answer in time".into())),
+    }
+}
+
 /// What is set for all nodes, as Redis has it now.
 ///
 /// # Errors
 /// They may not, or Redis is away.
 pub async fn view(redis: &Redis, who: &Who) -> Result<Overrides, ActError> {
     who.needs(Role::Admin)?;
-    Ok(registry(redis, who).document().await?.settings)
+    Ok(document(redis, who).await?.settings)
 }
 
 /// Sets retention and memory marks for all nodes.

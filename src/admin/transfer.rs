@@ -5,7 +5,10 @@ use std::path::Path;
 
 use tidegate_actors::delivery::now_ms;
 
-use super::{ActError, Role, Who, settings::registry};
+use super::{
+    ActError, Role, Who,
+    settings::{document, registry},
+};
 use crate::{
     redis::Redis,
     registry::{
@@ -55,7 +58,7 @@ impl<E: Into<ActError>> From<E> for Refusal {
 /// They may not, or Redis is away.
 pub async fn export_toml(redis: &Redis, who: &Who) -> Result<String, ActError> {
     who.needs(Role::Admin)?;
-    Ok(export::export(&registry(redis, who).document().await?))
+    Ok(export::export(&document(redis, who).await?))
 }
 
 /// What an import would do.

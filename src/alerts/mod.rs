@@ -150,50 +150,66 @@ impl Wiring {
         wanted.map(letter).collect()
     }
 
-    /// Sends what is due, the oldest first.
+    /// Sends what is due: to all targets at once, to each the oldest first, so that one that takes its time holds up no other.
     async fn send(&self, document: &Document, outbox: &Outbox<'_>) -> Result<(), LogError> {
         let waiting = outbox.waiting().await?;
-        let mut due: Vec<(&String, &String, Waiting)> = Vec::new();
-        for (id, (text, one)) in &waiting {
+        let mut due: BTreeMap<String, Vec<Due>> = BTreeMap::new();
+        for (id, (text, one)) in waiting {
             match one {
-                Some(one) if one.next_ms <= now_ms() => due.push((id, text, one.clone())),
+                Some(one) if one.next_ms <= now_ms() => {
+                    due.entry(one.target.clone()).or_default().push(Due { id, text, one });
+                }
                 Some(_) => {}
                 // Written by another version in words of its own.
-                None => drop(outbox.replace(id, text, None).await?),
+                None => drop(outbox.replace(&id, &text, None).await?),
             }
         }
-        due.sort_by_key(|(.., one)| one.since_ms);
-        for (id, text, mut one) in due {
-            let Some(target) = document.settings.alerts.targets.iter().find(|target| target.id == one.target) else {
-                outbox.replace(id, text, None).await?;
-                continue;
-            };
-            // Claimed: another node that has the turn by then leaves it alone until this attempt must be over.
-            one.attempts += 1;
-            one.next_ms = now_ms() + ATTEMPT_MS;
-            if !outbox.replace(id, text, Some(&one)).await? {
-                continue;
+        let targets = due.into_iter().map(async |(target, mut due)| {
+            due.sort_by_key(|due| due.one.since_ms);
+            let target = document.settings.alerts.targets.iter().find(|known| known.id == target);
+            // More of them would take longer than the turn lasts.
+            for due in due.into_iter().take(if target.is_some() { 1 } else { usize::MAX }) {
+                self.attempt(target, outbox, due).await?;
             }
-            let claimed = serde_json::to_string(&one).unwrap_or_default();
-            let steps = tell(target, &one.event, self.master_key.as_deref(), &self.allowed).await;
-            let failed = steps.into_iter().find_map(|step| step.outcome.err());
-            let Some(why) = failed else {
-                outbox.replace(id, &claimed, None).await?;
-                continue;
-            };
-            tracing::warn!(target = %target.name, attempt = one.attempts, %why, "an alert was not taken");
-            let now = now_ms();
-            if now.saturating_sub(one.since_ms) >= GIVEN_UP_AFTER_MS {
-                outbox.replace(id, &claimed, None).await?;
-                continue;
-            }
-            one.last_error = Some(why);
-            one.next_ms = now + pause_ms(one.attempts);
-            outbox.replace(id, &claimed, Some(&one)).await?;
-            // The turn is kept while a target takes its time.
-        }
-        Ok(())
+            Ok(())
+        });
+        futures_util::future::join_all(targets).await.into_iter().collect()
     }
+
+    async fn attempt(&self, target: Option<&AlertTarget>, outbox: &Outbox<'_>, due: Due) -> Result<(), LogError> {
+        let Due { id, text, mut one } = due;
+        let Some(target) = target else {
+            // It was removed.
+            return outbox.replace(&id, &text, None).await.map(drop);
+        };
+        // Claimed: another node that has the turn by then leaves it alone until this attempt must be over.
+        one.attempts += 1;
+        one.next_ms = now_ms() + ATTEMPT_MS;
+        if !outbox.replace(&id, &text, Some(&one)).await? {
+            return Ok(());
+        }
+        let claimed = serde_json::to_string(&one).unwrap_or_default();
+        let steps = tell(target, &one.event, self.master_key.as_deref(), &self.allowed).await;
+        let Some(why) = steps.into_iter().find_map(|step| step.outcome.err()) else {
+            return outbox.replace(&id, &claimed, None).await.map(drop);
+        };
+        tracing::warn!(target = %target.name, attempt = one.attempts, %why, "an alert was not taken");
+        let now = now_ms();
+        if now.saturating_sub(one.since_ms) >= GIVEN_UP_AFTER_MS {
+            return outbox.replace(&id, &claimed, None).await.map(drop);
+        }
+        one.last_error = Some(why);
+        one.next_ms = now + pause_ms(one.attempts);
+        outbox.replace(&id, &claimed, Some(&one)).await.map(drop)
+    }
+}
+
+/// Something whose time to be sent has come.
+struct Due {
+    id: String,
+    /// As it is stored.
+    text: String,
+    one: Waiting,
 }
 
 fn pause_ms(attempts: u32) -> u64 {

@@ -34,9 +34,8 @@ fn kind(address: IpAddr) -> Option<&'static str> {
             [0, ..] => Some("this machine itself"),
             // 169.254.169.254 is where clouds keep machines' credentials.
             [169, 254, ..] => Some("link-local, where clouds keep metadata"),
-            // Where Alibaba keeps them.
-            [100, 100, 100, 200] => Some("where a cloud keeps metadata"),
-            [192, 0, 0, 192] => Some("where a cloud keeps metadata"),
+            // Alibaba's, Oracle's, and Azure's.
+            [100, 100, 100, 200] | [192, 0, 0, 192] | [168, 63, 129, 16] => Some("where a cloud keeps metadata"),
             [224..=239, ..] => Some("multicast"),
             [255, 255, 255, 255] => Some("broadcast"),
             _ => None,

@@ -94,4 +94,15 @@ mod tests {
             assert!(address(name).contains("?v="), "{name}");
         }
     }
+
+    #[test]
+    fn every_section_of_the_style_stands_by_itself() {
+        // One brace too few would make all that follows count on a phone only.
+        let (style, mut open) = (include_str!("assets/console.css"), 0_i32);
+        for (line, text) in style.lines().enumerate() {
+            assert!(open == 0 || !text.starts_with("/* ----"), "line {}: {text}", line + 1);
+            open += text.chars().map(|letter| i32::from(letter == '{') - i32::from(letter == '}')).sum::<i32>();
+        }
+        assert_eq!(open, 0);
+    }
 }

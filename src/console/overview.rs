@@ -231,14 +231,14 @@ fn summary<'a>(sighting: &Sighting, series: &Series, look: Look) -> Result<Summa
     let delivered: Option<f64> = last.map(|point| point.destinations.values().filter_map(|line| line.rate).sum());
     let oldest = sighting.destinations.iter().map(|one| one.detail.backlog_age_s).fold(0.0, f64::max);
     let memory = sighting.memory.as_ref();
-    let (memory_value, memory_unit) = match memory {
-        None => ("–".to_owned(), String::new()),
+    let (memory_value, memory_of) = match memory {
+        None => ("–".to_owned(), None),
         Some(memory) => match (memory.share, memory.sample.limit_bytes) {
             (Some(share), Some(limit)) => {
                 let (used, limit) = (look.bytes(memory.sample.used_bytes), look.bytes(limit));
-                (look.share(share), text.memory_of.replacen("{}", &used, 1).replacen("{}", &limit, 1))
+                (look.share(share), Some(text.memory_of.replacen("{}", &used, 1).replacen("{}", &limit, 1)))
             }
-            _ => (look.bytes(memory.sample.used_bytes), String::new()),
+            _ => (look.bytes(memory.sample.used_bytes), None),
         },
     };
     let pressure = memory.map(|memory| memory.pressure.as_str());
@@ -249,6 +249,11 @@ fn summary<'a>(sighting: &Sighting, series: &Series, look: Look) -> Result<Summa
         (_, Some(seconds), _) => text.full_in.replacen("{}", &look.span(seconds), 1),
         (_, None, Some(memory)) if memory.sample.limit_bytes.is_none() => text.no_limit.to_owned(),
         _ => String::new(),
+    };
+    let memory_note = match memory_of {
+        Some(of) if memory_note.is_empty() => of,
+        Some(of) => format!("{of}, {memory_note}"),
+        None => memory_note,
     };
     let most = last.and_then(|point| point.most_ms);
     let most = most.map(|ms| format!("{} {}", text.line_most, look.span(ms / 1_000.0))).unwrap_or_default();
@@ -265,7 +270,7 @@ fn summary<'a>(sighting: &Sighting, series: &Series, look: Look) -> Result<Summa
             figure(text.ingest, rates.0, text.ingest_unit, most),
             figure(text.delivered, rates.1, text.delivered_unit, String::new()),
             figure(text.waiting, look.short_count(sighting.backlog()), text.waiting_unit, age),
-            figure(text.memory, memory_value, &memory_unit, memory_note),
+            figure(text.memory, memory_value, "", memory_note),
         ],
         memory: memory.and_then(|memory| memory.share),
         memory_tone: match pressure {

@@ -31,12 +31,12 @@
     memory: (figure) => ({
       // A limit that is far off would press what is used flat.
       lines: [[figure.dataset.used, data.used], ...(data.limit && Math.max(...data.used) > data.limit * 0.3 ? [[figure.dataset.limit, data.at.map(() => data.limit)]] : [])],
-      show: bytes, fill: true,
+      show: bytes, fill: true, incrs: Array.from({ length: 45 }, (_, power) => 2 ** power),
     }),
   };
 
   const draw = (figure) => {
-    const { lines, show, fill, dots } = kinds[figure.dataset.chart](figure);
+    const { lines, show, fill, dots, incrs } = kinds[figure.dataset.chart](figure);
     const columns = [data.at, ...lines.map(([, column]) => column)];
     const names = lines.map(([name]) => name).join("\n");
     const drawn = charts.get(figure);
@@ -65,13 +65,13 @@
     const options = {
       width: Math.max(figure.clientWidth - 2 * 16, 120),
       height: 150,
-      padding: [8, 4, 0, 0],
+      padding: [8, 18, 0, 0],
       legend: { show: false },
       cursor: { sync: { key: "overview" }, points: { size: 6 }, drag: { x: false, y: false } },
       scales: { x: { time: true, range: () => [range().min, range().max] }, y: { range: (_, __, most) => [0, most > 0 ? most * 1.12 : 1] } },
       axes: [
         { stroke: ink, font, grid: { show: false }, ticks: { show: false }, size: 26, space: 70, values: (_, all) => all.map((at) => clock.format(at * 1000)) },
-        { stroke: ink, font, grid, ticks: { show: false }, size: 58, space: 36, gap: 4, values: (_, all) => all.map(show) },
+        { stroke: ink, font, grid, ticks: { show: false }, size: 58, space: 36, gap: 4, ...(incrs && { incrs }), values: (_, all) => all.map(show) },
       ],
       series: [{}, ...lines.map((_, index) => {
         const stroke = colour(palette[index % palette.length]);

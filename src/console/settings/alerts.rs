@@ -5,7 +5,7 @@ use askama::Template;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::{Tab, Wrong, answer, tabs, text};
+use super::{Tab, Wrong, answer, present, tabs, text};
 use crate::{
     admin::{
         ActError, FieldError, Role,
@@ -149,9 +149,10 @@ async fn marks(page: PageContext, given: web::Form<GivenMarks>) -> Result<HttpRe
     page.needs(Role::Admin)?;
     let given = given.into_inner();
     let (redis, who) = (&page.admin().redis, page.who());
-    let saved = match read_marks(&given) {
+    let saved = match present(&page).map_err(Err).and_then(|()| read_marks(&given).map_err(Ok)) {
+        Err(Err(away)) => Err(away),
         Ok((down, dead, memory)) => acts::set_marks(redis, &who, down, dead, memory).await,
-        Err(wrong) => Err(ActError::Invalid(wrong)),
+        Err(Ok(wrong)) => Err(ActError::Invalid(wrong)),
     };
     match saved {
         Ok(()) => Ok(page.done(HOME, text(&page).done_saved)),
@@ -327,7 +328,11 @@ fn secret(page: &PageContext, secret: &SecretString) -> Result<HttpResponse, Pag
 async fn add(page: PageContext, body: web::Bytes) -> Result<HttpResponse, PageError> {
     page.needs(Role::Admin)?;
     let given = Given::read(&body);
-    match acts::add(&page.admin().redis, master_key(&page), &page.who(), &given.act()).await {
+    let added = match present(&page) {
+        Ok(()) => acts::add(&page.admin().redis, master_key(&page), &page.who(), &given.act()).await,
+        Err(away) => Err(away),
+    };
+    match added {
         Ok(acts::Added { secret: Some(made), .. }) => secret(&page, &made),
         Ok(acts::Added { secret: None, .. }) => {
             Ok(page.done(HOME, text(&page).done_target.replace("{}", given.name.trim())))
@@ -342,7 +347,11 @@ async fn add(page: PageContext, body: web::Bytes) -> Result<HttpResponse, PageEr
 async fn edit(page: PageContext, id: web::Path<String>, body: web::Bytes) -> Result<HttpResponse, PageError> {
     page.needs(Role::Admin)?;
     let given = Given::read(&body);
-    match acts::edit(&page.admin().redis, master_key(&page), &page.who(), &id, &given.act()).await {
+    let edited = match present(&page) {
+        Ok(()) => acts::edit(&page.admin().redis, master_key(&page), &page.who(), &id, &given.act()).await,
+        Err(away) => Err(away),
+    };
+    match edited {
         Ok(()) => Ok(page.done(HOME, text(&page).done_target.replace("{}", given.name.trim()))),
         Err(error) => {
             let (status, wrong) = Wrong::of(&page, error)?;

@@ -92,6 +92,11 @@ impl Wrong {
     }
 }
 
+/// Refuses a form while Redis is away, rather than let somebody wait for it.
+pub(super) fn present(page: &PageContext) -> Result<(), ActError> {
+    page.redis_away().map_or(Ok(()), |why| Err(ActError::Unavailable(why.to_owned())))
+}
+
 /// After an act that has no form to come back to: what was done, or why not, on another page.
 pub(super) fn answer(
     page: &PageContext,

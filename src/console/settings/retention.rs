@@ -3,10 +3,10 @@
 use actix_web::{HttpResponse, http::StatusCode, web};
 use askama::Template;
 
-use super::{Tab, Wrong, tabs, text};
+use super::{Tab, Wrong, present, tabs, text};
 use crate::{
     admin::{
-        ActError, Role,
+        Role,
         settings::{self as acts, Given, in_words},
     },
     console::{
@@ -64,9 +64,9 @@ fn form(page: &PageContext, status: StatusCode, given: Given, wrong: Wrong) -> R
 async fn save(page: PageContext, given: web::Form<Given>) -> Result<HttpResponse, PageError> {
     page.needs(Role::Admin)?;
     let given = given.into_inner();
-    let saved = match page.redis_away() {
-        Some(why) => Err(ActError::Unavailable(why.to_owned())),
-        None => acts::set(&page.admin().redis, &page.who(), &given).await,
+    let saved = match present(&page) {
+        Ok(()) => acts::set(&page.admin().redis, &page.who(), &given).await,
+        Err(away) => Err(away),
     };
     match saved {
         Ok(()) => Ok(page.done("/console/settings/retention", text(&page).done_saved)),

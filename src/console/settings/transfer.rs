@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, http::StatusCode, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::{Tab, Wrong, tabs, text};
+use super::{Tab, Wrong, present, tabs, text};
 use crate::{
     admin::{
         Role,
@@ -100,6 +100,9 @@ async fn preview(page: PageContext, given: web::Form<Given>) -> Result<HttpRespo
     page.needs(Role::Admin)?;
     let Given { toml, prune, .. } = given.into_inner();
     let (admin, prune) = (page.admin(), prune.is_some());
+    if let Err(away) = present(&page) {
+        return refused(&page, Refusal::Act(away), toml, prune);
+    }
     match acts::preview(&admin.redis, admin.master_key.as_deref(), &page.who(), &toml, prune).await {
         Ok(preview) => {
             let (text, frame) = (text(&page), page.frame(Nav::Settings, text(&page).import_changes));
@@ -115,6 +118,9 @@ async fn import(page: PageContext, given: web::Form<Given>) -> Result<HttpRespon
     page.needs(Role::Admin)?;
     let Given { toml, prune, version } = given.into_inner();
     let (admin, prune, version) = (page.admin(), prune.is_some(), version.unwrap_or_default());
+    if let Err(away) = present(&page) {
+        return refused(&page, Refusal::Act(away), toml, prune);
+    }
     match acts::import(&admin.redis, admin.master_key.as_deref(), &page.who(), &toml, prune, version).await {
         Ok(changes) => Ok(page.done(HOME, text(&page).done_import.replace("{}", &changes.len().to_string()))),
         Err(refusal) => refused(&page, refusal, toml, prune),

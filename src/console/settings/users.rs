@@ -5,7 +5,7 @@ use askama::Template;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use super::{Tab, Wrong, answer, encoded, tabs, text};
+use super::{Tab, Wrong, answer, encoded, present, tabs, text};
 use crate::{
     admin::{
         Role,
@@ -203,7 +203,11 @@ async fn add(page: PageContext, given: web::Form<GivenNew>) -> Result<HttpRespon
         let wrong = Wrong::field(&page, "again", "password_differs", text(&page).password_differs);
         return new(&page, StatusCode::UNPROCESSABLE_ENTITY, name, role, wrong);
     }
-    match acts::add(&page.console().users, &page.who(), &name, role, password).await {
+    let added = match present(&page) {
+        Ok(()) => acts::add(&page.console().users, &page.who(), &name, role, password).await,
+        Err(away) => Err(away),
+    };
+    match added {
         Ok(name) => {
             let path = format!("/console/settings/users/{}", encoded(&name));
             Ok(page.done(&path, text(&page).done_user_added.replace("{}", &name)))

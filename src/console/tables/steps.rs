@@ -6,7 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{HttpResponse, http::StatusCode, web};
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header::HeaderName},
+    web,
+};
 use askama::Template;
 use tidegate_actors::{
     route::{Columns, DeletePolicy, RouteSpec, SoftDelete, Start},
@@ -424,7 +428,7 @@ fn rows(text: &'static Tables, draft: &Draft, offer: Option<&Offer>, errors: &[F
             is_strange: false,
             pick: Pick::of(source, name).write(),
             rule: summary(source),
-            value: preview.and_then(|preview| preview.value.as_ref()).map(|value| value.get().to_owned()),
+            value: preview.and_then(|preview| preview.value.as_ref()).map(|value| shown(value.get())),
             refusal: preview.and_then(|preview| preview.refusal.as_ref()).map(|refusal| refusal.message.clone()),
             hint: None,
             errors: errors(name),
@@ -491,8 +495,16 @@ async fn take_fields(page: &PageContext, mut draft: Draft, form: &Pairs) -> Resu
         return Ok(page.see(&format!("{}&{query}", address("column", &written))));
     }
     if go != "next" {
-        // Only what the columns would receive now.
-        return fields(page, draft, StatusCode::OK, Vec::new()).await;
+        // Only what the columns would receive now, at an address that has what was picked.
+        let here = address("fields", &written);
+        if !page.is_htmx() {
+            return Ok(page.see(&here));
+        }
+        let mut shown = fields(page, draft, StatusCode::OK, Vec::new()).await?;
+        if let Ok(here) = here.parse() {
+            shown.headers_mut().insert(HeaderName::from_static("hx-replace-url"), here);
+        }
+        return Ok(shown);
     }
     // What can be wrong with columns is told beside them.
     match routes::outlook(page.admin(), &page.who(), &draft.to_act()).await {

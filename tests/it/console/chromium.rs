@@ -14,7 +14,7 @@ use std::{
 };
 
 use base64::Engine as _;
-use fantoccini::{Client, ClientBuilder, elements::Element};
+use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 
@@ -217,7 +217,14 @@ impl Chromium {
             let kind = field.tag_name().await?;
             let form = field.attr("type").await?.unwrap_or_default();
             if kind == "select" {
-                return field.select_by_label(value).await;
+                for option in field.find_all(Locator::Css("option")).await? {
+                    let text = option.prop("textContent").await?.unwrap_or_default();
+                    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+                    if text == value || text.starts_with(&format!("{value} ")) {
+                        return option.click().await;
+                    }
+                }
+                panic!("the list `{label}` has no `{value}`");
             }
             if form == "checkbox" || form == "radio" {
                 let is_set = field.is_selected().await?;
@@ -229,6 +236,18 @@ impl Chromium {
         .await;
     }
 
+    /// What there is to pick in the list of this label.
+    pub(crate) async fn options(&self, label: &str) -> Vec<String> {
+        let list = self.find(FIELD, label, "a list labelled").await;
+        let options = list.find_all(Locator::Css("option")).await.unwrap();
+        let mut texts = Vec::new();
+        for option in options {
+            let text = option.prop("textContent").await.unwrap().unwrap_or_default();
+            texts.push(text.split_whitespace().collect::<Vec<_>>().join(" "));
+        }
+        texts
+    }
+
     /// What the field of this label holds.
     pub(crate) async fn value(&self, label: &str) -> String {
         let field = self.find(FIELD, label, "a field labelled").await;
@@ -238,6 +257,11 @@ impl Chromium {
     /// Presses the button, or follows the link, of this name.
     pub(crate) async fn press(&self, name: &str) {
         self.with(BUTTON, name, "a button or link named", async |button| button.click().await).await;
+    }
+
+    /// Presses the first of these (a CSS selector), where a name is not enough to tell it.
+    pub(crate) async fn press_at(&self, selector: &str) {
+        self.with(FIRST, selector, "anything that is", async |element| element.click().await).await;
     }
 
     /// Whether there is a button or a link of this name that one could press.
@@ -313,10 +337,16 @@ impl Chromium {
         self.devtools("Emulation.setScriptExecutionDisabled", json!({ "value": !allowed })).await;
     }
 
-    /// A picture of the whole page, as high as it is.
-    pub(crate) async fn screenshot(&self, file: &Path) {
-        let picture =
-            self.devtools("Page.captureScreenshot", json!({ "format": "png", "captureBeyondViewport": true })).await;
+    /// A picture of the whole page, as high as it is, in this size and theme; what stands at the screen's edge stands at the
+    /// page's.
+    pub(crate) async fn screenshot(&self, file: &Path, look: Look) {
+        self.look(look).await;
+        let height = self.run("return document.documentElement.scrollHeight").await.as_u64().unwrap_or_default();
+        let height = u32::try_from(height).unwrap_or(u32::MAX).clamp(look.height, 8_000);
+        self.look(Look { height, ..look }).await;
+        // A picture of a page that is still being drawn is of no use.
+        self.run("return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))").await;
+        let picture = self.devtools("Page.captureScreenshot", json!({ "format": "png" })).await;
         let picture = base64::engine::general_purpose::STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();
         std::fs::write(file, picture).unwrap();
     }
@@ -421,6 +451,8 @@ const labels = field => [...(field.labels || [])].map(label => {
 return fields.find(field => labels(field).includes(wanted))
   || fields.find(field => labels(field).some(label => label.startsWith(wanted))) || null;
 ";
+/// The first of a selector.
+const FIRST: &str = "return [...document.querySelectorAll(wanted)].find(seen) || null;";
 /// Whatever one presses.
 const BUTTON: &str = "
 return best([...document.querySelectorAll('button, a[href], input[type=submit], summary, [role=button], [role=tab]')]
@@ -501,7 +533,7 @@ mod tests {
         browser.look(Look::DARK).await;
         assert_eq!(browser.run("return matchMedia('(prefers-color-scheme: dark)').matches").await, true);
         let folder = tempfile::tempdir().unwrap();
-        browser.screenshot(&folder.path().join("page.png")).await;
+        browser.screenshot(&folder.path().join("page.png"), Look::DARK).await;
         assert!(std::fs::read(folder.path().join("page.png")).unwrap().starts_with(b"\x89PNG"));
         assert_eq!(browser.complaints().await, [""; 0]);
         // The harness's own scripts ran above; the page's inline one is stopped, and told.

@@ -45,19 +45,18 @@ async fn a_tile_turns_while_somebody_looks() {
     let first = heard.until("tiles", "No destinations yet").await;
     assert!(first.starts_with("retry: 1000\nevent: summary\n"), "{first}");
 
-    scene.installation.apply(&manifest(&[rooms.clone(), cars]));
+    let as_it_is = manifest(&[rooms.clone(), cars]);
+    scene.installation.apply(&as_it_is);
     heard.until("summary", "All 2 destinations are well").await;
 
-    // A file that is missing is held, never made anew.
-    let file = rooms.url.strip_prefix("sqlite://").unwrap();
-    let aside = format!("{file}.aside");
-    std::fs::rename(file, &aside).unwrap();
+    // A file that is not there is held, never made.
+    scene.installation.apply(&as_it_is.replace(&rooms.url, &format!("{}.elsewhere", rooms.url)));
     let said = heard.until("summary", "1 of 2 destinations need attention").await;
     assert!(said.contains("Held"), "{said}");
     let page = browser.get("/console/").await;
     let (need, well) = (page.body.find("aria-label=\"rooms\""), page.body.find("aria-label=\"cars\""));
     assert!(page.status == 200 && need < well, "what needs somebody comes first:\n{}", page.body);
-    std::fs::rename(&aside, file).unwrap();
+    scene.installation.apply(&as_it_is);
     heard.until("summary", "All 2 destinations are well").await;
     // A point for the charts every two seconds.
     let point = heard.until("point", "\"destinations\":{\"cars\"").await;

@@ -10,6 +10,7 @@ mod logs;
 mod routes;
 mod settings;
 mod shell;
+mod story;
 mod tables;
 
 use std::time::Duration;

@@ -13,7 +13,11 @@ use sha2::Sha256;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use totp_rs::{Algorithm, Secret, TOTP};
 
-use super::{PASSWORD, Scene, browser::Browser};
+use super::{
+    PASSWORD, Scene,
+    browser::Browser,
+    chromium::{Chromium, Look},
+};
 use crate::{e2e::installation::get, servers::wait_for};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -165,8 +169,7 @@ async fn retention_of_all_nodes_is_followed_without_a_restart() {
         .post(format!("http://127.0.0.1:{}/v1/messages", scene.node.listen))
         .insert_header(("authorization", format!("Bearer {key}")))
         .insert_header(("content-type", "application/json"))
-        .insert_header(("tidegate-topic", "cars"))
-        .send_body(r#"{"topic":"cars","key":"1","data":{"id":1,"version":1,"name":"a"}}"#)
+        .send_body(r#"{"topic":"cars","key":"1","data":{"id":1,"version":1,"car_name":"a","stock":1,"ballast":""}}"#)
         .await
         .unwrap();
     assert!(sent.status().is_success(), "{}", sent.status());
@@ -545,4 +548,43 @@ async fn everybody_has_an_account_with_password_second_factor_and_language() {
     for secret in [CANARY, PASSWORD, "$argon2", codes[1].as_str()] {
         assert!(!told.contains(secret), "{secret} in {told}");
     }
+}
+
+#[actix_web::test]
+async fn every_screen_fits_is_accessible_and_loads_nothing_that_its_policy_forbids() {
+    let scene = Scene::start(&["ana:admin", "bo:broadcaster"]).await;
+    let mut ana = scene.browser_of("ana").await;
+    let target =
+        [("way", "webhook"), ("name", "On call"), ("url", "https://alerts.example/x"), ("kind", "dead_letters")];
+    assert_eq!(post(&mut ana, "/console/settings/alerts/new", &target).await.status, 200);
+    let browser = Chromium::open(&scene.base).await;
+    browser.sign_in("ana", PASSWORD).await;
+    for look in Look::ALL {
+        browser.look(look).await;
+        for screen in SCREENS.into_iter().chain(["/console/me", "/console/settings/alerts/new?way=webhook"]) {
+            browser.visit(screen).await;
+            browser.is_accessible().await;
+            browser.fits().await;
+        }
+    }
+    let complaints = browser.complaints().await;
+    assert!(complaints.is_empty(), "{complaints:?}");
+    // The QR code is drawn, and what would remove somebody asks first.
+    browser.look(Look::LIGHT).await;
+    browser.visit("/console/me").await;
+    browser.run("document.getElementById('second-password').value = 'a long enough phrase'; return null").await;
+    browser.press("Turn it on").await;
+    browser.sees("Scan this with your app").await;
+    browser.is_accessible().await;
+    let dark = browser.run("return document.querySelector('.qr-dark').getBBox().width").await;
+    assert!(dark.as_f64().unwrap() > 20.0, "{dark}");
+    browser.visit("/console/settings/users/bo").await;
+    browser.press("Remove this user").await;
+    browser.sees("bo can no longer sign in").await;
+    browser.press("Cancel").await;
+    assert_eq!(ana.get("/console/settings/users/bo").await.status, 200);
+    browser.press("Remove this user").await;
+    browser.run("document.querySelector('dialog button[value=yes]').click(); return null").await;
+    browser.sees("bo was removed.").await;
+    browser.close().await;
 }

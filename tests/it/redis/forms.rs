@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use secrecy::ExposeSecret;
 use tidegate::{
     redis::{
         AddressError, Server, memory,
@@ -13,6 +14,7 @@ use tidegate::{
         watch::{WatchState, watch},
     },
     resources::{Application, Document},
+    users::{SignInError, Users},
 };
 use tidegate_actors::ports::{EntryReader, ReadOutcome};
 
@@ -119,8 +121,22 @@ async fn the_registry_is_followed(url: &str) {
     let seen = documents.wait_for(|document| document.as_ref().is_some_and(|document| document.version == 1));
     tokio::time::timeout(Duration::from_secs(5), seen).await.expect("within a second or so").unwrap();
     assert_eq!(store.changes(5).await.unwrap().len(), 1);
+    users_sign_in(url).await;
     let steps = server::check(&Server::parse(url).unwrap(), "tidegate").await;
     assert!(steps.iter().all(|step| step.outcome.is_ok()), "{steps:?}");
+}
+
+async fn users_sign_in(url: &str) {
+    let users = Users::new(Redis::open(url, "tidegate").unwrap());
+    let link = users.first_link().await.unwrap().expect("there is no user yet");
+    let first = users.first_admin(&link, "ana", "a long enough phrase".into()).await.unwrap();
+    assert!(users.session(first.token.expose_secret()).await.unwrap().is_some());
+    let from = "10.0.0.7".parse().unwrap();
+    let wrong = users.sign_in("ana", "another long phrase".into(), None, from).await;
+    assert_eq!(wrong.unwrap_err(), SignInError::Wrong);
+    let second = users.sign_in("ana", "a long enough phrase".into(), None, from).await.unwrap();
+    users.sign_out(second.token.expose_secret()).await.unwrap();
+    assert_eq!(users.session(second.token.expose_secret()).await, Ok(None));
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ pub(crate) struct HaproxyServer {
     port: u16,
     stats: u16,
     nodes: Vec<u16>,
+    /// Where people reach the consoles, and the nodes' console ports; nothing where there is no such listener.
+    consoles: Option<(u16, Vec<u16>)>,
     check_every: String,
     check_again: String,
     process: Option<(Child, Guard)>,
@@ -52,6 +54,15 @@ impl HaproxyServer {
 
     /// The same with other times between checks, and after a first change, in HAProxy's words (`5s`, `1s` in production).
     pub(crate) async fn start_with(nodes: &[u16], check_every: &str, check_again: &str) -> Self {
+        Self::start_over(nodes, &[], check_every, check_again).await
+    }
+
+    /// Balances over the consoles of these nodes, too.
+    pub(crate) async fn start_with_consoles(nodes: &[u16], consoles: &[u16]) -> Self {
+        Self::start_over(nodes, consoles, "100ms", "100ms").await
+    }
+
+    async fn start_over(nodes: &[u16], consoles: &[u16], check_every: &str, check_again: &str) -> Self {
         assert!((1..=NAMES.len()).contains(&nodes.len()), "the file has one to five nodes");
         let dir = super::temp_dir();
         let mut server = Self {
@@ -59,6 +70,7 @@ impl HaproxyServer {
             port: free_port(),
             stats: free_port(),
             nodes: nodes.to_vec(),
+            consoles: (!consoles.is_empty()).then(|| (free_port(), consoles.to_vec())),
             check_every: check_every.to_owned(),
             check_again: check_again.to_owned(),
             process: None,
@@ -71,6 +83,12 @@ impl HaproxyServer {
     /// Where producers send.
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Where people reach the consoles.
+    pub(crate) fn console_url(&self) -> String {
+        let (port, _) = self.consoles.as_ref().expect("it was started with consoles");
+        format!("http://127.0.0.1:{port}")
     }
 
     /// The producers' port.
@@ -98,6 +116,12 @@ impl HaproxyServer {
             .stdin(Stdio::null());
         for (name, port) in NAMES.iter().zip(&self.nodes) {
             command.env(format!("TIDEGATE_NODE_{}", name.to_uppercase()), format!("127.0.0.1:{port}"));
+        }
+        if let Some((port, consoles)) = &self.consoles {
+            command.env("TIDEGATE_CONSOLE", format!("127.0.0.1:{port}"));
+            for (name, port) in NAMES.iter().zip(consoles) {
+                command.env(format!("TIDEGATE_CONSOLE_{}", name.to_uppercase()), format!("127.0.0.1:{port}"));
+            }
         }
         command
     }
