@@ -269,7 +269,42 @@ mod tests {
             r#"[{"from": "items", "table": "lines", "parent": {"car_id": "car_id"},
                 "columns": {"sku": "sku", "quantity": "qty", "line": {"meta": "index"}}}]"#,
         );
-        insta::assert_json_snapshot!(compare(record, sent, &route));
+        let compared = compare(record, sent, &route);
+        let word = |mark: Mark| serde_json::to_value(mark).unwrap().as_str().unwrap().to_owned();
+        let received = compared
+            .received
+            .iter()
+            .map(|one| format!("{} = {}: {} [{}]", one.path, one.value, word(one.mark), one.columns.join(", ")));
+        let sent = compared.sent.iter().map(|one| {
+            format!("{} = {}: {} [{}]", one.column, one.value, word(one.mark), one.path.as_deref().unwrap_or_default())
+        });
+        let lines: Vec<String> = received.chain(["--".to_owned()]).chain(sent).collect();
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        id = 42: renamed [car_id]
+        name = " Toyota Avanza ": changed [name]
+        price = 250000000.50: same [price, total]
+        notes = null: left_out []
+        owner.name = "Siti": renamed [owner_name]
+        owner.phone = "0812": left_out []
+        tags = ["new"]: left_out []
+        items[0].sku = "a": same [items[0].sku]
+        items[0].qty = 2: renamed [items[0].quantity]
+        items[1].sku = "b": same [items[1].sku]
+        items[1].qty = 1: renamed [items[1].quantity]
+        --
+        car_id = 42: renamed [id]
+        name = "Toyota Avanza": changed [name]
+        price = 250000000.50: same [price]
+        owner_name = "Siti": renamed [owner.name]
+        total = 500000001.00: changed [price]
+        source = "web": added []
+        items[0].sku = "a": same [items[0].sku]
+        items[0].quantity = 2: renamed [items[0].qty]
+        items[0].line = 1: added []
+        items[1].sku = "b": same [items[1].sku]
+        items[1].quantity = 1: renamed [items[1].qty]
+        items[1].line = 2: added []
+        "#);
     }
 
     #[test]

@@ -316,13 +316,16 @@ impl Run {
         let mut in_hand: Vec<(Vec<DeadId>, Instant)> = lots.iter().map(|_| (Vec::new(), Instant::now())).collect();
         loop {
             for (lot, (in_hand, moved)) in lots.iter_mut().zip(&mut in_hand) {
-                if in_hand.is_empty() && !lot.letters.is_empty() && !self.stop {
-                    let from = lot.letters.len().saturating_sub(PORTION);
-                    *in_hand = lot.letters.drain(from..).rev().map(|(id, _)| id).collect();
+                // Before nothing is left, so that the node need not wait for more.
+                if in_hand.len() <= PORTION / 2 && !lot.letters.is_empty() && !self.stop {
+                    let from = lot.letters.len().saturating_sub(PORTION - in_hand.len());
+                    let more: Vec<DeadId> = lot.letters.drain(from..).rev().map(|(id, _)| id).collect();
                     *moved = Instant::now();
-                    let ids = &*in_hand;
-                    patient(async || dead_letters::hand_over(&self.redis, lot, ids, |id| self.task.command(id)).await)
-                        .await?;
+                    patient(async || {
+                        dead_letters::hand_over(&self.redis, lot, &more, |id| self.task.command(id)).await
+                    })
+                    .await?;
+                    in_hand.extend(more);
                 }
             }
             if in_hand.iter().all(|(ids, _)| ids.is_empty()) {

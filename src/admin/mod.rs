@@ -4,6 +4,7 @@
 //! changes. A *view* reads. Both speak to Redis directly, so they work on any node and, for the commands, before any runs.
 
 pub mod alerts;
+pub mod api;
 pub mod applications;
 pub mod audit;
 pub mod compare;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tidegate_actors::delivery::now_ms;
 
-use super::{Lot, name, route_name};
+use super::{Lot, RouteNames, name};
 use crate::{redis::dead::Summary, resources::Document};
 
 /// Bars of the histogram.
@@ -145,13 +145,14 @@ pub fn groups(document: &Document, lots: &[Lot]) -> Groups {
     let last = lots.iter().flat_map(|lot| &lot.letters).map(|(_, letter)| letter.at_ms).max().unwrap_or(now);
     let from_ms = first.min(now.saturating_sub(LEAST_MS));
     let bar_ms = (now.max(last) - from_ms) / BARS as u64 + 1;
+    let names = RouteNames::of(document);
     let mut found: Vec<Group> = Vec::new();
     let mut count = 0;
     for lot in lots {
         // Sentences repeat, so a shape is worked out once for each.
         let mut known: HashMap<(&str, &str, Option<&str>, &str), usize> = HashMap::new();
         for (id, letter) in &lot.letters {
-            let route = route_name(document, id, &letter.route_name);
+            let route = names.name(id, &letter.route_name);
             let cause = (route, letter.code.as_str(), letter.column.as_deref(), letter.message.as_str());
             let place = *known.entry(cause).or_insert_with(|| {
                 let cause = Cause::of(&lot.application, &lot.destination, route, letter);

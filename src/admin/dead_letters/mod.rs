@@ -9,6 +9,12 @@ mod filter;
 mod groups;
 mod show;
 
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
 use futures_util::future::try_join_all;
 use tidegate_actors::{message::MessageId, ports::DeadLetter, transaction::DeadId};
 
@@ -39,7 +45,7 @@ pub struct Lot {
     /// The destination's name.
     pub destination: String,
     /// Which, with what a list says of each.
-    pub letters: Vec<(DeadId, Summary)>,
+    pub letters: Vec<(DeadId, Arc<Summary>)>,
 }
 
 impl Lot {
@@ -85,6 +91,20 @@ pub fn route_name<'a>(document: &'a Document, dead: &DeadId, of_its_time: &'a st
     now.map_or(of_its_time, |route| &route.name)
 }
 
+/// The names of routes by their ids: many letters ask for few.
+struct RouteNames<'a>(HashMap<&'a str, &'a str>);
+
+impl<'a> RouteNames<'a> {
+    fn of(document: &'a Document) -> Self {
+        Self(document.routes.iter().map(|route| (route.id.as_str(), route.name.as_str())).collect())
+    }
+
+    /// As [`route_name`].
+    fn name<'n>(&'n self, dead: &DeadId, of_its_time: &'n str) -> &'n str {
+        self.0.get(&*dead.route).copied().unwrap_or(of_its_time)
+    }
+}
+
 /// All that the filter lets through, destination by destination; within one by route, oldest first.
 ///
 /// # Errors
@@ -108,23 +128,27 @@ pub async fn find(redis: &Redis, document: &Document, filter: &Filter) -> Result
         Ok::<_, ActError>((application, destination, lines::all(redis, application, &destination.id).await?))
     }))
     .await?;
+    let names = RouteNames::of(document);
     let mut lots = Vec::new();
-    let mut gone_routes: Vec<&str> = Vec::new();
+    let mut gone_routes: HashSet<&str> = HashSet::new();
     for (application, destination, letters) in &found {
         let mut passing = Vec::new();
         for (id, letter) in letters.iter() {
-            let route = route_name(document, id, &letter.route_name);
-            gone_routes.push(route);
+            let route = names.name(id, &letter.route_name);
+            if filter.route.is_some() {
+                gone_routes.insert(route);
+            }
             if filter.passes(application, &destination.name, route, letter) {
-                passing.push((id.clone(), letter.clone()));
+                passing.push((id.clone(), Arc::clone(letter)));
             }
         }
         if passing.is_empty() {
             continue;
         }
         // Stable: within a route they stay in the order of the log.
-        passing.sort_by(|(a, one), (b, other)| {
-            route_name(document, a, &one.route_name).cmp(route_name(document, b, &other.route_name))
+        passing.sort_by_cached_key(|(id, letter)| match names.0.get(&*id.route) {
+            Some(name) => Cow::Borrowed(*name),
+            None => Cow::Owned(letter.route_name.clone()),
         });
         lots.push(Lot {
             application: (*application).clone(),

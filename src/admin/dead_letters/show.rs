@@ -65,7 +65,7 @@ pub async fn show(
         application: application.to_owned(),
         destination_id: destination.id.clone(),
         destination: destination.name.clone(),
-        letters: vec![(id.clone(), summary)],
+        letters: vec![(id.clone(), summary.into())],
     };
     let row = row(redis, application, &letter).await?;
     let route = route_name(document, id, &letter.route_name).to_owned();

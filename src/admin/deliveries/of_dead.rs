@@ -1,6 +1,8 @@
 //! The deliveries that are dead letters: found by what is kept of them, not by going through the stream, and shown even where
 //! their messages have been trimmed.
 
+use std::sync::Arc;
+
 use futures_util::future::try_join_all;
 use tidegate_actors::{
     message::{MessageId, Position},
@@ -23,7 +25,7 @@ struct Found<'a> {
     application: &'a str,
     destination: &'a Destination,
     id: DeadId,
-    letter: Summary,
+    letter: Arc<Summary>,
 }
 
 pub(super) async fn look(
@@ -56,7 +58,7 @@ pub(super) async fn look(
             application,
             destination,
             id: id.clone(),
-            letter: letter.clone(),
+            letter: Arc::clone(letter),
         }));
     }
     found.sort_by(|a, b| (b.id.id, a.application).cmp(&(a.id.id, b.application)));
@@ -92,7 +94,7 @@ fn passes(query: &Query, document: &Document, id: &DeadId, letter: &Summary) -> 
     };
     is(&query.topic, &letter.topic)
         && is(&query.table, &letter.table)
-        && is(&query.route, &route_name(document, id, letter))
+        && query.route.as_deref().is_none_or(|wanted| *wanted == route_name(document, id, letter))
         && query.status.is_none_or(|status| (status == State::Superseded) == letter.superseded)
         && query.from_ms.is_none_or(|from| id.id.ms >= from)
         && query.to_ms.is_none_or(|to| id.id.ms < to)

@@ -3,6 +3,8 @@
 mod letter;
 mod many;
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
@@ -194,7 +196,7 @@ struct Line {
     application: String,
     destination: String,
     route: String,
-    letter: Summary,
+    letter: Arc<Summary>,
     address: String,
 }
 
@@ -241,13 +243,13 @@ async fn letters(page: PageContext, query: web::Query<Query>) -> Result<HttpResp
     let document = page.admin().documents.borrow().clone().unwrap_or_default();
     let lots = in_time(dead_letters::find(&page.admin().redis, &document, &query.filter())).await?;
     let group = (!query.group.is_empty()).then(|| dead_letters::groups(&document, &lots).groups.pop()).flatten();
-    let mut all: Vec<(&Lot, &DeadId, &Summary)> =
+    let mut all: Vec<(&Lot, &DeadId, &Arc<Summary>)> =
         lots.iter().flat_map(|lot| lot.letters.iter().map(move |(id, letter)| (lot, id, letter))).collect();
     all.sort_by(|a, b| (b.2.at_ms, b.1).cmp(&(a.2.at_ms, a.1)));
     let count = all.len();
     let pages = count.div_ceil(ROWS).max(1);
     let at = query.page.unwrap_or(1).clamp(1, pages);
-    let line = |(lot, id, letter): &(&Lot, &DeadId, &Summary)| {
+    let line = |(lot, id, letter): &(&Lot, &DeadId, &Arc<Summary>)| {
         let name = dead_letters::name(id);
         Line {
             address: letter_address(&lot.application, &lot.destination, &id.route, &name),
@@ -255,7 +257,7 @@ async fn letters(page: PageContext, query: web::Query<Query>) -> Result<HttpResp
             application: lot.application.clone(),
             destination: lot.destination.clone(),
             route: dead_letters::route_name(&document, id, &letter.route_name).to_owned(),
-            letter: (*letter).clone(),
+            letter: Arc::clone(letter),
         }
     };
     let lines = all.iter().skip((at - 1) * ROWS).take(ROWS).map(line).collect();

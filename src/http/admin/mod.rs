@@ -7,6 +7,7 @@
 mod applications;
 mod destinations;
 mod openapi;
+mod records;
 
 use std::{
     future::{Ready, ready},
@@ -105,6 +106,32 @@ resources! {
     "/v1/destinations/{name}/abandon" {
         get destinations::look_abandon, "What giving the backlog up would be; `until` is a moment, a message's id or `now`, `application` one stream", "";
         post destinations::abandon, "Give the backlog up", r#"{"until": "2026-05-01T08:00:00Z", "application": null, "reason": "the branch is closed"}"#;
+    }
+    "/v1/deliveries" {
+        get records::deliveries, "Deliveries, newest first. Query: application, topic, destination, route, table, status, from, to, key, id, own_id, action, path with value or contains, limit, cursor (`next` of the page before)", "";
+    }
+    "/v1/applications/{application}/messages/{id}" {
+        get records::message, "A message's whole life over all destinations", "";
+    }
+    "/v1/dead-letters" {
+        get records::letters, "Dead letters. Query: application, destination, route, code, column, key, group, superseded, since_ms, until_ms, skip, limit", "";
+    }
+    "/v1/dead-letters/groups" {
+        get records::groups, "Dead letters by cause; the same filters", "";
+    }
+    "/v1/dead-letters/jobs" {
+        post records::many, "Redrive or discard many; refused if there are more than were counted", r#"{"task": "redrive", "filter": {"destination": "rooms", "code": "unique"}, "counted": 120, "force": false}"#;
+    }
+    "/v1/dead-letters/jobs/{id}" {
+        get records::job, "How far such a job is", "";
+        delete records::cancel, "Stop it: what is in hand is finished, the rest stays as it is", "";
+    }
+    "/v1/dead-letters/{application}/{destination}/{route_id}/{id}" {
+        get records::letter, "One dead letter with its record, the row it would be, and the reason", "";
+        post records::act, "Redrive (`force`), edit (`data`, `force`) or discard (`reason`) it", r#"{"act": "edit", "data": "{\"id\": 42}", "force": false}"#;
+    }
+    "/v1/replays" {
+        post records::replay, "Send a route again what lies between two moments or messages; `dry_run` only counts and says what would be done", r#"{"route": "rooms-cars", "from": "2026-05-01T08:00:00Z", "to": null, "dry_run": true}"#;
     }
 }
 

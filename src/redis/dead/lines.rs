@@ -139,7 +139,7 @@ pub(crate) async fn of(
 }
 
 /// The dead letters of one destination on one stream with what is said of each, oldest first.
-pub type Letters = Arc<Vec<(DeadId, Summary)>>;
+pub type Letters = Arc<Vec<(DeadId, Arc<Summary>)>>;
 
 /// The lines as a node has read them, by application and destination. Those of destinations that have none are not kept.
 #[derive(Debug, Default)]
@@ -265,7 +265,7 @@ async fn read(
     application: &str,
     destination: &str,
     state: &State,
-) -> Result<Vec<(DeadId, Summary)>, LogError> {
+) -> Result<Vec<(DeadId, Arc<Summary>)>, LogError> {
     let keys = redis.keys().of(application);
     let (dead, lines) = (keys.dead(destination), keys.dead_lines(destination));
     let mut found: HashMap<String, Summary> = HashMap::new();
@@ -285,7 +285,7 @@ async fn read(
             break;
         }
     }
-    let whole = |(field, summary): (String, Summary)| Some((parse_field(&field)?, summary));
+    let whole = |(field, summary): (String, Summary)| Some((parse_field(&field)?, Arc::new(summary)));
     if state.changed.is_some() && state.lines == state.letters + 1 {
         return Ok(found.into_iter().filter_map(whole).collect());
     }
@@ -299,12 +299,12 @@ async fn read(
     for name in fields {
         match (found.remove(&name), parse_field(&name)) {
             (_, None) => {}
-            (Some(summary), Some(id)) => all.push((id, summary)),
+            (Some(summary), Some(id)) => all.push((id, Arc::new(summary))),
             (None, Some(id)) => unknown.push(id),
         }
     }
     let told = summaries(redis, application, destination, &unknown).await?;
-    all.extend(unknown.into_iter().zip(told).filter_map(|(id, summary)| Some((id, summary?))));
+    all.extend(unknown.into_iter().zip(told).filter_map(|(id, summary)| Some((id, Arc::new(summary?)))));
     Ok(all)
 }
 

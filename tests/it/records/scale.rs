@@ -66,7 +66,7 @@ async fn a_page_is_quick_with_many_messages_and_dead_letters() {
         scene.deliver("car-app", "rooms", (first, last), 50, &["r1", "r3"]).await;
         scene.deliver("car-app", "halls", (first, last), 50, &["r2"]).await;
     }
-    let fresh = scene.append("car-app", (0..100).map(|n| record("cars", n, "x")).collect()).await;
+    let fresh = scene.append("car-app", (1_000..1_100).map(|n| record("cars", n, "x")).collect()).await;
     scene.deliver("car-app", "rooms", (&fresh[0], &fresh[99]), 100, &["r1"]).await;
     scene.deliver("car-app", "halls", (&fresh[0], &fresh[99]), 100, &["r2"]).await;
     scene.server.ask::<()>("CONFIG SET slowlog-log-slower-than 20000").await;
