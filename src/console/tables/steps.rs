@@ -489,6 +489,11 @@ async fn take_fields(page: &PageContext, mut draft: Draft, form: &Pairs) -> Resu
     if get(form, "column").is_some() {
         draft.spec.key = form.iter().filter(|(name, _)| name == "key").map(|(_, column)| column.clone()).collect();
     }
+    if draft.spec.name.is_empty() {
+        // A route without a name is told nothing else that is wrong with it.
+        draft.spec.name =
+            routes::name_for(page.admin(), &page.who(), &Place::of(&draft.spec)).await.unwrap_or_default();
+    }
     let written = draft.write()?;
     if let Some(column) = go.strip_prefix("rule:") {
         let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("column", column).finish();

@@ -52,10 +52,10 @@ async fn scene() -> (Scene, Target) {
     (scene, target)
 }
 
-/// The address of the first link or form that begins so.
+/// The address of the first form or link that begins so.
 fn address(answer: &Answer, begin: &str) -> String {
-    let (_, rest) =
-        answer.body.split_once(&format!("\"{begin}")).unwrap_or_else(|| panic!("no {begin} in:\n{}", answer.body));
+    let of = |attribute: &str| Some(answer.body.split_once(&format!("{attribute}=\"{begin}"))?.1);
+    let rest = of("action").or_else(|| of("href")).unwrap_or_else(|| panic!("no {begin} in:\n{}", answer.body));
     format!("{begin}{}", rest.split('"').next().unwrap()).replace("&#38;", "&").replace("&amp;", "&")
 }
 
