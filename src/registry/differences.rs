@@ -114,6 +114,8 @@ fn flatten(path: String, value: &Value, secret: bool, leaves: &mut BTreeMap<Stri
     let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match value {
         Value::Null => {}
+        // Nothing is there, as where there is no list.
+        Value::Array(items) if items.is_empty() => {}
         Value::Object(fields) if !secret => {
             for (name, value) in fields {
                 if !COUNTERS.contains(&name.as_str()) && name != "id" {

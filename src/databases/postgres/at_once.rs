@@ -5,7 +5,7 @@
 //! where another writer holds its row, it is looked at again as that one leaves it (READ COMMITTED), and if it is not ours any
 //! more nothing is inserted. Whatever is refused here is written again the long way, which tells what it is.
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row as _};
 use tidegate_actors::{
     failpoint,
     ports::WriteError,
@@ -13,8 +13,7 @@ use tidegate_actors::{
 };
 
 use super::{
-    bookkeeping,
-    errors::{of_ours, of_rows},
+    errors::of_rows,
     sql,
     transaction::{bound, makes_whole_rows},
 };
@@ -41,14 +40,9 @@ pub(super) async fn commit(
         .bind(&**owner)
         .bind(previous.to_string());
     let committed = Tried { committed: Committed { untouched: Vec::new(), exhumed: true }, refused: Vec::new() };
-    match query.execute(&mut *pg).await {
-        Ok(done) if done.rows_affected() > 0 => Ok(Some(committed)),
-        Ok(_) => {
-            // Fenced, or a trigger kept every row back: the watermark knows.
-            let row = bookkeeping::watermark(pg, lane, generation).await.map_err(|error| of_ours(name, &error))?;
-            let moved = row.is_some_and(|row| row.owner == **owner && row.last_id == *new);
-            if moved { Ok(Some(committed)) } else { Err(WriteError::Fenced) }
-        }
+    match query.fetch_one(pg).await.and_then(|row| row.try_get::<i64, _>(0)) {
+        Ok(1) => Ok(Some(committed)),
+        Ok(_) => Err(WriteError::Fenced),
         Err(error) => match of_rows(name, &error, None) {
             WriteError::Retry(fault) => Err(WriteError::Retry(fault)),
             _ => Ok(None),

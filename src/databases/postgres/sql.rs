@@ -113,14 +113,15 @@ pub(super) fn insert(statement: &Statement, wires: &[Wire], upsert: bool) -> Str
     insert_where(statement, wires, upsert, "")
 }
 
-/// The same, where the watermark moves with it: its new id, lane, generation, owner and previous id are the parameters after
-/// the rows'. Without a column there is no such statement.
+/// The same, where the watermark moves with it; answers how many did: one, or none, and then no row is written. Its new id, lane,
+/// generation, owner and previous id are the parameters after the rows'. Without a column there is no such statement.
 pub(super) fn fenced_insert(statement: &Statement, wires: &[Wire], upsert: bool) -> String {
     let fence: Vec<_> = (wires.len() + 1..=wires.len() + 5).map(|number| format!("${number}")).collect();
     let [new, lane, generation, owner, previous] = &fence[..] else { return String::new() };
     format!(
         "WITH tidegate_fence AS (UPDATE tidegate_watermark SET last_id = {new}, updated_at = now() \
-         WHERE lane = {lane} AND generation = {generation} AND owner = {owner} AND last_id = {previous} RETURNING lane) {}",
+         WHERE lane = {lane} AND generation = {generation} AND owner = {owner} AND last_id = {previous} RETURNING lane), \
+         tidegate_rows AS ({}) SELECT count(*) FROM tidegate_fence",
         insert_where(statement, wires, upsert, " WHERE EXISTS (SELECT FROM tidegate_fence)")
     )
 }
@@ -322,7 +323,7 @@ mod tests {
     #[test]
     fn the_watermark_moves_with_the_rows_or_neither_does() {
         let fenced = |statement: &Statement, upsert| fenced_insert(statement, &all(statement), upsert);
-        assert_snapshot!(fenced(&statement(Op::Upsert, &CARS[..2], 1), true), @"");
+        assert_snapshot!(fenced(&statement(Op::Upsert, &CARS[..2], 1), true), @r#"WITH tidegate_fence AS (UPDATE tidegate_watermark SET last_id = $3, updated_at = now() WHERE lane = $4 AND generation = $5 AND owner = $6 AND last_id = $7 RETURNING lane), tidegate_rows AS (INSERT INTO "sales"."Room ""7""" ("branch", "no") SELECT u.c1::bpchar, u.c2 FROM UNNEST($1::text[], $2::integer[]) AS u(c1, c2) WHERE EXISTS (SELECT FROM tidegate_fence) ON CONFLICT ("branch") DO UPDATE SET "no" = excluded."no") SELECT count(*) FROM tidegate_fence"#);
     }
 
     #[test]
