@@ -197,7 +197,9 @@ mod tests {
         }
     }
 
-    fn told(seen: &Seen) -> (StateWord, Option<String>, Option<(u64, Option<u64>)>) {
+    type Told = (StateWord, Option<String>, Option<(u64, Option<u64>)>);
+
+    fn told(seen: &Seen) -> Told {
         let (id, name) = ("r1".into(), "cars".into());
         let route =
             RouteSpec { id, name, application: "shop".into(), destination: "sales".into(), ..RouteSpec::default() };
