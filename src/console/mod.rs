@@ -1,8 +1,8 @@
 //! The web console: what an operator sees and does in a browser, on a listener of its own.
 //!
 //! Pages are made here on the server from the views of [`crate::admin`], and forms call its acts; nothing else is called.
-//! [`guard`] stands before every page: who it is, where they come from, and whether a change is really theirs. Each screen
-//! is one file with its templates and its texts; [`page`] is what they are all made with.
+//! `guard` stands before every page: who it is, where they come from, and whether a change is really theirs. Each screen
+//! is one file with its templates and its texts; `page` is what they are all made with.
 
 mod actors;
 mod applications;

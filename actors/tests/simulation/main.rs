@@ -139,7 +139,7 @@ mod seeded {
         start_at_now: StartAtNow within 3_000,
         take_over_jumps_to_the_newest: TakeOverJumpsToTheNewest within 3_000,
         claim_before_fence: ClaimBeforeFence within 3_000,
-        row_made_outside_take_over: RowMadeOutsideTakeOver within 3_000,
+        row_made_outside_take_over: RowMadeOutsideTakeOver within 20_000,
         position_as_truth: PositionAsTruth within 3_000,
         no_gap_check: NoGapCheck within 3_000,
         read_ignores_generation: ReadIgnoresGeneration within 3_000,
