@@ -284,7 +284,9 @@ impl Drop for Node {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let logged = self.logged();
-            let tail: Vec<_> = logged.lines().rev().take(40).collect();
+            // A backtrace would leave no room for what it is about.
+            let telling = |line: &&str| !line.trim_start().starts_with("at ") && !line.contains("::");
+            let tail: Vec<_> = logged.lines().filter(telling).rev().take(40).collect();
             let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
             // Beside the panic's own message, which is where whoever looks for the cause looks.
             let _ = writeln!(std::io::stderr(), "-- the last lines of node {}:\n{tail}", self.name);

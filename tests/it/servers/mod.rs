@@ -23,11 +23,24 @@ pub(crate) mod redis_cluster;
 pub(crate) mod redis_sentinel;
 pub(crate) mod redis_tls;
 
-/// A port of 127.0.0.1 that nobody listened on a moment ago, below those that Linux gives to outgoing connections.
+/// How long a port is kept from other tests: whoever asked for it listens on it by then, or has ended.
+const PORT_KEPT: Duration = Duration::from_secs(600);
+
+/// A port of 127.0.0.1 that nobody listened on a moment ago, below those that Linux gives to outgoing connections. No other test,
+/// in whatever process, is given it for a while: some begin to listen much later, or listen again after a pause.
 pub(crate) fn free_port() -> u16 {
+    let kept = shared_dir().unwrap_or_else(std::env::temp_dir).join("tidegate-ports");
+    std::fs::create_dir_all(&kept).unwrap();
+    let _ = open_to_others(&kept);
     loop {
         let port = rand::random_range(20_000..32_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let mark = kept.join(port.to_string());
+        let age = std::fs::metadata(&mark).and_then(|mark| mark.modified()).map(|at| at.elapsed().unwrap_or_default());
+        if age.is_ok_and(|age| age > PORT_KEPT) {
+            let _ = std::fs::remove_file(&mark);
+        }
+        let mine = std::fs::File::create_new(&mark).is_ok();
+        if mine && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
