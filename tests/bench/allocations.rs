@@ -112,6 +112,7 @@ impl Counted {
             .env("TIDEGATE_STATE_DIR", dir.path().join("state"))
             .env("TIDEGATE_LISTEN", format!("127.0.0.1:{port}"))
             .env("TIDEGATE_ADMIN", format!("127.0.0.1:{}", free_port()))
+            .env("TIDEGATE_CONSOLE", "127.0.0.1:0")
             .current_dir(dir.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

@@ -300,6 +300,7 @@ async fn a_node_works_with_redis_as_the_machine_runs_it_and_with_no_more_rights(
     let mut command = here(&["serve"]);
     command
         .env("TIDEGATE_LISTEN", format!("127.0.0.1:{listen}"))
+        .env("TIDEGATE_CONSOLE", "127.0.0.1:0")
         .env("TIDEGATE_ADMIN", "127.0.0.1:0")
         .stderr(std::fs::File::create(&logged).unwrap());
     let _node = Ended(command.spawn().unwrap());

@@ -90,6 +90,7 @@ fn serve(installation: &Installation, socket: &Path, listen: u16) -> Child {
         .env("NOTIFY_SOCKET", socket)
         .env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string())
         .env("TIDEGATE_LISTEN", format!("127.0.0.1:{listen}"))
+        .env("TIDEGATE_CONSOLE", "127.0.0.1:0")
         .env("TIDEGATE_ADMIN", format!("127.0.0.1:{}", free_port()))
         .env("TIDEGATE_CONSOLE", "127.0.0.1:0")
         .env("TIDEGATE_DRAIN_DELAY_S", "3")
