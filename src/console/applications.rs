@@ -8,7 +8,7 @@ use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
 use super::{
-    page::{Frame, Nav, PageContext, PageError},
+    page::{Frame, Nav, PageContext, PageError, list_address},
     texts::applications::{self as texts, Applications},
 };
 use crate::{
@@ -54,15 +54,8 @@ struct Query {
 impl Query {
     fn with(&self, changes: &[(&str, &str)]) -> String {
         let page = self.page.filter(|page| *page > 1).map(|page| page.to_string()).unwrap_or_default();
-        let mut all = vec![("q", self.q.as_str()), ("sort", &self.sort), ("order", &self.order), ("page", &page)];
-        for (name, value) in changes {
-            if let Some(known) = all.iter_mut().find(|(known, _)| known == name) {
-                known.1 = value;
-            }
-        }
-        all.retain(|(_, value)| !value.is_empty());
-        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(all).finish();
-        if query.is_empty() { "/console/applications".into() } else { format!("/console/applications?{query}") }
+        let all = vec![("q", self.q.as_str()), ("sort", &self.sort), ("order", &self.order), ("page", &page)];
+        list_address("/console/applications", all, changes)
     }
 }
 

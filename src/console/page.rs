@@ -556,6 +556,18 @@ impl FromRequest for Guest {
     }
 }
 
+/// A list's address with these filters, some of them changed; those that are empty stand in none.
+pub(super) fn list_address<'a>(path: &str, mut all: Vec<(&'a str, &'a str)>, changes: &[(&'a str, &'a str)]) -> String {
+    for (name, value) in changes {
+        if let Some(known) = all.iter_mut().find(|(known, _)| known == name) {
+            known.1 = value;
+        }
+    }
+    all.retain(|(_, value)| !value.is_empty());
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(all).finish();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use tidegate_actors::{breaker::BreakerState, message::MessageId, status::Destina
 
 use self::form::{Form, With, form_again, form_page};
 use super::{
-    page::{Frame, Nav, PageContext, PageError},
+    page::{Frame, Nav, PageContext, PageError, list_address},
     texts::destinations::{self as texts, Destinations},
 };
 use crate::admin::{
@@ -88,16 +88,8 @@ struct Query {
 
 impl Query {
     fn with(&self, changes: &[(&str, &str)]) -> String {
-        let mut all =
-            vec![("q", self.q.as_str()), ("state", &self.state), ("sort", &self.sort), ("order", &self.order)];
-        for (name, value) in changes {
-            if let Some(known) = all.iter_mut().find(|(known, _)| known == name) {
-                known.1 = value;
-            }
-        }
-        all.retain(|(_, value)| !value.is_empty());
-        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(all).finish();
-        if query.is_empty() { "/console/destinations".into() } else { format!("/console/destinations?{query}") }
+        let all = vec![("q", self.q.as_str()), ("state", &self.state), ("sort", &self.sort), ("order", &self.order)];
+        list_address("/console/destinations", all, changes)
     }
 }
 

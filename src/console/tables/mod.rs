@@ -14,7 +14,7 @@ use tidegate_actors::route::{ColumnSource, Columns};
 pub(super) use self::draft::STEP_NAMES;
 use self::draft::{Draft, Pick, summary, word};
 use super::{
-    page::{Frame, Nav, PageContext, PageError},
+    page::{Frame, Nav, PageContext, PageError, list_address},
     texts::tables::{self as texts, Tables},
 };
 use crate::admin::{
@@ -73,7 +73,7 @@ impl Query {
     /// The address of the list with some of it otherwise.
     fn with(&self, changes: &[(&str, &str)]) -> String {
         let page = self.page.filter(|page| *page > 1).map(|page| page.to_string()).unwrap_or_default();
-        let mut all = vec![
+        let all = vec![
             ("application", self.application.as_str()),
             ("topic", &self.topic),
             ("destination", &self.destination),
@@ -83,14 +83,7 @@ impl Query {
             ("order", &self.order),
             ("page", &page),
         ];
-        for (name, value) in changes {
-            if let Some(known) = all.iter_mut().find(|(known, _)| known == name) {
-                known.1 = value;
-            }
-        }
-        all.retain(|(_, value)| !value.is_empty());
-        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(all).finish();
-        if query.is_empty() { "/console/tables".into() } else { format!("/console/tables?{query}") }
+        list_address("/console/tables", all, changes)
     }
 }
 
