@@ -134,7 +134,7 @@ async fn routes_are_made_changed_and_removed_against_their_tables() {
         json!({"name": "new", "application": "car-app", "topic": "cars", "destination": "rooms", "table": table, "key": ["id"],
                "columns": columns})
     };
-    let unfit = json!({"route": route("cars", json!({"id": "id", "colour": "color"}))});
+    let unfit = json!({"route": route("cars", json!({"id": "id", "version": "version", "colour": "color"}))});
     for (path, body) in [("/v1/route-outlooks", &unfit), ("/v1/routes", &unfit)] {
         let refused = ask(&node, "POST", path, body.clone()).await;
         assert_eq!(
@@ -252,7 +252,7 @@ async fn resources_are_exported_and_imported_as_by_the_commands() {
         (elsewhere("postgres://w@db.example/d", "password = { env = \"HOME\" }"), "kept = true"),
         (elsewhere("postgres://w@127.0.0.1/d", ""), "local_destinations"),
         (elsewhere("postgres://w@169.254.169.254/d", ""), "metadata"),
-        (elsewhere("postgres://w@db.example/d?host=127.0.0.1", ""), "leave host"),
+        (elsewhere("mysql://w@db.example/d?socket=/run/my.sock", "").replace("postgres\"", "mysql\""), "leave host"),
         (
             "[[application]]\nname = \"x\"\nschemas = { cars = { file = \"/etc/hostname\" } }\n".into(),
             "only `tidegate apply` does",

@@ -42,9 +42,7 @@ async fn listed(node: &Node, id: &str) -> Vec<(String, String)> {
     };
     let list = done(node, "GET", &format!("/v1/deliveries?id={id}"), Value::Null).await;
     let life = done(node, "GET", &format!("/v1/applications/car-app/messages/{id}"), Value::Null).await;
-    let ways: Value =
-        life["ways"].as_array().unwrap_or_else(|| panic!("{life}")).iter().map(|way| way["row"].clone()).collect();
-    let (of_list, of_life) = (pairs(&list["rows"]), pairs(&ways));
+    let (of_list, of_life) = (pairs(&list["deliveries"]), pairs(&life["ways"]));
     assert_eq!(of_list, of_life, "the list and the message's page");
     of_list
 }
@@ -60,7 +58,7 @@ async fn is_told(node: &Node, key: &str, ids: &[String], routes: usize) {
         assert_eq!(listed(node, id).await, vec![pair("abandoned", "abandoned"); routes], "{id}");
     }
     let only = done(node, "GET", "/v1/deliveries?status=abandoned&limit=100", Value::Null).await;
-    let found: usize = only["rows"].as_array().unwrap_or_else(|| panic!("{only}")).len();
+    let found: usize = only["deliveries"].as_array().unwrap_or_else(|| panic!("{only}")).len();
     assert_eq!(found, ids.len() * routes, "{only}");
 }
 
