@@ -14,6 +14,21 @@ pub use crate::{
     users::record::User,
 };
 
+/// Largest limit of an application, in records a second and node.
+pub const MOST_RECORDS_PER_S: u32 = 1_000_000;
+
+/// Longest name, in characters.
+pub const MOST_NAME_CHARS: usize = 64;
+
+/// What a name of an application, a topic, a destination, a node or a route may be. It stands in keys of Redis, in metrics, and
+/// as a part of the console's addresses. There the console's own parts begin with `~`, which no name has; and a browser would
+/// take `.` and `..` out of an address.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let right = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    name.chars().count() <= MOST_NAME_CHARS && name.chars().all(right) && !matches!(name, "." | "..")
+}
+
 /// Everything an operator has set up, at one version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {

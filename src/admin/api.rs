@@ -368,6 +368,14 @@ pub async fn many(admin: &Admin, who: &Who, body: ManyBody) -> Result<View, ActE
     job(admin, &id).await
 }
 
+/// The latest jobs, newest first.
+///
+/// # Errors
+/// Redis is away.
+pub async fn jobs(admin: &Admin, limit: usize) -> Result<Vec<View>, ActError> {
+    jobs::newest(&admin.redis, limit.clamp(1, MOST_ROWS)).await
+}
+
 /// How a job is.
 ///
 /// # Errors

@@ -10,6 +10,7 @@ use super::{
     ActError, Admin, FieldError, Role, Who,
     fields::{name_complaint, wrong},
 };
+pub use crate::resources::MOST_RECORDS_PER_S;
 use crate::{
     redis::{status, used},
     registry::{
@@ -25,8 +26,6 @@ const MOST: usize = 10_000;
 const MOST_TOPICS: usize = 1_000;
 /// A key's rotation leaves this many active ones.
 const IN_ROTATION: usize = 2;
-/// Largest limit of records a second: beyond what a node takes.
-pub const MOST_RECORDS_PER_S: u32 = 1_000_000;
 
 impl From<KeyError> for ActError {
     fn from(error: KeyError) -> Self {

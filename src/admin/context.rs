@@ -39,6 +39,15 @@ impl Admin {
     pub async fn for_command(settings: Settings) -> anyhow::Result<Self> {
         let document = Store::open(&settings.redis_url, &settings.prefix)?.load().await?.unwrap_or_default();
         let (_, documents) = tokio::sync::watch::channel(Some(Arc::new(document)));
+        Ok(Self { documents, ..Self::before_reading(settings)? })
+    }
+
+    /// The same before anything is read: nothing connects yet.
+    ///
+    /// # Errors
+    /// The settings lead nowhere.
+    pub fn before_reading(settings: Settings) -> anyhow::Result<Self> {
+        let (_, documents) = tokio::sync::watch::channel(None);
         Ok(Self {
             redis: Redis::open(settings.redis_url.expose(), &settings.prefix)?,
             documents,

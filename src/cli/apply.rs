@@ -1,31 +1,24 @@
 //! `tidegate apply`: makes the registry what a file says, once the routes that are new or change fit their tables.
 
-mod check;
-
 use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
 };
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, SecondsFormat};
 use clap::Args;
-use tidegate_actors::route::{RouteSpec, Start};
 
-use super::{now_ms, registry, settings};
+use super::{acting, settings};
 use crate::{
-    config::{Flags, Settings},
-    redis::{Redis, sides},
-    registry::{
-        Edit, Registry, StreamRegistration,
-        manifest::{Manifest, Mistaken},
-        plan::{Means, Plan, plan},
-        secrets::MasterKey,
-        snapshot::Snapshot,
+    admin::{
+        Admin,
+        transfer::{self, CatchesUp, Given, Planned, Reads, Refusal},
     },
-    resources::Document,
+    config::Flags,
+    registry::plan::Plan,
+    tables::fit::Severity,
 };
 
 /// Largest file: a thousand routes are a tenth of it.
@@ -61,71 +54,46 @@ pub(super) struct Apply {
 impl Apply {
     pub(super) async fn run(self, flags: &Flags) -> anyhow::Result<ExitCode> {
         let settings = settings(flags)?;
-        let master_key = MasterKey::from_settings(&settings)?.map(Arc::new);
-        let manifest = Manifest::parse(&self.read()?).map_err(|mistaken| self.mistaken(&mistaken))?;
-        let mut registry = registry(&settings, "apply")?;
-        let current = registry.settled().await?;
-        if current.installation.is_empty() {
-            self.refuse_a_second(&settings, master_key.clone(), &mut registry)?;
-        }
-        let means = Means {
-            master_key: master_key.as_deref(),
-            environment: &|name| std::env::var(name).ok(),
-            folder: self.file.parent().unwrap_or(Path::new(".")),
-            now_ms: now_ms()?,
+        let who = acting(&settings, "apply");
+        let text = self.read()?;
+        let admin = Admin::before_reading(settings)?;
+        let given = Given {
+            text: &text,
             prune: self.prune,
+            reads: Reads::OfThisMachine {
+                environment: &|name| std::env::var(name).ok(),
+                folder: self.file.parent().unwrap_or(Path::new(".")),
+            },
+            check: !self.no_check,
+            new_installation: self.new_installation,
         };
-        let plan = plan(&manifest, &current, &means).map_err(|mistaken| self.mistaken(&mistaken))?;
-        if !self.no_check {
-            self.check(&manifest, &current, &plan, master_key.as_deref(), &settings.node).await?;
-        }
+        let planned = transfer::planned(&admin, &who, &given).await.map_err(|refusal| self.refused(refusal))?;
         // Whoever reads our output may have seen enough (`| head`); what they asked for is done all the same.
-        match self.show(&plan) {
+        match self.show(&planned) {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
             shown => shown?,
         }
         if self.dry_run {
             return Ok(ExitCode::SUCCESS);
         }
-        let what: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();
-        registry
-            .change(|now| {
-                // What was shown is what is done: nothing else may have come in between.
-                if now.version != current.version || now.installation != current.installation {
-                    return Err("somebody else changed the registry meanwhile; nothing was changed: apply again");
-                }
-                Ok(Edit { document: plan.document.clone(), what: what.clone(), value: () })
-            })
-            .await?;
-        registry.acknowledge().await?;
-        if !what.is_empty() {
-            writeln!(std::io::stdout(), "Applied.")?;
-            catching_up(&settings, &current, &plan.document).await?;
+        let changed = transfer::carry_out(&admin, &who, &planned).await?;
+        if !changed.is_empty() {
+            let mut out = std::io::stdout();
+            writeln!(out, "Applied.")?;
+            for CatchesUp { route, destination, from_ms } in transfer::catching_up(&admin, &planned).await? {
+                let from =
+                    match i64::try_from(from_ms).ok().filter(|ms| *ms > 0).and_then(DateTime::from_timestamp_millis) {
+                        Some(moment) => moment.to_rfc3339_opts(SecondsFormat::Millis, true),
+                        None => "the earliest record".to_owned(),
+                    };
+                writeln!(
+                    out,
+                    "route {route} catches up from {from}, beside the other routes of {destination} (`tidegate status` shows how \
+                     far it is)"
+                )?;
+            }
         }
         Ok(ExitCode::SUCCESS)
-    }
-
-    /// Redis has no registry, and no node has restored one. If there was one, a new installation is hardly what is wanted.
-    fn refuse_a_second(
-        &self,
-        settings: &Settings,
-        master_key: Option<Arc<MasterKey>>,
-        registry: &mut Registry<Box<dyn StreamRegistration>>,
-    ) -> anyhow::Result<()> {
-        let snapshot = Snapshot::new(&settings.state_dir, &settings.prefix, master_key);
-        let Some(known) = snapshot.installation()? else { return Ok(()) };
-        if !self.new_installation {
-            bail!(
-                "Redis at {} has no registry under the prefix `{}`, and {} knows one (installation {known}): Redis was \
-                 emptied. Start a node (`tidegate serve`) with this `state_dir`: it puts the registry back. If you mean to \
-                 begin anew, say --new-installation; nothing was changed",
-                settings.redis_url,
-                settings.prefix,
-                snapshot.path().display(),
-            );
-        }
-        registry.supersede(known);
-        Ok(())
     }
 
     fn read(&self) -> anyhow::Result<String> {
@@ -147,50 +115,37 @@ impl Apply {
         if self.file == Path::new("-") { "standard input".into() } else { self.file.display().to_string() }
     }
 
-    fn mistaken(&self, mistaken: &Mistaken) -> anyhow::Error {
-        let many = if mistaken.0.len() == 1 { "a mistake".into() } else { format!("{} mistakes", mistaken.0.len()) };
-        let lines: Vec<String> = mistaken.0.iter().map(|mistake| format!("\n  {mistake}")).collect();
+    fn refused(&self, refusal: Refusal) -> anyhow::Error {
+        let mistakes = match refusal {
+            Refusal::Act(error) => return error.into(),
+            Refusal::Mistakes(mistakes) => mistakes,
+        };
+        let many = if mistakes.len() == 1 { "a mistake".into() } else { format!("{} mistakes", mistakes.len()) };
+        let lines: Vec<String> = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
         anyhow::anyhow!("{} has {many}; nothing was changed:{}", self.name(), lines.concat())
     }
 
-    fn show(&self, plan: &Plan) -> std::io::Result<()> {
+    fn show(&self, planned: &Planned) -> std::io::Result<()> {
+        let mut told = std::io::stderr().lock();
+        for finding in &planned.findings {
+            let word = if finding.severity == Severity::Unchecked { "note" } else { "warning" };
+            writeln!(told, "{word}: {}", finding.message)?;
+        }
+        let Plan { changes, left, notes, .. } = &planned.plan;
         let mut out = std::io::stdout().lock();
-        for change in &plan.changes {
+        for change in changes {
             writeln!(out, "{change}")?;
         }
-        for left in &plan.left {
+        for left in left {
             writeln!(out, "left as it is, since the file lacks it: {left} (--prune removes it)")?;
         }
-        for note in &plan.notes {
+        for note in notes {
             writeln!(out, "note: {note}")?;
         }
-        match (plan.changes.len(), self.dry_run) {
+        match (changes.len(), self.dry_run) {
             (0, _) => writeln!(out, "No changes."),
             (_, true) => writeln!(out, "Nothing was changed: this was a dry run."),
             (_, false) => Ok(()),
         }
     }
-}
-
-/// Says from where on new routes catch up that begin below where their destinations may stand already.
-async fn catching_up(settings: &Settings, before: &Document, now: &Document) -> anyhow::Result<()> {
-    let redis = Redis::open(settings.redis_url.expose(), &settings.prefix)?;
-    let mut out = std::io::stdout();
-    let new = now.routes.iter().filter(|route| !before.routes.iter().any(|known| known.id == route.id));
-    let led = |route: &RouteSpec| {
-        before.routes.iter().any(|old| old.application == route.application && old.destination == route.destination)
-    };
-    for route in new.filter(|route| route.start != Start::Now && led(route)) {
-        let Some(from) = sides::catches_up_from(&redis, &route.application, &route.id).await? else { continue };
-        let from = match i64::try_from(from.id.ms).ok().filter(|ms| *ms > 0).and_then(DateTime::from_timestamp_millis) {
-            Some(moment) => moment.to_rfc3339_opts(SecondsFormat::Millis, true),
-            None => "the earliest record".to_owned(),
-        };
-        writeln!(
-            out,
-            "route {} catches up from {from}, beside the other routes of {} (`tidegate status` shows how far it is)",
-            route.name, route.destination
-        )?;
-    }
-    Ok(())
 }

@@ -3,23 +3,12 @@
 use std::{io::Write, process::ExitCode};
 
 use clap::Args;
-use serde::Serialize;
-use tidegate_actors::{
-    mapping::Mapping,
-    ports::{Destination as Database, WriteError},
-    route::RouteSpec,
-    schema::TableSchema,
-    transaction::TablePlan,
-};
 
 use super::settings;
 use crate::{
-    config::{Flags, Settings},
-    databases::{self, CheckStep, kind, nearest},
-    redis::server::{self, Server},
-    registry::{Store, connection::connection, secrets::MasterKey},
-    resources::{Delivery, Destination, Document},
-    tables::look,
+    admin::check::{self, Line, Told},
+    config::Flags,
+    console,
 };
 
 /// Check the settings, Redis, and every destination's connection, rights, tables and columns
@@ -35,227 +24,33 @@ pub(super) struct Check {
     json: bool,
 }
 
-/// One line of the answer.
-#[derive(Serialize)]
-struct Line {
-    /// None for the settings and Redis.
-    destination: Option<String>,
-    /// None for the steps before the tables.
-    route: Option<String>,
-    step: String,
-    subject: String,
-    ok: bool,
-    /// What was found, or what is wrong and what to do.
-    detail: String,
-}
-
 /// Prints lines as they come: a step may take seconds.
-struct Report {
-    json: bool,
-    failed: usize,
-}
-
-impl Report {
-    fn add(&mut self, destination: Option<&str>, route: Option<&str>, step: CheckStep) -> anyhow::Result<bool> {
-        let (ok, detail) = match step.outcome {
-            Ok(found) => (true, found),
-            Err(wrong) => (false, wrong),
-        };
-        self.failed += usize::from(!ok);
-        let mut out = std::io::stdout().lock();
-        if self.json {
-            let line = Line {
-                destination: destination.map(Into::into),
-                route: route.map(Into::into),
-                step: step.step.into(),
-                subject: step.subject,
-                ok,
-                detail,
-            };
-            writeln!(out, "{}", serde_json::to_string(&line)?)?;
-            return Ok(ok);
-        }
-        let (mark, indent) = (if ok { '✓' } else { '✗' }, if destination.is_some() { "  " } else { "" });
-        let route = route.map_or(String::new(), |route| format!("{route}: "));
-        let colon = if detail.is_empty() { "" } else { ": " };
-        writeln!(out, "{indent}{mark} {:<8} {route}{}{colon}{detail}", step.step, step.subject)?;
-        Ok(ok)
-    }
-
-    fn heading(&self, text: &str) -> std::io::Result<()> {
-        if self.json { Ok(()) } else { writeln!(std::io::stdout(), "{text}") }
-    }
-}
-
-impl Check {
-    pub(super) async fn run(self, flags: &Flags) -> anyhow::Result<ExitCode> {
-        let mut report = Report { json: self.json, failed: 0 };
-        if let Some((settings, key)) = check_settings(flags, &mut report)?
-            && let Some(document) = check_redis(&settings, &mut report).await?
-        {
-            self.check_destinations(&document, &settings, key.as_ref(), &mut report).await?;
-        }
-        Ok(if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    }
-
-    async fn check_destinations(
-        &self,
-        document: &Document,
-        settings: &Settings,
-        key: Option<&MasterKey>,
-        report: &mut Report,
-    ) -> anyhow::Result<()> {
-        let names = || document.destinations.iter().map(|destination| destination.name.as_str());
-        if let Some(name) = self.destination.as_deref().filter(|name| names().all(|known| known != *name)) {
-            let hint = nearest(name, names()).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-            anyhow::bail!("there is no destination `{name}`{hint}");
-        }
-        let wanted =
-            |destination: &&Destination| self.destination.as_ref().is_none_or(|name| *name == destination.name);
-        for destination in document.destinations.iter().filter(wanted) {
-            report.heading(&format!("destination {} ({})", destination.name, destination.kind))?;
-            if let Some(node) = destination.node.as_ref().filter(|node| **node != settings.node) {
-                let outcome = Ok(format!("this file is on node `{node}`; run the check there"));
-                report.add(
-                    Some(&destination.name),
-                    None,
-                    CheckStep { step: "node", subject: node.clone(), outcome },
-                )?;
-                continue;
-            }
-            check_destination(document, destination, key, report).await?;
-        }
-        Ok(())
-    }
-}
-
-fn check_settings(flags: &Flags, report: &mut Report) -> anyhow::Result<Option<(Settings, Option<MasterKey>)>> {
-    let loaded = settings(flags).and_then(|settings| {
-        let key = MasterKey::from_settings(&settings)?;
-        settings.refuse_unsafe_listeners()?;
-        Ok((settings, key))
-    });
-    let outcome = match &loaded {
-        Ok((settings, key)) => Ok(match key {
-            Some(key) => format!("node {}, master key {}", settings.node, key.id()),
-            None => format!("node {}, no master key", settings.node),
-        }),
-        Err(error) => Err(format!("{error:#}")),
-    };
-    report.add(None, None, CheckStep { step: "settings", subject: "all".into(), outcome })?;
-    Ok(loaded.ok())
-}
-
-async fn check_redis(settings: &Settings, report: &mut Report) -> anyhow::Result<Option<Document>> {
-    let server = Server::parse(settings.redis_url.expose())?;
-    let mut failed = false;
-    for step in server::check(&server, &settings.prefix).await {
-        failed |= !report.add(None, None, step)?;
-    }
-    if failed {
-        return Ok(None);
-    }
-    let mut store = Store::open(&settings.redis_url, &settings.prefix)?;
-    let loaded = store.load().await;
-    let outcome = match &loaded {
-        Ok(None) => Ok("nothing was applied yet".into()),
-        Ok(Some(document)) => Ok(format!(
-            "version {}: applications {}, destinations {}, routes {}",
-            document.version,
-            document.applications.len(),
-            document.destinations.len(),
-            document.routes.len()
-        )),
-        Err(error) => Err(error.to_string()),
-    };
-    report.add(None, None, CheckStep { step: "registry", subject: settings.prefix.clone(), outcome })?;
-    Ok(loaded.ok().map(Option::unwrap_or_default))
-}
-
-async fn check_destination(
-    document: &Document,
-    destination: &Destination,
-    key: Option<&MasterKey>,
-    report: &mut Report,
-) -> anyhow::Result<()> {
-    let name = destination.name.as_str();
-    let found = kind(&destination.kind).and_then(|kind| {
-        let connection = connection(destination, key).map_err(|error| error.to_string())?;
-        (kind.validate)(&connection)?;
-        Ok((kind, connection))
-    });
-    let (kind, connection) = match found {
-        Ok(found) => found,
-        Err(wrong) => {
-            report.add(
-                Some(name),
-                None,
-                CheckStep { step: "settings", subject: destination.url.clone(), outcome: Err(wrong) },
-            )?;
-            return Ok(());
-        }
-    };
-    for mut step in databases::check::check(kind, &connection).await {
-        if destination.delivery == Delivery::Parallel && step.step == "rights" && step.outcome.is_err() {
-            // A parallel destination needs none on tables of ours; those on its own table show with the first write.
-            step.outcome = match (kind.open)(connection.clone()).probe().await {
-                Ok(()) | Err(WriteError::Hold(_)) => Ok("takes writes".into()),
-                Err(error) => Err(error.to_string()),
-            };
-        }
-        if !report.add(Some(name), None, step)? {
-            return Ok(());
-        }
-    }
-    let mut routes = document.routes.iter().filter(|route| route.destination == destination.name).peekable();
-    if routes.peek().is_none() {
-        return Ok(());
-    }
-    let mut database = (kind.open)(connection);
-    for route in routes {
-        for step in check_route(route, database.as_mut()).await {
-            report.add(Some(name), Some(&route.name), step)?;
+fn show(told: Told<'_>, json: bool) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match told {
+        Told::Destination { .. } if json => {}
+        Told::Destination { name, kind } => writeln!(out, "destination {name} ({kind})")?,
+        Told::Line(line) if json => writeln!(out, "{}", serde_json::to_string(line)?)?,
+        Told::Line(Line { destination, route, step, subject, ok, detail }) => {
+            let (mark, indent) = (if *ok { '✓' } else { '✗' }, if destination.is_some() { "  " } else { "" });
+            let route = route.as_ref().map_or(String::new(), |route| format!("{route}: "));
+            let colon = if detail.is_empty() { "" } else { ": " };
+            writeln!(out, "{indent}{mark} {step:<8} {route}{subject}{colon}{detail}")?;
         }
     }
     Ok(())
 }
 
-/// The steps `table`, for the route's own and those of its children, and `columns` of one route.
-async fn check_route(route: &RouteSpec, database: &mut dyn Database) -> Vec<CheckStep> {
-    let names = std::iter::once(&route.table).chain(route.children.iter().map(|child| &child.table));
-    let (mut steps, mut tables) = (Vec::new(), Vec::new());
-    for name in names {
-        let outcome = match look::table(database, name).await {
-            Err(unseen) => Err(unseen.to_string()),
-            Ok(table) => {
-                let found = format!("{} columns", table.columns.len());
-                tables.push(table);
-                Ok(found)
+impl Check {
+    pub(super) async fn run(self, flags: &Flags) -> anyhow::Result<ExitCode> {
+        let json = self.json;
+        let loaded = settings(flags).and_then(|settings| {
+            if let Some((cert, key)) = &settings.console_tls {
+                console::server_config(cert, key)?;
             }
-        };
-        steps.push(CheckStep { step: "table", subject: name.clone(), outcome });
+            Ok(settings)
+        });
+        let failed = check::check(loaded, self.destination.as_deref(), &mut |told| show(told, json)).await?;
+        Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
-    if tables.len() == steps.len() {
-        let children = tables.split_off(1);
-        steps.extend(tables.pop().map(|table| columns_step(route, table, children)));
-    }
-    steps
-}
-
-/// Whether the route's mapping fits the table, by the same compilation that delivery uses.
-fn columns_step(route: &RouteSpec, table: TableSchema, children: Vec<TableSchema>) -> CheckStep {
-    let subject = route.table.clone();
-    let outcome = match Mapping::compile(route, table, children) {
-        Ok(mapping) => {
-            let columns = |plan: &TablePlan| {
-                let names = plan.columns.iter().map(|&column| &*plan.table.columns[column].name);
-                names.collect::<Vec<_>>().join(", ")
-            };
-            let children = mapping.children.iter().map(|plan| format!("; {}: {}", plan.table.name, columns(plan)));
-            let doubts = mapping.warnings().iter().map(|doubt| format!("; doubtful: {}", doubt.message));
-            Ok(children.chain(doubts).fold(columns(&mapping.plan), |found, more| found + &more))
-        }
-        Err(errors) => Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
-    };
-    CheckStep { step: "columns", subject, outcome }
 }

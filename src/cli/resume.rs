@@ -1,5 +1,4 @@
-//! `tidegate resume`: an operator's word on where a held destination goes on, after a gap or in another database. The place
-//! is fixed here and now; the node that writes the destination goes there when it takes over.
+//! `tidegate resume`: an operator's word on where a held destination goes on, after a gap or in another database.
 
 use std::{
     io::{BufRead as _, IsTerminal as _, Write},
@@ -9,21 +8,17 @@ use std::{
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use tidegate_actors::ports::Command;
 
 use super::{
-    settings,
+    acting, settings,
     table::{count, of},
 };
 use crate::{
-    config::Flags,
-    databases::nearest,
-    redis::{
-        Redis, dead,
-        resume::{self, Resolved},
+    admin::{
+        Admin,
+        destinations::{self as acts, Decision},
     },
-    registry::Store,
-    resources::Document,
+    config::Flags,
 };
 
 /// A held destination looks for a decision every three seconds; after this long none does.
@@ -64,73 +59,31 @@ enum From {
 impl Resume {
     pub(super) async fn run(self, flags: &Flags) -> anyhow::Result<ExitCode> {
         let settings = settings(flags)?;
-        let document = Store::open(&settings.redis_url, &settings.prefix)?.load().await?.unwrap_or_default();
-        let redis = Redis::open(settings.redis_url.expose(), &settings.prefix)?;
-        let (id, applications) = self.lanes(&document)?;
+        let who = acting(&settings, "resume");
+        let admin = Admin::for_command(settings).await?;
+        let from = match self.from {
+            From::Last => acts::GoOnFrom::Last,
+            From::Earliest => acts::GoOnFrom::Earliest,
+            From::Now => acts::GoOnFrom::Now,
+        };
+        let seen = acts::look_resume(&admin, &who, &self.destination, self.application.as_deref(), from).await?;
         let mut out = std::io::stdout();
-        let mut commands = Vec::with_capacity(applications.len());
-        for application in &applications {
-            let from = match self.from {
-                From::Last => resume::From::Last,
-                From::Earliest => resume::From::Earliest,
-                From::Now => resume::From::Now,
-            };
-            let Some(place) = resume::resolve(&redis, application, &id, from).await? else {
-                bail!(
-                    "Redis knows no position of `{}` on the stream of `{application}` (was it emptied?); say \
-                     --from earliest or --from now; nothing was changed",
-                    self.destination
-                );
-            };
-            writeln!(out, "{}", meaning(application, &self.destination, &place))?;
-            commands.push(Command::Resume { to: place.to });
+        for decision in &seen {
+            writeln!(out, "{}", meaning(&self.destination, decision))?;
         }
         if !self.yes && !confirmed()? {
             bail!("nothing was changed");
         }
-        for (application, command) in applications.iter().zip(&commands) {
-            dead::push(&redis, application, &id, command).await?;
-        }
-        self.wait(&redis, &id, &applications, &commands).await
-    }
-
-    /// The destination's id, and the applications with a route to it.
-    fn lanes(&self, document: &Document) -> anyhow::Result<(String, Vec<String>)> {
-        let Some(destination) = document.destinations.iter().find(|one| one.name == self.destination) else {
-            let names = document.destinations.iter().map(|one| one.name.as_str());
-            let hint =
-                nearest(&self.destination, names).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-            bail!("there is no destination `{}`{hint}", self.destination);
-        };
-        let routed = document.routes.iter().filter(|route| route.destination == self.destination);
-        let mut applications: Vec<String> = routed.map(|route| route.application.clone()).collect();
-        applications.sort();
-        applications.dedup();
-        if let Some(only) = &self.application {
-            applications.retain(|application| application == only);
-        }
-        if applications.is_empty() {
-            let of = self.application.as_ref().map_or(String::new(), |name| format!(" from application `{name}`"));
-            bail!("no route leads{of} to destination `{}`", self.destination);
-        }
-        Ok((destination.id.clone(), applications))
+        acts::decide(&admin, &who, &self.destination, &seen).await?;
+        self.wait(&admin, &seen).await
     }
 
     /// Waits for as long as a running node takes to see the decision.
-    async fn wait(
-        &self,
-        redis: &Redis,
-        id: &str,
-        applications: &[String],
-        commands: &[Command],
-    ) -> anyhow::Result<ExitCode> {
+    async fn wait(&self, admin: &Admin, seen: &[Decision]) -> anyhow::Result<ExitCode> {
         let mut out = std::io::stdout();
         let begun = Instant::now();
         loop {
-            let mut left = 0;
-            for (application, command) in applications.iter().zip(commands) {
-                left += usize::from(dead::waiting(redis, application, id).await?.contains(command));
-            }
+            let left = acts::left(admin, seen).await?;
             if left == 0 {
                 writeln!(out, "Taken up (`tidegate status` shows how it goes on).")?;
                 return Ok(ExitCode::SUCCESS);
@@ -152,12 +105,10 @@ impl Resume {
 }
 
 /// What a place means, in a sentence.
-fn meaning(application: &str, destination: &str, place: &Resolved) -> String {
-    let Resolved { to, sent, waiting, .. } = place;
+fn meaning(destination: &str, decision: &Decision) -> String {
+    let Decision { application, after, sent, waiting, .. } = decision;
     let mut text = format!(
-        "stream of `{application}`: `{destination}` goes on after {}-{}; {} that {} retained above it will be sent",
-        to.generation,
-        to.id,
+        "stream of `{application}`: `{destination}` goes on after {after}; {} that {} retained above it will be sent",
         of(usize::try_from(*sent).unwrap_or(usize::MAX), "record"),
         if *sent == 1 { "is" } else { "are" },
     );

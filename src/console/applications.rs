@@ -25,7 +25,7 @@ const PER_PAGE: usize = 50;
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/applications").route(web::get().to(list)).route(web::post().to(create)))
-        .service(web::resource("/applications/new").route(web::get().to(new)))
+        .service(web::resource("/applications/~new").route(web::get().to(new)))
         .service(web::resource("/applications/{name}").route(web::get().to(one)))
         .service(web::resource("/applications/{name}/topics").route(web::post().to(set_topics)))
         .service(web::resource("/applications/{name}/limit").route(web::post().to(set_limit)))

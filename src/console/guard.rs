@@ -31,7 +31,7 @@ use super::{
     Console, cookies, errors, lang,
     page::{Flash, PageError, Visitor},
 };
-use crate::{admin::Role, users::Session};
+use crate::{admin::Role, redis::patience, users::Session};
 
 /// What pages may load: from here, and nothing that stands in the page itself.
 pub(super) const POLICY: &str =
@@ -102,8 +102,16 @@ impl Console {
     }
 }
 
-/// Lets a request through to its page, or answers in its place.
+/// Lets a request through to its page, or answers in its place. However many questions to Redis that takes, one that stands
+/// still is waited for once.
 pub(super) async fn guard<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    patience::of_request(guarded(request, next)).await
+}
+
+async fn guarded<B: MessageBody + 'static>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {

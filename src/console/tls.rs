@@ -5,7 +5,10 @@ use std::path::Path;
 use anyhow::Context as _;
 use rustls::{
     ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject as _},
+    },
 };
 
 /// TLS as the listener speaks it, from files in PEM.
@@ -18,7 +21,13 @@ pub fn server_config(cert: &Path, key: &Path) -> anyhow::Result<ServerConfig> {
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .with_context(|| named("console_cert", cert))?;
     anyhow::ensure!(!chain.is_empty(), "setting `console_cert`: {} holds no certificate in PEM", cert.display());
-    let secret = PrivateKeyDer::from_pem_file(key).with_context(|| named("console_key", key))?;
+    let secret = match PrivateKeyDer::from_pem_file(key) {
+        Err(pem::Error::NoItemsFound) => anyhow::bail!(
+            "setting `console_key`: {} holds no private key in PEM that can be used; one with a passphrase can't be",
+            key.display()
+        ),
+        read => read.with_context(|| named("console_key", key))?,
+    };
     ServerConfig::builder().with_no_client_auth().with_single_cert(chain, secret).with_context(|| {
         format!(
             "settings `console_cert` and `console_key`: {} and {} do not go together",

@@ -97,6 +97,69 @@ fn forbidden(address: IpAddr, rule: LocalDestinations) -> Option<&'static str> {
     )
 }
 
+/// Where a connection leads.
+enum Way<'a> {
+    /// To a file or a Unix socket.
+    OnThisMachine,
+    /// To a host at these addresses.
+    To(&'a str, Vec<SocketAddr>),
+    /// Nobody knows: which name, and why.
+    Unknown(&'a str, String),
+    /// Where the rule forbids it: which name, and why.
+    Forbidden(&'a str, String),
+}
+
+async fn way<'a>(kind: &Kind, connection: &'a Connection, rule: LocalDestinations) -> Way<'a> {
+    // `postgres://user@%2Frun%2Fpostgresql/db`, `?host=/run/postgresql`, `?socket=/run/mysqld/mysqld.sock`
+    let is_path = |text: &str| text.starts_with('/') || text.to_ascii_lowercase().starts_with("%2f");
+    if connection.url.host_str().is_some_and(is_path)
+        || connection.url.query_pairs().any(|(name, value)| matches!(&*name, "host" | "socket") && is_path(&value))
+    {
+        if rule == LocalDestinations::Deny {
+            let why = "a socket of this machine; destinations given here must not lead to it (`local_destinations`)";
+            return Way::Forbidden(&connection.name, why.into());
+        }
+        return Way::OnThisMachine;
+    }
+    let host = connection.url.host_str().filter(|host| !host.is_empty());
+    let Some((host, port)) = host.zip(connection.url.port().or(kind.port)) else { return Way::OnThisMachine };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match resolve(host, port, connection).await {
+        Ok(addresses) => {
+            // All of them: whichever is tried must be one that may be.
+            let wrong = addresses.iter().find_map(|one| forbidden(one.ip(), rule).map(|why| (one.ip(), why)));
+            match wrong {
+                Some((address, why)) => Way::Forbidden(host, format!("it leads to {address}: {why}")),
+                None => Way::To(host, addresses),
+            }
+        }
+        Err(why) => Way::Unknown(host, why),
+    }
+}
+
+/// Whether a database may be asked.
+pub enum Allowed {
+    /// Like this: to the very address that was looked at, where no certificate is verified.
+    At(Connection),
+    /// It is not known where it is.
+    Unknown(String),
+    /// It must not be asked.
+    Never(String),
+}
+
+/// Whether the rule lets a database be asked. Nothing connects.
+pub async fn allowed(kind: &Kind, connection: &Connection, rule: LocalDestinations) -> Allowed {
+    match way(kind, connection, rule).await {
+        Way::OnThisMachine => Allowed::At(connection.clone()),
+        Way::To(_, addresses) => {
+            let first = addresses.first();
+            Allowed::At(first.map_or_else(|| connection.clone(), |address| to_address(connection, *address)))
+        }
+        Way::Unknown(_, why) => Allowed::Unknown(why),
+        Way::Forbidden(_, why) => Allowed::Never(why),
+    }
+}
+
 /// Name resolution and TCP, for kinds that are reached over a network; no steps for a file or a Unix socket. The address that
 /// answered.
 async fn reach(
@@ -105,35 +168,14 @@ async fn reach(
     rule: LocalDestinations,
     tell: &mut impl FnMut(CheckStep),
 ) -> Option<SocketAddr> {
-    // `postgres://user@%2Frun%2Fpostgresql/db`, `?host=/run/postgresql`, `?socket=/run/mysqld/mysqld.sock`
-    let is_path = |text: &str| text.starts_with('/') || text.to_ascii_lowercase().starts_with("%2f");
-    if connection.url.host_str().is_some_and(is_path)
-        || connection.url.query_pairs().any(|(name, value)| matches!(&*name, "host" | "socket") && is_path(&value))
-    {
-        if rule == LocalDestinations::Deny {
-            let why =
-                "a socket of this machine; destinations given here must not lead to it (`local_destinations`)".into();
-            tell(CheckStep { step: "name", subject: connection.name.clone(), outcome: Err(why) });
-        }
-        return None;
-    }
-    let host = connection.url.host_str().filter(|host| !host.is_empty())?;
-    let port = connection.url.port().or(kind.port)?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let addresses = match resolve(host, port, connection).await {
-        Ok(addresses) => {
-            // All of them: whichever is tried must be one that may be.
-            let wrong = addresses.iter().find_map(|one| forbidden(one.ip(), rule).map(|why| (one.ip(), why)));
-            if let Some((address, why)) = wrong {
-                let outcome = Err(format!("it leads to {address}: {why}"));
-                tell(CheckStep { step: "name", subject: host.to_owned(), outcome });
-                return None;
-            }
+    let addresses = match way(kind, connection, rule).await {
+        Way::OnThisMachine => return None,
+        Way::To(host, addresses) => {
             let found = addresses.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(", ");
             tell(CheckStep { step: "name", subject: host.to_owned(), outcome: Ok(found) });
             addresses
         }
-        Err(why) => {
+        Way::Unknown(host, why) | Way::Forbidden(host, why) => {
             tell(CheckStep { step: "name", subject: host.to_owned(), outcome: Err(why) });
             return None;
         }

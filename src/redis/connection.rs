@@ -5,7 +5,10 @@ use std::{sync::Mutex, time::Duration};
 
 use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind};
 
-use super::server::{Connection, Limits, Server, sentence};
+use super::{
+    patience,
+    server::{Connection, Limits, Server, sentence},
+};
 
 /// Longest time to connect and log in.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -99,9 +102,13 @@ impl Link {
     where
         F: AsyncFn(Connection) -> RedisResult<T>,
     {
+        patience::may_ask()?;
         let unanswered = Unanswered(self);
-        let outcome = self.attempts(call).await;
+        let outcome = patience::ask(self.attempts(call)).await;
         std::mem::forget(unanswered);
+        if outcome.as_ref().is_err_and(RedisError::is_timeout) {
+            self.set(None);
+        }
         outcome
     }
 

@@ -389,11 +389,13 @@ impl EventLog for RedisLog {
             Command::Discard { dead, .. } => (dead::field(dead), "discarded"),
             Command::Replay { .. } | Command::Resume { .. } | Command::Abandon { .. } => (String::new(), ""),
         };
+        let given_up = if let Command::Abandon { token, .. } = command { token.as_str() } else { "" };
         self.link
             .run(async |mut connection| {
                 let mut call = scripts::FINISH.key(keys.commands(&lane.destination));
                 call.key(keys.dead(&lane.destination)).key(keys.dead_end(&lane.destination, &field));
-                call.arg(&json[..]).arg(&field).arg(end).arg(REMEMBERED.as_millis() as u64);
+                call.key(keys.abandoned(&lane.destination));
+                call.arg(&json[..]).arg(&field).arg(end).arg(REMEMBERED.as_millis() as u64).arg(given_up);
                 call.invoke_async::<()>(&mut connection).await
             })
             .await

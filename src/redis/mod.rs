@@ -21,6 +21,7 @@ pub mod log;
 pub mod lookup;
 pub mod members;
 pub mod memory;
+pub(crate) mod patience;
 pub mod reader;
 pub mod recent;
 pub mod registration;

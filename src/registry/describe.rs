@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tidegate_actors::route::RouteSpec;
 
-use crate::resources::Destination;
+use crate::resources::{ByHand, Destination};
 
 /// What is listed now and was not, and the other way round.
 pub(super) fn topics(old: &[String], new: &[String]) -> Vec<String> {
@@ -37,6 +37,25 @@ pub(super) fn schemas(old: &BTreeMap<String, String>, new: &BTreeMap<String, Str
     };
     let topics: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     topics.into_iter().filter_map(word).collect()
+}
+
+/// Another limit of an application.
+pub(super) fn limit(old: Option<u32>, new: Option<u32>) -> Option<String> {
+    match (old, new) {
+        (old, new) if old == new => None,
+        (None, Some(new)) => Some(format!("at most {new} records a second and node")),
+        (Some(old), Some(new)) => Some(format!("at most {new} records a second and node, not {old}")),
+        (Some(old), None) => Some(format!("no limit any more, which was {old} records a second and node")),
+        (None, None) => None,
+    }
+}
+
+/// What operators have set of a destination that goes.
+pub(super) fn by_hand(by_hand: &ByHand) -> Vec<String> {
+    let ByHand { paused, breaker_open, breaker_closings: _ } = by_hand;
+    let paused = paused.as_ref().map(|stopped| format!("which {} has paused", stopped.by));
+    let opened = breaker_open.as_ref().map(|stopped| format!("whose breaker {} has opened by hand", stopped.by));
+    paused.into_iter().chain(opened).collect()
 }
 
 /// What differs between two states of a destination.

@@ -50,6 +50,9 @@ fn application(application: &Application) -> String {
             application.schemas.iter().map(|(topic, schema)| format!("{} = {}", key(topic), quoted(schema))).collect();
         block.line("schemas", format!("{{ {} }}", schemas.join(", ")));
     }
+    if let Some(limit) = application.records_per_s {
+        block.line("records_per_s", limit.to_string());
+    }
     block.0
 }
 

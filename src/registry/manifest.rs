@@ -20,7 +20,7 @@ pub use self::reader::Mistake;
 use self::reader::{Fields, Mistakes, Place, Text, described, mistake_at};
 use crate::{
     databases::{Connection, kind},
-    resources::{Delivery, Tls},
+    resources::{Delivery, MOST_RECORDS_PER_S, Tls, is_name},
 };
 
 /// What a file asks for.
@@ -45,6 +45,8 @@ pub struct ApplicationEntry {
     pub topics: Vec<String>,
     /// The JSON Schemas of some of them, by topic.
     pub schemas: BTreeMap<String, SchemaSource>,
+    /// Most records a second that each node takes of it; `None` is as many as there are.
+    pub records_per_s: Option<u32>,
     pub(super) schema_places: BTreeMap<String, Place>,
 }
 
@@ -173,8 +175,20 @@ fn application(mut fields: Fields<'_, '_>, taken: &mut Taken) -> ApplicationEntr
         schema_places.insert(topic.clone(), place);
         schemas.insert(topic, source);
     }
+    let records_per_s = records_per_s(&mut fields);
     fields.finish();
-    ApplicationEntry { name, topics, schemas, schema_places }
+    ApplicationEntry { name, topics, schemas, records_per_s, schema_places }
+}
+
+fn records_per_s(fields: &mut Fields<'_, '_>) -> Option<u32> {
+    let (number, place) = fields.whole_number("records_per_s")?;
+    let limit = u32::try_from(number).ok().filter(|limit| (1..=MOST_RECORDS_PER_S).contains(limit));
+    if limit.is_none() {
+        let message =
+            format!("`records_per_s` is a number of records from 1 to {MOST_RECORDS_PER_S}; leave it out for no limit");
+        fields.mistakes.add(place, message);
+    }
+    limit
 }
 
 fn schemas(fields: &mut Fields<'_, '_>) -> Vec<(String, SchemaSource, Place)> {
@@ -326,10 +340,8 @@ fn name(fields: &mut Fields<'_, '_>, what: &'static str, taken: &mut Taken) -> S
     name.value
 }
 
-/// Names stand in keys of Redis, in metrics and in addresses of the console.
 fn check_name(what: &str, name: &Text, mistakes: &Mistakes<'_>) {
-    let right = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if name.value.chars().count() > 64 || !name.value.chars().all(right) {
+    if !is_name(&name.value) {
         mistakes.add(
             name.place,
             format!("`{}` cannot be the {what}'s name; use up to 64 letters, digits, `-`, `_` and `.`", name.value),

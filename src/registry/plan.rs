@@ -152,7 +152,7 @@ fn remove(manifest: &Manifest, plan: &mut Plan, prune: bool) {
     });
     document.destinations.retain(|destination| {
         let wanted = manifest.destinations.iter().any(|entry| entry.name == destination.name);
-        lacks("destination", &destination.name, wanted, Vec::new())
+        lacks("destination", &destination.name, wanted, describe::by_hand(&destination.by_hand))
     });
     document.applications.retain(|application| {
         let wanted = manifest.applications.iter().any(|entry| entry.name == application.name);
@@ -170,12 +170,13 @@ fn apply_application(entry: &ApplicationEntry, schemas: BTreeMap<String, String>
         let mut details =
             if entry.topics.is_empty() { vec![] } else { vec![format!("topics {}", entry.topics.join(", "))] };
         details.extend(describe::schemas(&BTreeMap::new(), &schemas));
+        details.extend(describe::limit(None, entry.records_per_s));
         plan.changes.push(Change { verb: Verb::Create, what: "application", name: entry.name.clone(), details });
         plan.document.applications.push(Application {
             name: entry.name.clone(),
             topics: entry.topics.clone(),
             schemas,
-            records_per_s: None,
+            records_per_s: entry.records_per_s,
             created_at_ms: means.now_ms,
             keys: Vec::new(),
         });
@@ -183,11 +184,13 @@ fn apply_application(entry: &ApplicationEntry, schemas: BTreeMap<String, String>
     };
     let mut details = describe::topics(&known.topics, &entry.topics);
     details.extend(describe::schemas(&known.schemas, &schemas));
+    details.extend(describe::limit(known.records_per_s, entry.records_per_s));
     if !details.is_empty() {
         plan.changes.push(Change { verb: Verb::Update, what: "application", name: entry.name.clone(), details });
     }
     known.topics.clone_from(&entry.topics);
     known.schemas = schemas;
+    known.records_per_s = entry.records_per_s;
 }
 
 fn apply_destination(
@@ -227,6 +230,7 @@ fn apply_destination(
         tls: entry.tls.clone(),
         node: entry.node.clone(),
         revision: known.as_ref().map_or(1, |known| known.revision),
+        // An operator's, who may have paused it in a hurry; no file says anything about it.
         by_hand: known.as_ref().map(|known| known.by_hand.clone()).unwrap_or_default(),
     };
     let (Some(place), Some(known)) = (place, known) else {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::RedisUrl,
     redis::{
-        Connection, Redis, Server,
+        Connection, Redis, Server, patience,
         server::{Limits, sentence},
     },
     resources::Document,
@@ -391,12 +391,17 @@ impl Store {
         &mut self,
         call: impl AsyncFn(&mut Connection) -> RedisResult<T>,
     ) -> Result<T, StoreError> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.connect(RESPONSE_TIMEOUT).await?,
-        };
-        match call(&mut connection).await {
-            Ok(value) => {
+        let (server, kept) = (&self.server, self.connection.take());
+        let asked = patience::ask(async {
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => server.connect(Limits { connect: CONNECT_TIMEOUT, response: Some(RESPONSE_TIMEOUT) }).await?,
+            };
+            let value = call(&mut connection).await?;
+            Ok((connection, value))
+        });
+        match asked.await {
+            Ok((connection, value)) => {
                 self.connection = Some(connection);
                 Ok(value)
             }

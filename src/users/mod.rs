@@ -98,7 +98,6 @@ pub struct Users {
 
 struct Shared {
     known: Mutex<Option<Known>>,
-    remembered: Mutex<sessions::Remembered>,
     passwords: Semaphore,
 }
 
@@ -128,11 +127,7 @@ impl Users {
     /// The users in this Redis.
     #[must_use]
     pub fn new(redis: Redis) -> Self {
-        let shared = Shared {
-            known: Mutex::default(),
-            remembered: Mutex::default(),
-            passwords: Semaphore::new(PASSWORDS_AT_ONCE),
-        };
+        let shared = Shared { known: Mutex::default(), passwords: Semaphore::new(PASSWORDS_AT_ONCE) };
         Self { redis, master_key: None, rules: Rules::default(), shared: Arc::new(shared) }
     }
 

@@ -3,27 +3,19 @@
 //! A session carries its user's epoch. A password or role that changes, or an admin who ends sessions, gives the user another
 //! one, and every session of the old one is over at its next use, on every node, whatever else is known of it.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tidegate_actors::ports::LogError;
 
-use super::{Stamp, User, Users, digest, random_token, record::Lang, scripts};
+use super::{Stamp, User, Users, random_token, record::Lang, scripts};
 use crate::admin::Role;
 
 /// How often the use of a session is noted in Redis, as a part of the time that it may be left unused.
 const NOTED: u32 = 200;
-/// How long a session that was good is believed while Redis is away: for reading only, and the page says so.
-const BELIEVED: Duration = Duration::from_secs(10 * 60);
-/// Most sessions that a node remembers for that.
-const MOST_REMEMBERED: usize = 1_000;
 
 /// Somebody who is signed in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Session {
     /// Their name.
     pub user: Arc<str>,
@@ -48,18 +40,17 @@ pub struct SignedIn {
     pub session: Session,
 }
 
-/// Sessions that were good a short while ago, by their tokens' digests.
-#[derive(Default)]
-pub(super) struct Remembered(HashMap<String, (Session, Instant)>);
-
-impl Remembered {
-    fn keep(&mut self, digest: String, session: Session) {
-        if self.0.len() >= MOST_REMEMBERED {
-            self.0.retain(|_, (_, at)| at.elapsed() < BELIEVED);
-        }
-        if self.0.len() < MOST_REMEMBERED {
-            self.0.insert(digest, (session, Instant::now()));
-        }
+/// Without the token of its forms: whoever reads a log must not be able to send them.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { user, role, csrf: _, lang, since_ms, seen_ms } = self;
+        f.debug_struct("Session")
+            .field("user", user)
+            .field("role", role)
+            .field("lang", lang)
+            .field("since_ms", since_ms)
+            .field("seen_ms", seen_ms)
+            .finish_non_exhaustive()
     }
 }
 
@@ -67,18 +58,8 @@ impl Users {
     /// The session of this token; `None` where there is none or it is over.
     ///
     /// # Errors
-    /// Redis is away: whether it is over is not known. See [`remembered`](Self::remembered).
+    /// Redis is away: whether it is over is not known.
     pub async fn session(&self, token: &str) -> Result<Option<Session>, LogError> {
-        let found = self.look(token).await?;
-        let mut remembered = self.shared.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        match &found {
-            Some(session) => remembered.keep(digest(token), session.clone()),
-            None => drop(remembered.0.remove(&digest(token))),
-        }
-        Ok(found)
-    }
-
-    async fn look(&self, token: &str) -> Result<Option<Session>, LogError> {
         let (session, document) = (self.session_key(token), self.key("document"));
         let (idle, absolute) = (ms(self.rules.idle), ms(self.rules.absolute));
         let noted = ms(self.rules.idle / NOTED);
@@ -105,19 +86,11 @@ impl Users {
         }))
     }
 
-    /// The session as this node last knew it, some minutes ago at most: for pages that are only read while Redis is away.
-    #[must_use]
-    pub fn remembered(&self, token: &str) -> Option<Session> {
-        let remembered = self.shared.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.0.get(&digest(token)).filter(|(_, at)| at.elapsed() < BELIEVED).map(|(session, _)| session.clone())
-    }
-
     /// Ends a session.
     ///
     /// # Errors
     /// Redis is away: it goes on until its time is over.
     pub async fn sign_out(&self, token: &str) -> Result<(), LogError> {
-        self.shared.remembered.lock().unwrap_or_else(PoisonError::into_inner).0.remove(&digest(token));
         let key = self.session_key(token);
         self.ask(async |mut connection| redis::cmd("DEL").arg(&key).query_async(&mut connection).await).await
     }
@@ -148,15 +121,31 @@ impl Users {
             since_ms: now,
             seen_ms: now,
         };
-        let token = SecretString::from(token);
-        let mut remembered = self.shared.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.keep(digest(token.expose_secret()), session.clone());
-        drop(remembered);
-        Ok(SignedIn { token, session })
+        Ok(SignedIn { token: token.into(), session })
     }
 }
 
 /// A time as Redis takes it.
 pub(super) fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_has_no_token_of_forms() {
+        let session = Session {
+            user: "ana".into(),
+            role: Role::Admin,
+            csrf: "canary".into(),
+            lang: None,
+            since_ms: 1,
+            seen_ms: 2,
+        };
+        let signed_in = SignedIn { token: "canary".to_owned().into(), session };
+        let shown = format!("{signed_in:?}");
+        assert!(shown.contains("ana") && !shown.contains("canary"), "{shown}");
+    }
 }

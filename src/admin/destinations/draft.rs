@@ -142,12 +142,19 @@ fn address(text: &str) -> Result<url::Url, FieldError> {
             "addresses are shown and logged; put the password into its own field",
         ));
     }
-    let named = |(name, _): (std::borrow::Cow<'_, str>, _)| NOT_IN_ADDRESSES.contains(&&*name.to_lowercase());
-    if url.query_pairs().any(named) {
-        let message = "leave host, port and password out of what follows the `?`: they have places of their own";
-        return Err(wrong("url", "leads_elsewhere", message));
+    match leads_elsewhere(text) {
+        Some(message) => Err(wrong("url", "leads_elsewhere", message)),
+        None => Ok(url),
     }
-    Ok(url)
+}
+
+/// Why an address may lead elsewhere than its host says, if it may.
+pub(crate) fn leads_elsewhere(address: &str) -> Option<&'static str> {
+    let url = url::Url::parse(address).ok()?;
+    let named = |(name, _): (std::borrow::Cow<'_, str>, _)| NOT_IN_ADDRESSES.contains(&&*name.to_lowercase());
+    url.query_pairs()
+        .any(named)
+        .then_some("leave host, port and password out of what follows the `?`: they have places of their own")
 }
 
 #[cfg(test)]

@@ -4,13 +4,16 @@ mod abandon;
 mod acts;
 mod check;
 mod draft;
+mod resume;
 mod view;
 
+pub(crate) use self::draft::leads_elsewhere;
 pub use self::{
     abandon::{Abandonment, Given, Until, abandon, look},
     acts::{Removal, close_breaker, create, edit, open_breaker, pause, removal, remove, resume},
     check::{Checked, check},
     draft::Draft,
+    resume::{Decision, GoOnFrom, decide, left, look as look_resume},
     view::{DestinationView, for_a_dba, list, show},
 };
 use crate::{

@@ -217,7 +217,7 @@ impl FormPage {
     }
 
     fn check_action(&self) -> String {
-        self.of.as_ref().map_or_else(|| "/console/destinations/check".into(), |name| format!("{}/check", at(name)))
+        self.of.as_ref().map_or_else(|| "/console/destinations/~check".into(), |name| format!("{}/check", at(name)))
     }
 }
 
@@ -383,7 +383,7 @@ pub(super) async fn progress(page: PageContext, id: web::Path<String>) -> Result
 }
 
 fn part(page: &PageContext, progress: Progress, id: Option<&str>) -> Result<HttpResponse, PageError> {
-    let poll = id.filter(|_| !progress.done).map(|id| format!("/console/destinations/checks/{id}"));
+    let poll = id.filter(|_| !progress.done).map(|id| format!("/console/destinations/~checks/{id}"));
     page.render(&CheckPart { look: page.look(), text: texts_of(page), progress, poll })
 }
 

@@ -25,9 +25,9 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     };
     config
         .service(web::resource("/destinations").route(web::get().to(list)).route(web::post().to(create)))
-        .service(web::resource("/destinations/new").route(web::get().to(new)))
-        .service(web::resource("/destinations/check").route(web::post().to(check_new)))
-        .service(web::resource("/destinations/checks/{id}").route(web::get().to(form::progress)))
+        .service(web::resource("/destinations/~new").route(web::get().to(new)))
+        .service(web::resource("/destinations/~check").route(web::post().to(check_new)))
+        .service(web::resource("/destinations/~checks/{id}").route(web::get().to(form::progress)))
         .service(web::resource("/destinations/{name}").route(web::get().to(one)))
         .service(web::resource("/destinations/{name}/edit").route(web::get().to(edit)).route(web::post().to(save)))
         .service(web::resource("/destinations/{name}/check").route(web::post().to(check_edit)))

@@ -28,7 +28,7 @@ const HOME: &str = "/console/settings/alerts";
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/settings/alerts").route(web::get().to(show)).route(web::post().to(marks)))
-        .service(web::resource("/settings/alerts/new").route(web::get().to(show_new)).route(web::post().to(add)))
+        .service(web::resource("/settings/alerts/~new").route(web::get().to(show_new)).route(web::post().to(add)))
         .service(web::resource("/settings/alerts/{id}").route(web::get().to(show_one)).route(web::post().to(edit)))
         .service(web::resource("/settings/alerts/{id}/{act}").route(web::post().to(act)));
 }

@@ -77,7 +77,7 @@ fn screen(
 }
 
 async fn download(page: PageContext) -> Result<HttpResponse, PageError> {
-    let toml = acts::export_toml(&page.admin().redis, &page.who()).await?;
+    let toml = acts::export_toml(page.admin(), &page.who()).await?;
     Ok(HttpResponse::Ok()
         .content_type("application/toml; charset=utf-8")
         .insert_header(("content-disposition", "attachment; filename=\"tidegate.toml\""))
@@ -103,7 +103,7 @@ async fn preview(page: PageContext, given: web::Form<Given>) -> Result<HttpRespo
     if let Err(away) = present(&page) {
         return refused(&page, Refusal::Act(away), toml, prune);
     }
-    match acts::preview(&admin.redis, admin.master_key.as_deref(), &page.who(), &toml, prune).await {
+    match acts::preview(admin, &page.who(), &toml, prune).await {
         Ok(preview) => {
             let (text, frame) = (text(&page), page.frame(Nav::Settings, text(&page).import_changes));
             let (changes, removals) = (preview.changes.len().to_string(), preview.removals.to_string());
@@ -121,7 +121,7 @@ async fn import(page: PageContext, given: web::Form<Given>) -> Result<HttpRespon
     if let Err(away) = present(&page) {
         return refused(&page, Refusal::Act(away), toml, prune);
     }
-    match acts::import(&admin.redis, admin.master_key.as_deref(), &page.who(), &toml, prune, version).await {
+    match acts::import(admin, &page.who(), &toml, prune, version).await {
         Ok(changes) => Ok(page.done(HOME, text(&page).done_import.replace("{}", &changes.len().to_string()))),
         Err(refusal) => refused(&page, refusal, toml, prune),
     }

@@ -24,7 +24,7 @@ const PAGE: usize = 50;
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/settings/users").route(web::get().to(list)))
-        .service(web::resource("/settings/users/new").route(web::get().to(show_new)).route(web::post().to(add)))
+        .service(web::resource("/settings/users/~new").route(web::get().to(show_new)).route(web::post().to(add)))
         .service(web::resource("/settings/users/{name}").route(web::get().to(show)))
         .service(web::resource("/settings/users/{name}/{act}").route(web::post().to(act)));
 }

@@ -26,7 +26,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/tables").route(web::get().to(list)))
         .service(
-            web::resource("/tables/new/{step}").route(web::get().to(steps::show)).route(web::post().to(steps::take)),
+            web::resource("/tables/~new/{step}").route(web::get().to(steps::show)).route(web::post().to(steps::take)),
         )
         .service(web::resource("/tables/{name}").route(web::get().to(one)))
         .service(web::resource("/tables/{name}/edit").route(web::get().to(edit)))
@@ -216,7 +216,7 @@ async fn edit(page: PageContext, name: web::Path<String>) -> Result<HttpResponse
     page.needs(Role::Operator)?;
     let view = routes::one(page.admin(), &page.who(), &name).await?;
     let draft = Draft::of(&view.spec, view.spec.version).write()?;
-    Ok(page.see(&format!("/console/tables/new/fields?d={draft}")))
+    Ok(page.see(&format!("/console/tables/~new/fields?d={draft}")))
 }
 
 /// Begins an edit of a route that makes it what it was in one of its versions.
@@ -227,7 +227,7 @@ async fn again(page: PageContext, path: web::Path<(String, usize)>) -> Result<Ht
     let version = view.versions.get(place).and_then(|version| version.spec.as_ref());
     let version = version.ok_or_else(|| PageError::NotFound(format!("there is no such version of `{name}`")))?;
     let draft = Draft::of(version, view.spec.version).write()?;
-    Ok(page.see(&format!("/console/tables/new/save?d={draft}")))
+    Ok(page.see(&format!("/console/tables/~new/save?d={draft}")))
 }
 
 #[derive(Template)]

@@ -82,7 +82,7 @@ impl Steps {
 }
 
 pub(super) fn address(step: &str, draft: &str) -> String {
-    format!("/console/tables/new/{step}?d={draft}")
+    format!("/console/tables/~new/{step}?d={draft}")
 }
 
 /// What an address or a form says, in its order.

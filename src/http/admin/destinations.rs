@@ -1,13 +1,13 @@
 //! Destinations over the admin API.
 
-use actix_web::{HttpResponse, http::StatusCode, web};
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Caller, Refusal, answer, read};
+use super::{Caller, Refusal, answer, asked, read};
 use crate::{
-    admin::destinations::{self as acts, Draft, Until},
+    admin::destinations::{self as acts, Draft, GoOnFrom, Until},
     databases::KINDS,
     resources::{Delivery, Tls},
 };
@@ -123,7 +123,7 @@ struct Abandon {
 }
 
 fn until(text: &str) -> Result<Until, Refusal> {
-    Until::parse(text).map_err(|error| Refusal::from(crate::admin::ActError::Invalid(vec![error])))
+    Until::parse(text).map_err(|error| crate::admin::ActError::Invalid(vec![error]).into())
 }
 
 pub(super) async fn look_abandon(
@@ -147,4 +147,29 @@ pub(super) async fn abandon(
     let seen = acts::look(&caller.admin, &caller.who, &name, body.application.as_deref(), &until).await?;
     let given = acts::abandon(&caller.admin, &caller.who, &name, &seen, body.reason.as_deref()).await?;
     Ok(answer(StatusCode::OK, &json!({"given_up": given})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Decide {
+    from: GoOnFrom,
+    #[serde(default)]
+    application: Option<String>,
+}
+
+pub(super) async fn look_decision(
+    caller: Caller,
+    name: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Refusal> {
+    let Decide { from, application } = asked(&request)?;
+    let seen = acts::look_resume(&caller.admin, &caller.who, &name, application.as_deref(), from).await?;
+    Ok(answer(StatusCode::OK, &json!({"would_go_on": seen})))
+}
+
+pub(super) async fn decide(caller: Caller, name: web::Path<String>, body: web::Bytes) -> Result<HttpResponse, Refusal> {
+    let Decide { from, application } = read(&body)?;
+    let seen = acts::look_resume(&caller.admin, &caller.who, &name, application.as_deref(), from).await?;
+    acts::decide(&caller.admin, &caller.who, &name, &seen).await?;
+    Ok(answer(StatusCode::ACCEPTED, &json!({"goes_on": seen})))
 }

@@ -8,6 +8,9 @@ mod applications;
 mod destinations;
 mod openapi;
 mod records;
+mod routes;
+mod settings;
+mod users;
 
 use std::{
     future::{Ready, ready},
@@ -15,15 +18,20 @@ use std::{
 };
 
 use actix_web::{
-    FromRequest, HttpRequest, HttpResponse, ResponseError,
-    dev::Payload,
+    Error, FromRequest, HttpRequest, HttpResponse, ResponseError,
+    body::MessageBody,
+    dev::{Payload, ServiceRequest, ServiceResponse},
     http::{StatusCode, header},
+    middleware::{Next, from_fn},
     web,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::health::{AdminState, carries_token};
-use crate::admin::{ActError, Admin, FieldError, Role, Who};
+use crate::{
+    admin::{ActError, Admin, FieldError, Role, Who},
+    redis::patience,
+};
 
 /// Longest body.
 const MOST_BODY_BYTES: usize = 1 << 20;
@@ -35,17 +43,25 @@ pub(crate) struct Route {
     pub(crate) summary: &'static str,
     /// What the body is like; empty where there is none.
     pub(crate) body: &'static str,
+    /// What may stand behind the `?`.
+    pub(crate) query: &'static [&'static str],
 }
 
 macro_rules! resources {
-    ($($path:literal { $($method:ident $handler:path, $summary:literal, $body:literal;)+ })+) => {
+    ($($path:literal { $($method:ident $handler:path, $summary:literal, $body:literal $(, [$($query:literal)+])?;)+ })+) => {
         /// Every route there is.
         pub(crate) static ROUTES: &[Route] = &[
-            $($(Route { method: stringify!($method), path: $path, summary: $summary, body: $body },)+)+
+            $($(Route {
+                method: stringify!($method),
+                path: $path,
+                summary: $summary,
+                body: $body,
+                query: &[$($($query),+)?],
+            },)+)+
         ];
 
-        fn routes(config: &mut web::ServiceConfig) {
-            $(config.service(web::resource($path)$(.route(web::$method().to($handler)))+);)+
+        fn all_routes(config: &mut web::ServiceConfig) {
+            $(config.service(web::resource($path)$(.route(web::$method().to($handler)))+.wrap(from_fn(patient)));)+
         }
     };
 }
@@ -80,7 +96,7 @@ resources! {
         get destinations::list, "All destinations with how they do", "";
         post destinations::create, "Create a destination; it is checked first, unless `checked` names a check of exactly this", r#"{"name": "rooms", "kind": "mysql", "url": "mysql://writer@10.0.0.5/cars_room", "password": "…", "delivery": "ordered", "tls": {"mode": "verify"}, "checked": "token"}"#;
     }
-    "/v1/destinations/check" {
+    "/v1/destination-checks" {
         post destinations::check, "Check a destination that is to be; `of` names the one that it changes", r#"{"name": "rooms", "kind": "mysql", "url": "mysql://writer@10.0.0.5/cars_room", "password": "…", "of": null}"#;
     }
     "/v1/destinations/{name}" {
@@ -104,22 +120,45 @@ resources! {
         post destinations::close_breaker, "Close the breaker by hand: the database is asked at once", "";
     }
     "/v1/destinations/{name}/abandon" {
-        get destinations::look_abandon, "What giving the backlog up would be; `until` is a moment, a message's id or `now`, `application` one stream", "";
+        get destinations::look_abandon, "What giving the backlog up would be; `until` is a moment, a message's id or `now`, `application` one stream", "", ["until" "application"];
         post destinations::abandon, "Give the backlog up", r#"{"until": "2026-05-01T08:00:00Z", "application": null, "reason": "the branch is closed"}"#;
     }
+    "/v1/destinations/{name}/decision" {
+        get destinations::look_decision, "What going on there would be, where a destination is held for a gap or another database; `from` is `last`, `earliest` or `now`, `application` one stream", "", ["from" "application"];
+        post destinations::decide, "Decide where a held destination goes on", r#"{"from": "earliest", "application": null}"#;
+    }
+    "/v1/routes" {
+        get routes::list, "Routes with how each goes, 50 a page. `state` is held, down, paused, catching_up, unknown or flowing; `sort` is name, source, destination or state", "", ["application" "topic" "destination" "state" "search" "sort" "descending" "page"];
+        post routes::create, "Create a route, once it fits its table", r#"{"route": {"name": "rooms-cars", "application": "car-app", "topic": "cars", "destination": "rooms", "table": "cars", "key": ["id"], "start": "now", "columns": {"id": "id", "car_name": {"from": "car_name", "clean": ["trim"]}}}}"#;
+    }
+    "/v1/route-outlooks" {
+        post routes::outlook, "What saving a route would do, and what is wrong with it; `base` is the version that it changes, null for a new one", r#"{"route": {"name": "rooms-cars", "application": "car-app", "topic": "cars", "destination": "rooms", "table": "cars", "columns": "matching"}, "base": null}"#;
+    }
+    "/v1/routes/{name}" {
+        get routes::show, "One route with how it goes, its versions, and as TOML", "";
+        put routes::edit, "Change a route, if `base` is its version still", r#"{"route": {"name": "rooms-cars", "application": "car-app", "topic": "cars", "destination": "rooms", "table": "cars", "columns": "matching"}, "base": 3}"#;
+        delete routes::remove, "Remove a route, if this is its version still; its table stays as it is", "", ["version"];
+    }
+    "/v1/routes/{name}/versions" {
+        get routes::versions, "What a route was, and who changed what; also of one that was removed", "";
+    }
+    "/v1/routes/{name}/removal" {
+        get routes::removal, "What a removal would do", "";
+    }
     "/v1/deliveries" {
-        get records::deliveries, "Deliveries, newest first. Query: application, topic, destination, route, table, status, from, to, key, id, own_id, action, path with value or contains, limit, cursor (`next` of the page before)", "";
+        get records::deliveries, "Deliveries, newest first. `path` goes with `value` or `contains`; `cursor` is `next` of the page before", "", ["application" "topic" "destination" "route" "table" "status" "from" "to" "key" "id" "own_id" "action" "path" "value" "contains" "limit" "cursor"];
     }
     "/v1/applications/{application}/messages/{id}" {
         get records::message, "A message's whole life over all destinations", "";
     }
     "/v1/dead-letters" {
-        get records::letters, "Dead letters. Query: application, destination, route, code, column, key, group, superseded, since_ms, until_ms, skip, limit", "";
+        get records::letters, "Dead letters", "", ["application" "destination" "route" "code" "column" "key" "group" "superseded" "since_ms" "until_ms" "skip" "limit"];
     }
     "/v1/dead-letters/groups" {
-        get records::groups, "Dead letters by cause; the same filters", "";
+        get records::groups, "Dead letters by cause", "", ["application" "destination" "route" "code" "column" "key" "group" "superseded" "since_ms" "until_ms"];
     }
     "/v1/dead-letters/jobs" {
+        get records::jobs, "The latest jobs over many dead letters, newest first; those of a week at most", "", ["limit"];
         post records::many, "Redrive or discard many; refused if there are more than were counted", r#"{"task": "redrive", "filter": {"destination": "rooms", "code": "unique"}, "counted": 120, "force": false}"#;
     }
     "/v1/dead-letters/jobs/{id}" {
@@ -130,6 +169,58 @@ resources! {
         get records::letter, "One dead letter with its record, the row it would be, and the reason", "";
         post records::act, "Redrive (`force`), edit (`data`, `force`) or discard (`reason`) it", r#"{"act": "edit", "data": "{\"id\": 42}", "force": false}"#;
     }
+    "/v1/users" {
+        get users::list, "The console's users", "";
+        post users::add, "Add a user; `role` is viewer, broadcaster, operator or admin", r#"{"name": "ana", "role": "operator", "password": "…"}"#;
+    }
+    "/v1/users/{name}" {
+        get users::show, "One user", "";
+        delete users::remove, "Remove a user; their sessions end", "";
+    }
+    "/v1/users/{name}/role" {
+        put users::set_role, "Give a user another role; their sessions end", r#"{"role": "viewer"}"#;
+    }
+    "/v1/users/{name}/password" {
+        put users::set_password, "Set a user's password; their sessions end, and a lock with them", r#"{"password": "…"}"#;
+    }
+    "/v1/users/{name}/sessions" {
+        delete users::end_sessions, "End all sessions of a user", "";
+    }
+    "/v1/users/{name}/second-factor" {
+        delete users::second_factor_off, "Turn a user's second factor off; their sessions end", "";
+    }
+    "/v1/settings" {
+        get settings::show, "What is set for all nodes at once; null is as each node's own settings say", "";
+        put settings::set, "Set retention and memory marks for all nodes; what is left out goes back to each node's own settings", r#"{"retention": "24h", "memory_soft": 70, "memory_hard": 85}"#;
+    }
+    "/v1/alerts" {
+        get settings::alerts, "Marks of alarms, and who is told", "";
+    }
+    "/v1/alerts/marks" {
+        put settings::set_marks, "From when on something is an alarm", r#"{"down_after_s": 60, "dead_above": 0, "memory_percent": 80}"#;
+    }
+    "/v1/alerts/targets" {
+        post settings::add_target, "Add an alert target; what a webhook is signed with is told in the answer and nowhere else", r#"{"name": "on call", "kinds": ["destination_down", "destination_held", "dead_letters", "redis_memory", "stream_gap", "registry_restored"], "webhook": {"url": "https://hooks.example/tidegate"}}"#;
+    }
+    "/v1/alerts/targets/{id}" {
+        put settings::edit_target, "Change an alert target; without a password it keeps its own", r#"{"name": "on call", "kinds": ["dead_letters"], "email": {"host": "smtp.example", "port": 465, "tls": "tls", "user": "tidegate", "from": "tidegate@example.com", "to": ["ops@example.com"]}}"#;
+        delete settings::remove_target, "Remove an alert target", "";
+    }
+    "/v1/alerts/targets/{id}/secret" {
+        post settings::renew_secret, "Sign a webhook with a new secret from now on; the answer is the only place where it stands", "";
+    }
+    "/v1/alerts/targets/{id}/test" {
+        post settings::test_target, "Send a test to an alert target, step by step", "";
+    }
+    "/v1/audit" {
+        get settings::audit, "The list of changes, newest first: by whom, from where, before and after. `below` is `next` of the page before", "", ["who" "what" "from" "to" "below" "limit"];
+    }
+    "/v1/export" {
+        get settings::export, "Applications, destinations and routes as the TOML that `tidegate apply` reads, without secrets", "";
+    }
+    "/v1/import" {
+        post settings::import, "What a TOML file would change; with the `version` of that answer it is carried out", r#"{"toml": "[[application]]\nname = \"car-app\"\n", "prune": false, "version": null}"#;
+    }
     "/v1/replays" {
         post records::replay, "Send a route again what lies between two moments or messages; `dry_run` only counts and says what would be done", r#"{"route": "rooms-cars", "from": "2026-05-01T08:00:00Z", "to": null, "dry_run": true}"#;
     }
@@ -139,8 +230,20 @@ resources! {
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .app_data(web::PayloadConfig::new(MOST_BODY_BYTES))
-        .configure(routes)
+        .configure(all_routes)
         .service(web::resource("/openapi.json").route(web::get().to(openapi::show)));
+}
+
+/// A Redis that stands still is waited for once a request.
+async fn patient<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
+    patience::of_request(next.call(request)).await
+}
+
+/// Reads a query.
+fn asked<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Refusal> {
+    let query = web::Query::<T>::from_query(request.query_string());
+    // The words name fields of ours, or what is no number.
+    query.map(web::Query::into_inner).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
 /// Whoever has the token.
@@ -275,7 +378,7 @@ mod tests {
     #[test]
     fn every_route_is_described_and_every_example_is_json() {
         let description: serde_json::Value = serde_json::from_str(&openapi::text()).unwrap();
-        for Route { method, path, body, summary } in ROUTES {
+        for Route { method, path, body, summary, query } in ROUTES {
             let described = &description["paths"][*path][*method];
             assert_eq!(described["summary"], *summary, "{method} {path}");
             assert_eq!(described["requestBody"].is_object(), !body.is_empty(), "{method} {path}");
@@ -283,7 +386,7 @@ mod tests {
                 serde_json::from_str::<serde_json::Value>(body).unwrap();
             }
             let parameters = path.matches('{').count();
-            assert!(described["parameters"].as_array().unwrap().len() >= parameters, "{method} {path}");
+            assert_eq!(described["parameters"].as_array().unwrap().len(), parameters + query.len(), "{method} {path}");
         }
         let described: usize =
             description["paths"].as_object().unwrap().values().map(|one| one.as_object().unwrap().len()).sum();

@@ -8,16 +8,13 @@ use super::{ROUTES, Route};
 /// The description as text.
 pub(super) fn text() -> String {
     let mut paths: Map<String, Value> = Map::new();
-    for Route { method, path, summary, body } in ROUTES {
+    for Route { method, path, summary, body, query } in ROUTES {
         let names = path.split('{').skip(1).filter_map(|part| part.split('}').next());
         let mut parameters: Vec<Value> = names
             .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
             .collect();
-        if path.ends_with("/abandon") && *method == "get" {
-            for name in ["until", "application"] {
-                parameters.push(json!({"name": name, "in": "query", "schema": {"type": "string"}}));
-            }
-        }
+        let in_query = |name: &&str| json!({"name": name, "in": "query", "schema": {"type": "string"}});
+        parameters.extend(query.iter().map(in_query));
         let mut operation = json!({
             "summary": summary,
             "parameters": parameters,

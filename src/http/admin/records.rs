@@ -2,21 +2,14 @@
 //! [`crate::admin::api`].
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::json;
 
-use super::{Caller, Refusal, answer, read};
+use super::{Caller, Refusal, answer, asked, read};
 use crate::admin::{
     api::{self, DeliveriesQuery, LetterAct, LetterName, ManyBody, ReplayBody},
     dead_letters::Filter,
 };
-
-/// Reads a query.
-fn asked<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Refusal> {
-    let query = web::Query::<T>::from_query(request.query_string());
-    // The words name fields of ours, or what is no number.
-    query.map(web::Query::into_inner).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))
-}
 
 pub(super) async fn deliveries(caller: Caller, request: HttpRequest) -> Result<HttpResponse, Refusal> {
     let page = api::deliveries(&caller.admin, &asked::<DeliveriesQuery>(&request)?).await?;
@@ -100,6 +93,19 @@ pub(super) async fn act(caller: Caller, place: Place, body: web::Bytes) -> Resul
 pub(super) async fn many(caller: Caller, body: web::Bytes) -> Result<HttpResponse, Refusal> {
     let job = api::many(&caller.admin, &caller.who, read::<ManyBody>(&body)?).await?;
     Ok(answer(StatusCode::ACCEPTED, &job))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JobsQuery {
+    #[serde(default)]
+    limit: Option<usize>,
+}
+
+pub(super) async fn jobs(caller: Caller, request: HttpRequest) -> Result<HttpResponse, Refusal> {
+    let JobsQuery { limit } = asked(&request)?;
+    let jobs = api::jobs(&caller.admin, limit.unwrap_or(50)).await?;
+    Ok(answer(StatusCode::OK, &json!({"jobs": jobs})))
 }
 
 pub(super) async fn job(caller: Caller, id: web::Path<String>) -> Result<HttpResponse, Refusal> {

@@ -1,8 +1,9 @@
 -- Gives up what waits for a destination up to a place.
 -- KEYS: stream, meta, lanes, sides, commands, abandoned. ARGV: destination id, generation, id, the command, and what is told of
 -- messages that are given up (JSON without its places).
--- An ordered destination's owner moves its rows when it comes to the command; what is given up may be trimmed at once, since a
--- gap in it has an answer from now on. A parallel one's group is moved here and now.
+-- An ordered destination's owner moves its rows when it comes to the command, and then tells exactly what that passed; what is given up
+-- may be trimmed at once, since a gap in it has an answer from now on, and until then it is told under `token queued` as far as is
+-- known here. A parallel one's group is moved here and now.
 -- Returns 'QUEUED', 'DONE', or 'GONE' where the generation is not known any more.
 local stream, destination, id = KEYS[1], ARGV[1], ARGV[3]
 local tokens, afters = parse_generations(redis.call('HGET', KEYS[2], 'generations'))
@@ -42,6 +43,10 @@ if generation and not next(sides_of(KEYS[4], destination)) then
   local mine = rank_of(tokens, generation)
   if mine < rank or (mine == rank and below(stands, id)) then
     redis.call('HSET', KEYS[3], destination, ARGV[2] .. ' ' .. id .. ' ' .. read_to() .. ' ' .. (group or ''))
+    local told = cjson.decode(ARGV[5])
+    told.part = 'queued'
+    told.after = { generation = generation, id = stands }
+    redis.call('HSET', KEYS[6], told.token .. ' queued', cjson.encode(told))
   end
 end
 return 'QUEUED'

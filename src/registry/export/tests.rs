@@ -13,7 +13,7 @@ use crate::{
         plan::{Means, plan},
         secrets::MasterKey,
     },
-    resources::{Tls, TlsMode},
+    resources::{ByHand, Stopped, Tls, TlsMode},
 };
 
 fn default_value() -> impl Strategy<Value = serde_json::Value> {
@@ -200,8 +200,8 @@ fn route_of(name: String) -> impl Strategy<Value = RouteSpec> {
 fn destination_of(key: &MasterKey) -> impl Strategy<Value = Destination> + use<> {
     let sealed = key.seal("d00000000001", &"hunter2".into());
     let tls = (select(vec![TlsMode::Verify, TlsMode::Require, TlsMode::Off]), option::of(any::<String>()));
-    (any::<bool>(), option::of(tls), option::of("[a-z0-9._-]{1,9}")).prop_map(move |(with_password, tls, node)| {
-        Destination {
+    (any::<bool>(), option::of(tls), option::of("[a-z0-9_-][a-z0-9._-]{0,8}")).prop_map(
+        move |(with_password, tls, node)| Destination {
             id: "d00000000001".into(),
             name: "db".into(),
             kind: "postgres".into(),
@@ -212,8 +212,8 @@ fn destination_of(key: &MasterKey) -> impl Strategy<Value = Destination> + use<>
             node,
             revision: 3,
             by_hand: Default::default(),
-        }
-    })
+        },
+    )
 }
 
 fn text_name() -> String {
@@ -226,10 +226,15 @@ proptest! {
     #[test]
     fn an_exported_document_applies_to_no_changes(
         routes in (route_of("r-1".into()), route_of("r.2".into())),
-        topics in collection::btree_map("[a-zA-Z0-9._-]{1,12}", Just(()), 0..4),
+        topics in collection::btree_map("[a-zA-Z0-9_-][a-zA-Z0-9._-]{0,11}", Just(()), 0..4),
         schema in option::of("[a-z \"\n]{0,9}"),
         destination in destination_of(&MasterKey::generate()),
+        limit in option::of(1_u32..=1_000_000),
+        stopped in (any::<bool>(), any::<bool>(), 0_u64..3),
     ) {
+        let by = |set: bool| set.then(|| Stopped { by: "olga".into(), at_ms: 7 });
+        let by_hand = ByHand { paused: by(stopped.0), breaker_open: by(stopped.1), breaker_closings: stopped.2 };
+        let destination = Destination { by_hand, ..destination };
         let topics: BTreeMap<String, ()> = topics;
         let document = Document {
             version: 12,
@@ -238,7 +243,7 @@ proptest! {
                 name: "app".into(),
                 schemas: schema.iter().map(|text| (text_name(), json!({"title":text,"type":"object"}).to_string())).collect(),
                 topics: topics.into_keys().collect(),
-                records_per_s: None,
+                records_per_s: limit,
                 created_at_ms: 1,
                 keys: vec![],
             }],

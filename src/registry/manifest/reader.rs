@@ -153,6 +153,21 @@ impl<'a, 't> Fields<'a, 't> {
         })
     }
 
+    /// A whole number with its place, if it is one.
+    pub(crate) fn whole_number(&mut self, name: &'static str) -> Option<(i64, Place)> {
+        let value = self.get(name)?;
+        let place = value.span().start;
+        // In any base, and with `_` between digits, as TOML has it.
+        let read = match value.get_ref() {
+            DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix()).ok(),
+            other => {
+                self.mistakes.add(place, format!("`{name}` is a whole number, not {}", described(other)));
+                return None;
+            }
+        };
+        Some((read.unwrap_or(i64::MAX), place))
+    }
+
     /// One word of those that the type knows.
     pub(crate) fn choice<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<T> {
         let text = self.optional_text(name)?;

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
+use crate::resources::{ByHand, Stopped};
 
 const EXAMPLE: &str = include_str!("../manifest/example.toml");
 
@@ -166,4 +167,50 @@ fn another_master_key_is_told() {
     let kept = EXAMPLE.replace("env = \"ROOMS_PASSWORD\"", "kept = true");
     insta::assert_snapshot!(told(apply(&kept, &first, &new)), @"the password of destination `rooms` is sealed with master key OLD, and the one given here is NEW: a node that has this one cannot use it until it is applied again");
     insta::assert_snapshot!(told(apply(EXAMPLE, &first, &new)), @"update destination `rooms`: password sealed with master key NEW instead of OLD");
+}
+
+#[test]
+fn what_operators_set_by_hand_is_theirs_whatever_else_changes() {
+    let key = MasterKey::generate();
+    let mut first = apply(EXAMPLE, &Document::default(), &key).document;
+    let stopped = |by: &str| Some(Stopped { by: by.into(), at_ms: 3 });
+    first.destinations[0].by_hand =
+        ByHand { paused: stopped("olga"), breaker_open: stopped("ana"), breaker_closings: 2 };
+    let by_hand = first.destinations[0].by_hand.clone();
+    let changed = [
+        EXAMPLE.to_owned(),
+        EXAMPLE.replace("10.0.0.5", "10.0.0.6"),
+        EXAMPLE.replace("{ env = \"ROOMS_PASSWORD\" }", "\"hunter3\""),
+        EXAMPLE.replace("mode = \"verify\"", "mode = \"require\""),
+        "[[application]]\nname = \"other\"".to_owned(),
+    ];
+    for text in changed {
+        let plan = apply(&text, &first, &key);
+        assert_eq!(plan.document.destinations[0].by_hand, by_hand, "{text}");
+    }
+    // Where it goes with its destination, that is said.
+    let manifest = Manifest::parse("[[application]]\nname = \"other\"").unwrap();
+    let pruned = plan(&manifest, &first, &means(None, &hunter2, true)).unwrap();
+    let said = "remove destination `rooms`: which olga has paused; whose breaker ana has opened by hand";
+    assert!(words(&pruned).contains(said), "{}", words(&pruned));
+}
+
+#[test]
+fn a_limit_is_as_the_file_says() {
+    let key = MasterKey::generate();
+    let with =
+        |limit: &str| EXAMPLE.replace("topics = [\"cars\"]", &format!("topics = [\"cars\"]\nrecords_per_s = {limit}"));
+    let first = apply(&with("5_000"), &Document::default(), &key);
+    assert_eq!(first.document.applications[0].records_per_s, Some(5_000));
+    assert!(words(&first).contains("topics cars; at most 5000 records a second and node"), "{}", words(&first));
+    let less = apply(&with("70"), &first.document, &key);
+    assert_eq!(words(&less), "update application `car-app`: at most 70 records a second and node, not 5000");
+    assert_eq!(apply(&with("70"), &less.document, &key).changes, []);
+    let none = apply(EXAMPLE, &less.document, &key);
+    assert_eq!(words(&none), "update application `car-app`: no limit any more, which was 70 records a second and node");
+    assert_eq!(none.document.applications[0].records_per_s, None);
+    for wrong in ["0", "-1", "1_000_001", "99999999999999999999", "\"5\"", "1.5"] {
+        let mistaken = Manifest::parse(&with(wrong)).unwrap_err().to_string();
+        assert!(mistaken.starts_with("line 4, column 17: `records_per_s` is a"), "{wrong}: {mistaken}");
+    }
 }

@@ -19,7 +19,7 @@ async fn send(scene: &Scene, key: &str, records: usize) -> (u16, String) {
 
 /// Creates `car-app` with topic `cars` and a key.
 async fn with_a_key(operator: &mut Browser) -> String {
-    let page = operator.get("/console/applications/new").await;
+    let page = operator.get("/console/applications/~new").await;
     let made = operator
         .post("/console/applications", &page.csrf(), &[("name", "car-app"), ("topics", "cars"), ("records_per_s", "")])
         .await;
@@ -35,7 +35,7 @@ async fn an_application_is_created_and_its_key_is_shown_once_and_works() {
     let mut operator = scene.browser_of("olga").await;
     let empty = operator.get("/console/applications").await;
     assert!(
-        empty.body.contains("No application yet") && empty.body.contains("/console/applications/new"),
+        empty.body.contains("No application yet") && empty.body.contains("/console/applications/~new"),
         "{}",
         empty.body
     );
@@ -126,7 +126,7 @@ async fn a_viewer_reads_and_changes_nothing_and_indonesian_is_spoken() {
         "{}",
         page.body
     );
-    assert_eq!(viewer.get("/console/applications/new").await.status, 403);
+    assert_eq!(viewer.get("/console/applications/~new").await.status, 403);
     for (path, field) in
         [("applications", "name"), ("applications/car-app/keys", "days"), ("applications/car-app/topics", "topics")]
     {

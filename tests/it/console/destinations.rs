@@ -43,7 +43,7 @@ impl Parts {
 }
 
 async fn open(operator: &mut Browser) -> String {
-    let page = operator.get("/console/destinations/new?kind=postgres").await;
+    let page = operator.get("/console/destinations/~new?kind=postgres").await;
     assert_eq!(page.status, 200, "{}", page.body);
     assert!(page.body.contains("GRANT"), "what a DBA is given");
     page.csrf()
@@ -58,7 +58,7 @@ async fn a_destination_is_saved_only_once_its_check_is_good() {
     assert!(operator.get("/console/destinations").await.body.contains("No destination yet"));
     let csrf = open(&mut operator).await;
     let mut fields = parts.fields("rooms", "1");
-    let failed = operator.post("/console/destinations/check", &csrf, &fields).await;
+    let failed = operator.post("/console/destinations/~check", &csrf, &fields).await;
     assert!(failed.body.contains("nothing listens there"), "{}", failed.body);
     assert!(!failed.body.contains(CANARY), "a password never comes back");
     let refused = operator.post("/console/destinations", &csrf, &fields).await;
@@ -69,7 +69,7 @@ async fn a_destination_is_saved_only_once_its_check_is_good() {
     let without = operator.post("/console/destinations", &csrf, &fields).await;
     assert_eq!(without.status, 422, "not without its password");
     let good = parts.fields("rooms", &parts.port);
-    let checked = operator.post("/console/destinations/check", &csrf, &good).await;
+    let checked = operator.post("/console/destinations/~check", &csrf, &good).await;
     let token = checked.after("name=\"token\" value=\"");
     let mut with_token = good.clone();
     with_token.push(("token", &token));
@@ -96,7 +96,7 @@ async fn a_check_goes_step_by_step_and_never_where_it_must_not() {
     let csrf = open(&mut operator).await;
     for host in ["127.0.0.1", "localhost", "169.254.169.254", "::1", "[::ffff:127.0.0.1]"] {
         let parts = Parts { host: host.into(), port: "5432".into(), database: "x".into() };
-        let refused = operator.post("/console/destinations/check", &csrf, &parts.fields("rooms", "5432")).await;
+        let refused = operator.post("/console/destinations/~check", &csrf, &parts.fields("rooms", "5432")).await;
         assert!(
             refused.body.contains("it leads to") && !refused.body.contains("nothing listens"),
             "{host}: {}",
@@ -105,7 +105,7 @@ async fn a_check_goes_step_by_step_and_never_where_it_must_not() {
     }
     operator.headers.push(("HX-Request".into(), "true".into()));
     let parts = Parts { host: "127.0.0.1".into(), port: "5432".into(), database: "x".into() };
-    let begun = operator.post("/console/destinations/check", &csrf, &parts.fields("rooms", "5432")).await;
+    let begun = operator.post("/console/destinations/~check", &csrf, &parts.fields("rooms", "5432")).await;
     let poll = begun.after("hx-get=\"");
     wait_for("the steps come in", Duration::from_secs(10), async || {
         let part = operator.get(&poll).await;
@@ -116,7 +116,7 @@ async fn a_check_goes_step_by_step_and_never_where_it_must_not() {
     operator.headers.clear();
     let mut last = String::new();
     for _ in 0..20 {
-        last = operator.post("/console/destinations/check", &csrf, &parts.fields("rooms", "5432")).await.body;
+        last = operator.post("/console/destinations/~check", &csrf, &parts.fields("rooms", "5432")).await.body;
     }
     assert!(last.contains("checks a minute"), "{last}");
 }

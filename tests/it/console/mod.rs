@@ -5,13 +5,16 @@ pub(crate) mod browser;
 mod chromium;
 mod dead;
 mod destinations;
+mod hung;
 mod live;
 mod logs;
+mod names;
 mod routes;
 mod settings;
 mod shell;
 mod story;
 mod tables;
+mod tls;
 
 use std::time::Duration;
 

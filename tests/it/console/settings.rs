@@ -26,12 +26,12 @@ const CANARY: &str = "canary harbour in the morning";
 
 const SCREENS: [&str; 8] = [
     "/console/settings/users",
-    "/console/settings/users/new",
+    "/console/settings/users/~new",
     "/console/settings/users/ana",
     "/console/settings/audit",
     "/console/settings/retention",
     "/console/settings/alerts",
-    "/console/settings/alerts/new?way=email",
+    "/console/settings/alerts/~new?way=email",
     "/console/settings/transfer",
 ];
 
@@ -57,20 +57,20 @@ async fn an_admin_adds_changes_and_removes_users_and_every_change_is_listed() {
     assert!(list.status == 200 && list.body.contains("Who may sign in here"), "{}", list.body);
 
     let new = [("name", "Budi"), ("role", "viewer"), ("password", CANARY), ("again", "another phrase")];
-    let differ = post(&mut ana, "/console/settings/users/new", &new).await;
+    let differ = post(&mut ana, "/console/settings/users/~new", &new).await;
     assert_eq!(differ.status, 422);
     assert!(differ.body.contains("The two passwords are not the same.") && differ.body.contains("value=\"Budi\""));
     let short = [("name", "b b"), ("role", "viewer"), ("password", "short"), ("again", "short")];
-    let wrong = post(&mut ana, "/console/settings/users/new", &short).await;
+    let wrong = post(&mut ana, "/console/settings/users/~new", &short).await;
     assert!(
         wrong.status == 422 && wrong.body.contains("id=\"name-error\"") && wrong.body.contains("id=\"password-error\"")
     );
     let new = [("name", "Budi"), ("role", "viewer"), ("password", CANARY), ("again", CANARY)];
-    let added = post(&mut ana, "/console/settings/users/new", &new).await;
+    let added = post(&mut ana, "/console/settings/users/~new", &new).await;
     assert_eq!((added.status, added.to().as_str()), (303, "/console/settings/users/budi"), "{}", added.body);
     let page = ana.get(&added.to()).await;
     assert!(page.status == 200 && page.body.contains("budi can sign in now."), "{}", page.body);
-    let taken = post(&mut ana, "/console/settings/users/new", &new).await;
+    let taken = post(&mut ana, "/console/settings/users/~new", &new).await;
     assert!(taken.status == 422 && taken.body.contains("already"), "{}", taken.body);
 
     let mut budi = scene.browser();
@@ -115,12 +115,12 @@ async fn whoever_is_no_admin_sees_and_does_nothing_of_it() {
             assert_eq!(browser.get(screen).await.status, 403, "{name} {screen}");
         }
         for act in [
-            "/console/settings/users/new",
+            "/console/settings/users/~new",
             "/console/settings/users/ana/remove",
             "/console/settings/users/ana/role",
             "/console/settings/retention",
             "/console/settings/alerts",
-            "/console/settings/alerts/new",
+            "/console/settings/alerts/~new",
             "/console/settings/alerts/abc/test",
             "/console/settings/transfer/preview",
             "/console/settings/transfer/import",
@@ -210,7 +210,7 @@ async fn while_redis_is_away_a_form_keeps_what_was_typed() {
         assert!(refused.body.contains(kept), "{kept} in\n{}", refused.body);
     }
     let new = [("name", "budi"), ("role", "viewer"), ("password", CANARY), ("again", CANARY)];
-    let refused = ana.post("/console/settings/users/new", &token, &new).await;
+    let refused = ana.post("/console/settings/users/~new", &token, &new).await;
     assert_eq!(refused.status, 503);
     assert!(refused.body.contains("value=\"budi\"") && !refused.body.contains(CANARY), "{}", refused.body);
     for screen in SCREENS.into_iter().chain(["/console/me"]) {
@@ -267,7 +267,8 @@ async fn a_webhook_is_told_once_when_a_destination_goes_down_and_once_when_it_is
     let (port, came) = receiver(&[200, 500]);
     let mut ana = scene.browser_of("ana").await;
     let url = format!("http://127.0.0.1:{port}/hook?token=canary-in-the-address");
-    let empty = post(&mut ana, "/console/settings/alerts/new", &[("way", "webhook"), ("name", ""), ("url", "x")]).await;
+    let empty =
+        post(&mut ana, "/console/settings/alerts/~new", &[("way", "webhook"), ("name", ""), ("url", "x")]).await;
     assert!(
         empty.status == 422 && empty.body.contains("name-error") && empty.body.contains("url-error"),
         "{}",
@@ -280,7 +281,7 @@ async fn a_webhook_is_told_once_when_a_destination_goes_down_and_once_when_it_is
         ("kind", "destination_down"),
         ("kind", "dead_letters"),
     ];
-    let added = post(&mut ana, "/console/settings/alerts/new", &target).await;
+    let added = post(&mut ana, "/console/settings/alerts/~new", &target).await;
     assert_eq!(added.status, 200, "{}", added.body);
     let secret = added.body.split_once("whsec_").map(|(_, rest)| rest.split('<').next().unwrap()).unwrap();
     let secret = format!("whsec_{secret}");
@@ -366,7 +367,7 @@ async fn an_alert_does_not_reach_what_only_the_node_can() {
     {
         let (name, url) = (format!("t{number}"), format!("http://{host}:{port}/"));
         let target = [("way", "webhook"), ("name", &name), ("url", &url), ("kind", "dead_letters")];
-        let added = post(&mut ana, "/console/settings/alerts/new", &target.map(|(a, b): (&str, &str)| (a, b))).await;
+        let added = post(&mut ana, "/console/settings/alerts/~new", &target.map(|(a, b): (&str, &str)| (a, b))).await;
         assert_eq!(added.status, 200, "{url}: {}", added.body);
         let list = ana.get("/console/settings/alerts").await;
         let before = list.body.split_once(&format!(">{name}</a>")).unwrap().0.to_owned();
@@ -433,11 +434,11 @@ async fn a_letter_is_sent_over_smtp_and_a_password_never_in_the_clear() {
         ("to", "a@example.com, Ops <b@example.com>"),
         ("kind", "redis_memory"),
     ];
-    let clear = post(&mut ana, "/console/settings/alerts/new", &target).await;
+    let clear = post(&mut ana, "/console/settings/alerts/~new", &target).await;
     assert!(clear.status == 422 && clear.body.contains("tls-error"), "{}", clear.body);
     target[5] = ("user", "");
     target[6] = ("password", "");
-    let added = post(&mut ana, "/console/settings/alerts/new", &target).await;
+    let added = post(&mut ana, "/console/settings/alerts/~new", &target).await;
     assert_eq!((added.status, added.to().as_str()), (303, "/console/settings/alerts"), "{}", added.body);
     let list = ana.get("/console/settings/alerts").await;
     let before = list.body.split_once(">Team</a>").unwrap().0;
@@ -562,12 +563,12 @@ async fn every_screen_fits_is_accessible_and_loads_nothing_that_its_policy_forbi
     let mut ana = scene.browser_of("ana").await;
     let target =
         [("way", "webhook"), ("name", "On call"), ("url", "https://alerts.example/x"), ("kind", "dead_letters")];
-    assert_eq!(post(&mut ana, "/console/settings/alerts/new", &target).await.status, 200);
+    assert_eq!(post(&mut ana, "/console/settings/alerts/~new", &target).await.status, 200);
     let browser = Chromium::open(&scene.base).await;
     browser.sign_in("ana", PASSWORD).await;
     for look in Look::ALL {
         browser.look(look).await;
-        for screen in SCREENS.into_iter().chain(["/console/me", "/console/settings/alerts/new?way=webhook"]) {
+        for screen in SCREENS.into_iter().chain(["/console/me", "/console/settings/alerts/~new?way=webhook"]) {
             browser.visit(screen).await;
             browser.is_accessible().await;
             browser.fits().await;

@@ -380,14 +380,14 @@ async fn the_console_works_on_a_phone_in_indonesian_for_a_viewer_and_without_scr
     viewer.visit("/console/tables").await;
     viewer.sees("sales-cars").await;
     assert!(!viewer.offers("Rute baru").await, "a viewer makes nothing");
-    viewer.visit("/console/tables/new/source").await;
+    viewer.visit("/console/tables/~new/source").await;
     viewer.sees("tidak berhak").await;
     viewer.close().await;
     // An operator whose browser runs no scripts makes a route all the same.
     let operator = stage.browser().await;
     operator.scripts(false).await;
     operator.sign_in("operator", PASSWORD).await;
-    operator.visit("/console/tables/new/source").await;
+    operator.visit("/console/tables/~new/source").await;
     operator.sees("Whose records?").await;
     operator.fill("cars", "yes").await;
     operator.press("Continue").await;
@@ -439,10 +439,10 @@ async fn screens() {
     shoot("sign-in").await;
     browser.sign_in("ana", PASSWORD).await;
     for (name, path) in [
-        ("route-source", "/console/tables/new/source"),
-        ("route-destination", "/console/tables/new/destination?source=car-app+cars"),
-        ("route-table", "/console/tables/new/table?source=car-app+cars&destination=sales"),
-        ("route-fields", "/console/tables/new/fields?source=car-app+cars&destination=sales&table=cars"),
+        ("route-source", "/console/tables/~new/source"),
+        ("route-destination", "/console/tables/~new/destination?source=car-app+cars"),
+        ("route-table", "/console/tables/~new/table?source=car-app+cars&destination=sales"),
+        ("route-fields", "/console/tables/~new/fields?source=car-app+cars&destination=sales&table=cars"),
     ] {
         browser.visit(path).await;
         shoot(name).await;

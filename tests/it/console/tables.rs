@@ -72,20 +72,20 @@ async fn a_route_is_made_edited_and_removed_step_by_step_without_scripts() {
     let (scene, target) = scene().await;
     let mut browser = scene.browser_of("operator").await;
     let list = browser.get("/console/tables").await;
-    has(&list, &["No route yet", "/console/tables/new/source"]);
-    has(&browser.get("/console/tables/new/source").await, &["Whose records?", "value=\"shop cars\""]);
-    let step = browser.get("/console/tables/new/destination?source=shop+cars").await;
+    has(&list, &["No route yet", "/console/tables/~new/source"]);
+    has(&browser.get("/console/tables/~new/source").await, &["Whose records?", "value=\"shop cars\""]);
+    let step = browser.get("/console/tables/~new/destination?source=shop+cars").await;
     has(&step, &["Into which database?", "value=\"sales\"", "value=\"gone\""]);
     let step = browser
         .get(&format!(
             "{}&destination=sales&q=CAR",
-            address(&step, "/console/tables/new/destination?d=").replace("destination?", "table?")
+            address(&step, "/console/tables/~new/destination?d=").replace("destination?", "table?")
         ))
         .await;
     has(&step, &["Which table of sales?", ">cars<"]);
     assert!(!step.body.contains(">other<"), "the search leaves it out");
     // What the table's page leads to has the table, and the columns are suggested.
-    let fields_at = address(&step, "/console/tables/new/fields?d=");
+    let fields_at = address(&step, "/console/tables/~new/fields?d=");
     assert!(fields_at.ends_with("table=cars"), "{fields_at}");
     let step = browser.get(&fields_at).await;
     has(
@@ -99,7 +99,7 @@ async fn a_route_is_made_edited_and_removed_step_by_step_without_scripts() {
         ],
     );
     let csrf = step.csrf();
-    let action = address(&step, "/console/tables/new/fields?d=");
+    let action = address(&step, "/console/tables/~new/fields?d=");
     let columns = ["id", "car_name", "stock", "price", "<b>odd</b>"];
     let form = |picks: [&'static str; 5], go: &'static str| {
         let mut form: Vec<(&str, &str)> = vec![("key", "id")];
@@ -115,7 +115,7 @@ async fn a_route_is_made_edited_and_removed_step_by_step_without_scripts() {
     assert_eq!(to_rule.status, 303);
     let rule = browser.get(&to_rule.to()).await;
     has(&rule, &["Column: stock", "integer"]);
-    let rule_at = address(&rule, "/console/tables/new/column?d=");
+    let rule_at = address(&rule, "/console/tables/~new/column?d=");
     let wrong = [("kind", "value"), ("constant", "5"), ("step", "truncate"), ("with", "many"), ("go", "done")];
     let wrong = browser.post(&rule_at, &csrf, &wrong).await;
     assert_eq!(wrong.status, 422);
@@ -125,11 +125,11 @@ async fn a_route_is_made_edited_and_removed_step_by_step_without_scripts() {
     has(&fields, &["<option value=\"value\" selected>"]);
     // What can never work is told beside its column, and everything else stays as it was picked.
     let bad = form(["field:id", "field:carName", "value", "meta:received", "expr"], "next");
-    let refused = browser.post(&address(&fields, "/console/tables/new/fields?d="), &csrf, &bad).await;
+    let refused = browser.post(&address(&fields, "/console/tables/~new/fields?d="), &csrf, &bad).await;
     assert_eq!(refused.status, 422, "{}", refused.to());
     has(&refused, &["aria-invalid=\"true\"", "value=\"expr\" selected", "value=\"field:carName\" selected"]);
     let good = form(["field:id", "field:carName", "value", "field:price", "meta:topic"], "next");
-    let next = browser.post(&address(&refused, "/console/tables/new/fields?d="), &csrf, &good).await;
+    let next = browser.post(&address(&refused, "/console/tables/~new/fields?d="), &csrf, &good).await;
     assert_eq!(next.status, 303, "{}", next.body);
     // Without the number's locale the price is refused; the trial says so, cell by cell for the others.
     let tried = browser.get(&next.to()).await;
@@ -138,7 +138,7 @@ async fn a_route_is_made_edited_and_removed_step_by_step_without_scripts() {
     has(&own, &["refused", "car_name", "{&#34;id&#34;:9"]);
     let save = browser.get(&next.to().replace("/try?", "/save?")).await;
     has(&save, &["value=\"sales-cars\"", "A new route:"]);
-    let save_at = address(&save, "/console/tables/new/save?d=");
+    let save_at = address(&save, "/console/tables/~new/save?d=");
     let bad =
         browser.post(&save_at, &csrf, &[("name", "a b"), ("start", "at"), ("start_at", "soon"), ("go", "save")]).await;
     assert_eq!(bad.status, 422);
@@ -158,10 +158,10 @@ async fn a_route_is_made_edited_and_removed_step_by_step_without_scripts() {
     let stale = edit.to().replace("/fields?", "/save?");
     let fields = browser.get(&edit.to()).await;
     let changed = form(["field:id", "field:carName", "value", "field:price", ""], "next");
-    let next = browser.post(&address(&fields, "/console/tables/new/fields?d="), &csrf, &changed).await;
+    let next = browser.post(&address(&fields, "/console/tables/~new/fields?d="), &csrf, &changed).await;
     let save = browser.get(&next.to().replace("/try?", "/save?")).await;
     has(&save, &["columns.&#60;b&#62;odd", "<del>"]);
-    let saved = browser.post(&address(&save, "/console/tables/new/save?d="), &csrf, &[("go", "save")]).await;
+    let saved = browser.post(&address(&save, "/console/tables/~new/save?d="), &csrf, &[("go", "save")]).await;
     assert_eq!(saved.status, 303, "{}", saved.body);
     has(&browser.get("/console/tables/cars").await, &["Version 2", "Make it so again", "Route cars is changed."]);
     let conflict = browser.post(&stale, &csrf, &[("on_dead", "block"), ("go", "save")]).await;
@@ -171,7 +171,7 @@ async fn a_route_is_made_edited_and_removed_step_by_step_without_scripts() {
     let again = browser.get("/console/tables/cars/again/1").await;
     let save = browser.get(&again.to()).await;
     has(&save, &["<ins>"]);
-    let saved = browser.post(&address(&save, "/console/tables/new/save?d="), &csrf, &[("go", "save")]).await;
+    let saved = browser.post(&address(&save, "/console/tables/~new/save?d="), &csrf, &[("go", "save")]).await;
     assert_eq!(saved.status, 303);
     // As text everything can be said.
     let edit = browser.get("/console/tables/cars/edit").await;
@@ -192,19 +192,19 @@ async fn a_route_is_made_edited_and_removed_step_by_step_without_scripts() {
 async fn a_step_that_fails_is_shown_again_with_the_reason_and_everything_in_it() {
     let (mut scene, _target) = scene().await;
     let mut browser = scene.browser_of("operator").await;
-    let step = browser.get("/console/tables/new/table?source=shop+cars&destination=gone").await;
+    let step = browser.get("/console/tables/~new/table?source=shop+cars&destination=gone").await;
     assert_eq!(step.status, 503);
     has(&step, &["That did not work.", "Try again", "gone"]);
-    let missing = browser.get("/console/tables/new/fields?source=shop+cars&destination=sales&table=carz").await;
+    let missing = browser.get("/console/tables/~new/fields?source=shop+cars&destination=sales&table=carz").await;
     assert_eq!(missing.status, 404);
     has(&missing, &["carz", "cars"]);
     // Who comes too early begins where something is missing; who comes with a broken address is told.
-    let early = browser.get("/console/tables/new/save?source=shop+cars").await;
-    assert!(early.status == 303 && early.to().starts_with("/console/tables/new/destination?d="), "{}", early.to());
-    assert_eq!(browser.get("/console/tables/new/fields?d=nonsense").await.status, 400);
+    let early = browser.get("/console/tables/~new/save?source=shop+cars").await;
+    assert!(early.status == 303 && early.to().starts_with("/console/tables/~new/destination?d="), "{}", early.to());
+    assert_eq!(browser.get("/console/tables/~new/fields?d=nonsense").await.status, 400);
     // Redis goes away while a form is open: nothing of it is lost.
-    let fields = browser.get("/console/tables/new/fields?source=shop+cars&destination=sales&table=cars").await;
-    let at = address(&fields, "/console/tables/new/fields?d=").replace("/fields?", "/save?");
+    let fields = browser.get("/console/tables/~new/fields?source=shop+cars&destination=sales&table=cars").await;
+    let at = address(&fields, "/console/tables/~new/fields?d=").replace("/fields?", "/save?");
     let csrf = fields.csrf();
     scene.installation.redis.kill();
     let failed = browser.post(&at, &csrf, &[("name", "my-cars"), ("filter", "data.id > 0"), ("go", "save")]).await;
@@ -235,7 +235,7 @@ async fn a_viewer_sees_everything_and_changes_nothing_and_the_list_is_searched_i
     has(&viewer.get("/console/tables?q=nothing").await, &["Nothing found", "Show all"]);
     let detail = viewer.get("/console/tables/cars").await;
     assert!(detail.status == 200 && !detail.body.contains("/console/tables/cars/edit"));
-    for path in ["/console/tables/new/source", "/console/tables/cars/edit", "/console/tables/cars/remove"] {
+    for path in ["/console/tables/~new/source", "/console/tables/cars/edit", "/console/tables/cars/remove"] {
         assert_eq!(viewer.get(path).await.status, 403, "{path}");
     }
     let removed = viewer.post("/console/tables/cars/remove", &list.csrf(), &[("version", "1")]).await;

@@ -1,6 +1,8 @@
 //! End to end, as separate processes: the node under test, real Redis and real databases, each run followed by the ledger
 //! check.
 
+mod admin_api;
+pub(crate) mod api;
 mod by_hand;
 mod change;
 mod choosing;
@@ -9,6 +11,7 @@ mod dead;
 mod emptied;
 mod failover;
 mod faults;
+mod given_up;
 pub(crate) mod installation;
 pub(crate) mod ledger;
 pub(crate) mod load;
