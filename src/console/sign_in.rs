@@ -70,8 +70,8 @@ struct FirstPage {
 }
 
 impl FirstPage {
-    fn wrong(&self, field: &str) -> Option<&str> {
-        self.fields.iter().find(|error| error.field == field).map(|error| error.message.as_str())
+    fn wrong(&self, field: &str) -> Option<String> {
+        self.fields.iter().find(|error| error.field == field).map(|error| self.frame.wrong(error))
     }
 }
 
@@ -146,7 +146,7 @@ async fn sign_in(Guest(visitor): Guest, given: web::Form<Given>) -> Result<HttpR
         Err(SignInError::CodeWanted) => (StatusCode::UNPROCESSABLE_ENTITY, text.code_wanted.to_owned(), true),
         Err(SignInError::CodeWrong) => (StatusCode::UNPROCESSABLE_ENTITY, text.code_wrong.to_owned(), true),
         Err(SignInError::Unavailable(why)) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("{} ({why})", text.unavailable), code.is_some())
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{} ({})", text.unavailable, visitor.look().why(why)), code.is_some())
         }
     };
     page(&visitor, status, Form { name, next, error: Some(error), code })
@@ -199,7 +199,7 @@ async fn first(Guest(visitor): Guest, given: web::Form<GivenFirst>) -> Result<Ht
         Err(FirstError::Gone) => (StatusCode::GONE, None, Vec::new(), true),
         Err(FirstError::Invalid(fields)) => (StatusCode::UNPROCESSABLE_ENTITY, None, fields, false),
         Err(FirstError::Unavailable(why)) => {
-            (StatusCode::SERVICE_UNAVAILABLE, Some(format!("{} ({why})", text.unavailable)), Vec::new(), false)
+            (StatusCode::SERVICE_UNAVAILABLE, Some(format!("{} ({})", text.unavailable, visitor.look().why(why))), Vec::new(), false)
         }
     };
     let frame = visitor.frame(Nav::Elsewhere, text.first_title);
