@@ -97,8 +97,8 @@ impl Logs {
     }
 
     /// How often it was tried.
-    pub(crate) fn tries(&self, attempts: u32) -> String {
-        if attempts == 1 { self.one_try.to_owned() } else { self.many_tries.replace("{}", &attempts.to_string()) }
+    pub(crate) fn tries(&self, attempts: &u32) -> String {
+        if *attempts == 1 { self.one_try.to_owned() } else { self.many_tries.replace("{}", &attempts.to_string()) }
     }
 
     /// What a mark means.
