@@ -379,23 +379,34 @@ impl Chromium {
         assert!(serious.is_empty(), "{}: axe-core finds {serious:#?}", self.place().await);
     }
 
-    /// The same, and whether the page fits, in every width and, at the last, in the dark.
-    pub(crate) async fn is_accessible_everywhere(&self) {
-        for look in Look::WIDTHS {
+    /// What is serious on this page in any width or in the dark, and where it is wider than the screen.
+    pub(crate) async fn troubles(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        let place = self.place().await;
+        for look in Look::WIDTHS.into_iter().chain([Look::DARK]) {
             self.look(look).await;
-            self.is_accessible().await;
-            self.fits().await;
+            let name = look.name;
+            let found = self.findings().await;
+            let serious = found.iter().filter(|found| matches!(&*found.impact, "serious" | "critical"));
+            all.extend(serious.map(|found| format!("{place}, {name}: {} at {:?}", found.rule, found.targets)));
+            let width = self.width().await;
+            if width[0].as_f64() > width[1].as_f64() {
+                all.push(format!("{place}, {name}: wider than the screen, {width}"));
+            }
         }
-        self.look(Look::DARK).await;
-        self.is_accessible().await;
         self.look(Look::LIGHT).await;
+        all
     }
 
     /// Fails if the page is wider than the screen.
     pub(crate) async fn fits(&self) {
-        let wide = "const e = document.documentElement; return [e.scrollWidth, e.clientWidth];";
-        let width = self.run(wide).await;
+        let width = self.width().await;
         assert!(width[0].as_f64() <= width[1].as_f64(), "{} is wider than the screen: {width}", self.place().await);
+    }
+
+    /// The page's width, and the screen's.
+    async fn width(&self) -> Value {
+        self.run("const e = document.documentElement; return [e.scrollWidth, e.clientWidth];").await
     }
 
     /// What the browser complained of since the last time: scripts that failed, what the Content-Security-Policy stopped,

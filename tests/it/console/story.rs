@@ -588,13 +588,20 @@ impl Show {
 #[actix_rt::test]
 async fn every_screen_is_accessible_at_every_width() {
     let show = Show::new().await;
-    let browser = &show.browser;
+    let (browser, troubles) = (&show.browser, std::cell::RefCell::new(Vec::new()));
     for (_, path) in show.screens() {
         browser.visit(&path).await;
         browser.until("a page of the console", LONG, async || !browser.text().await.is_empty()).await;
-        browser.is_accessible_everywhere().await;
+        let more = browser.troubles().await;
+        troubles.borrow_mut().extend(more);
     }
-    show.forms(async |_| browser.is_accessible_everywhere().await).await;
+    show.forms(async |_| {
+        let more = browser.troubles().await;
+        troubles.borrow_mut().extend(more);
+    })
+    .await;
+    let troubles = troubles.into_inner();
+    assert!(troubles.is_empty(), "{troubles:#?}");
     show.browser.close().await;
 }
 
