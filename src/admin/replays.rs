@@ -290,7 +290,8 @@ pub async fn underway(redis: &Redis, document: &Document, route: &RouteSpec) -> 
         // Only now: most routes have none.
         let beside = sides::of(redis, &route.application, &destination.id).await?;
         let side = beside.rows.iter().find(|side| replays(&side.part, &token));
-        let standing = side.map_or(Standing::Queued, |side| Standing::Running { at: side.at.id, held: side.held.clone() });
+        let standing =
+            side.map_or(Standing::Queued, |side| Standing::Running { at: side.at.id, held: side.held.clone() });
         let end = match (&to, &beside.main) {
             (Some(to), _) => to.id,
             (None, Some(main)) => main.id,
@@ -300,7 +301,8 @@ pub async fn underway(redis: &Redis, document: &Document, route: &RouteSpec) -> 
                 lane.map_or(from.id, |lane| lane.position.id)
             }
         };
-        let at = if let Standing::Running { at, .. } = &standing { (*at).clamp(from.id, end.max(from.id)) } else { from.id };
+        let at =
+            if let Standing::Running { at, .. } = &standing { (*at).clamp(from.id, end.max(from.id)) } else { from.id };
         let many = async |range| replay::count(redis, &route.application, &route.topic, range, |_| ()).await;
         let counted = async { Ok::<_, LogError>((many((from.id, at)).await?, many((at, end)).await?)) };
         let counted = match tokio::time::timeout(COUNTED_WITHIN, counted).await {
@@ -338,9 +340,7 @@ pub async fn stop(
     who.needs(Role::Operator)?;
     let (route, destination) = replayable(document, route)?;
     let waiting = dead::waiting(redis, &route.application, &destination.id).await?;
-    let meant = |command: &&Command| {
-        matches!(command, Command::Replay { token: named, route: of, .. } if named == token && *of == route.id)
-    };
+    let meant = |command: &&Command| matches!(command, Command::Replay { token: named, route: of, .. } if named == token && *of == route.id);
     let Some(command) = waiting.iter().find(meant) else {
         return Err(ActError::Conflict("this replay has ended already".into()));
     };

@@ -78,7 +78,8 @@ impl Delivery {
     /// Whether an operator has taken a bounded replay back: the row that it has is closed by the next take-over. One that goes on
     /// to main carries its route alone and comes to its end in any case.
     pub(super) fn is_stopped(&self, main: usize, waiting: &[Command]) -> bool {
-        let waits = |named: &str| waiting.iter().any(|one| matches!(one, Command::Replay { token, .. } if *token == *named));
+        let waits =
+            |named: &str| waiting.iter().any(|one| matches!(one, Command::Replay { token, .. } if *token == *named));
         self.rows_of(main).any(|at| {
             let row = &self.lanes[at];
             let stands = row.beside.replay.is_some();

@@ -151,7 +151,8 @@ pub(super) async fn act(
         Err(ActError::Invalid(fields)) => {
             let mistakes = fields.into_iter().map(|field| {
                 let more = if field.code == "record_no_json" { format!(" ({})", field.message) } else { String::new() };
-                let why = text.mistake(field.code).map_or_else(|| page.look().wrong(&field), |text| format!("{text}{more}"));
+                let why =
+                    text.mistake(field.code).map_or_else(|| page.look().wrong(&field), |text| format!("{text}{more}"));
                 (field.field, why)
             });
             return render(&page, StatusCode::UNPROCESSABLE_ENTITY, shown, Some(form), mistakes.collect());

@@ -275,8 +275,10 @@ pub(super) fn form_again(
     let (status, with) = match error {
         ActError::Invalid(wrong) => {
             // Something that stands beside no field is told on top.
-            let top =
-                wrong.iter().find(|error| matches!(error.field.as_str(), "check" | "kind")).map(|error| page.look().wrong(error));
+            let top = wrong
+                .iter()
+                .find(|error| matches!(error.field.as_str(), "check" | "kind"))
+                .map(|error| page.look().wrong(error));
             (StatusCode::UNPROCESSABLE_ENTITY, With { wrong, failure: top, progress: None })
         }
         ActError::Conflict(why) => (StatusCode::CONFLICT, With { failure: Some(why), ..With::default() }),

@@ -41,9 +41,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(web::resource("/tables/{name}").route(web::get().to(one)))
         .service(web::resource("/tables/{name}/edit").route(web::get().to(edit)))
         .service(web::resource("/tables/{name}/again/{place}").route(web::get().to(again)))
-        .service(
-            web::resource("/tables/{name}/remove").route(web::get().to(ask_removal)).route(web::post().to(remove)),
-        )
+        .service(web::resource("/tables/{name}/remove").route(web::get().to(ask_removal)).route(web::post().to(remove)))
         .configure(replay::configure);
 }
 

@@ -58,10 +58,10 @@ impl Asked {
             // A moment without a zone is UTC, as it is in the logs.
             let forms = [text.to_owned(), format!("{text}Z"), format!("{text}:00Z"), format!("{text}T00:00:00Z")];
             let wrong = |message| FieldError { field: field.to_owned(), code: "bound", message };
-            forms.iter().find_map(|form| replays::bound(form).ok()).map_or_else(
-                || replays::bound(text).map_err(wrong),
-                Ok,
-            )
+            forms
+                .iter()
+                .find_map(|form| replays::bound(form).ok())
+                .map_or_else(|| replays::bound(text).map_err(wrong), Ok)
         };
         let from = read("from", &self.from);
         let to = Some(&self.to).filter(|to| !to.trim().is_empty()).map(|to| read("to", to)).transpose();
@@ -164,7 +164,13 @@ async fn show(
             Ok(found) => plan = Some(found),
             Err(ActError::Invalid(fields)) => (status, wrong) = (StatusCode::UNPROCESSABLE_ENTITY, fields),
             Err(error @ (ActError::Conflict(_) | ActError::Unavailable(_))) => {
-                let of = |error: &ActError| if matches!(error, ActError::Conflict(_)) { StatusCode::CONFLICT } else { StatusCode::SERVICE_UNAVAILABLE };
+                let of = |error: &ActError| {
+                    if matches!(error, ActError::Conflict(_)) {
+                        StatusCode::CONFLICT
+                    } else {
+                        StatusCode::SERVICE_UNAVAILABLE
+                    }
+                };
                 (status, failure) = (of(&error), Some(error.to_string()));
             }
             Err(error) => return Err(error.into()),

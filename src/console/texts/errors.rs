@@ -125,7 +125,9 @@ fn indonesian(code: &str) -> Option<&'static str> {
         "not_an_address" => "Ini bukan alamat; tulis misalnya mysql://user@host/database.",
         "not_a_port" => "Berikan port dari 1 sampai 65535.",
         "holds_a_password" => "Alamat ditampilkan dan dicatat; tulis kata sandi di isiannya sendiri.",
-        "leads_elsewhere" => "Hilangkan host, port dan kata sandi dari bagian setelah `?`; semuanya punya isian sendiri.",
+        "leads_elsewhere" => {
+            "Hilangkan host, port dan kata sandi dari bagian setelah `?`; semuanya punya isian sendiri."
+        }
         "check_failed" => "Pemeriksaan koneksi gagal: {}",
         "another_node" => "Berkas ini milik node lain, dan hanya dapat diperiksa di sana: {}",
         // Routes.
@@ -149,14 +151,23 @@ const SENTENCES: &[(&str, &str)] = &[
     ("Redis does not answer", "Redis tidak menjawab"),
     ("Redis did not answer in time", "Redis tidak menjawab tepat waktu"),
     ("no answer from Redis in time", "tidak ada jawaban dari Redis tepat waktu"),
-    ("nothing listens at Redis's address: is it running?", "tidak ada yang menjawab di alamat Redis: apakah Redis berjalan?"),
-    ("Redis has lost the registry; it is being restored: try again", "Redis kehilangan registri; registri sedang dipulihkan: coba lagi"),
+    (
+        "nothing listens at Redis's address: is it running?",
+        "tidak ada yang menjawab di alamat Redis: apakah Redis berjalan?",
+    ),
+    (
+        "Redis has lost the registry; it is being restored: try again",
+        "Redis kehilangan registri; registri sedang dipulihkan: coba lagi",
+    ),
     ("Redis has lost the registry; it is being restored", "Redis kehilangan registri; registri sedang dipulihkan"),
     (
         "Redis has gone back to version {} of the registry; version {} is being restored",
         "Redis kembali ke versi {} dari registri; versi {} sedang dipulihkan",
     ),
-    ("Redis did not find the topic's last records in time", "Redis tidak menemukan data terakhir topik ini tepat waktu"),
+    (
+        "Redis did not find the topic's last records in time",
+        "Redis tidak menemukan data terakhir topik ini tepat waktu",
+    ),
     ("Redis gave an answer that can't be understood ({})", "Redis memberi jawaban yang tidak dapat dipahami ({})"),
     ("the registry in Redis can't be understood", "registri di Redis tidak dapat dipahami"),
     ("Redis at {}: {}", "Redis di {}: {}"),
@@ -187,7 +198,10 @@ const SENTENCES: &[(&str, &str)] = &[
     ),
     ("application `{}` has no active key `{}`; {}", "aplikasi `{}` tidak memiliki kunci aktif `{}`"),
     ("application `{}` has no active key `{}`", "aplikasi `{}` tidak memiliki kunci aktif `{}`"),
-    ("application `{}` has {} active keys ({}); say which one, or --all", "aplikasi `{}` memiliki {} kunci aktif ({}); pilih salah satu"),
+    (
+        "application `{}` has {} active keys ({}); say which one, or --all",
+        "aplikasi `{}` memiliki {} kunci aktif ({}); pilih salah satu",
+    ),
     // Destinations.
     ("there is no destination `{}` any more", "tujuan `{}` sudah tidak ada"),
     ("there is no destination `{}`; did you mean `{}`?", "tujuan `{}` tidak ada; apakah maksud Anda `{}`?"),
@@ -257,7 +271,10 @@ const SENTENCES: &[(&str, &str)] = &[
         "message {} is not of this stream (was Redis emptied since?)",
         "pesan {} bukan dari aliran data ini (apakah Redis pernah dikosongkan?)",
     ),
-    ("`--to` lies before `--from`: nothing is between them", "akhirnya mendahului awalnya: tidak ada apa pun di antaranya"),
+    (
+        "`--to` lies before `--from`: nothing is between them",
+        "akhirnya mendahului awalnya: tidak ada apa pun di antaranya",
+    ),
     ("this replay has ended already", "pengiriman ulang ini sudah selesai"),
     (
         "this replay goes on to where it meets the new records: stopped on the way, rows would stay in an earlier state. Let it come \
@@ -266,8 +283,14 @@ const SENTENCES: &[(&str, &str)] = &[
          Tunggu sampai selesai, atau jeda tujuannya; tidak ada yang diubah",
     ),
     // Messages, dead letters and jobs.
-    ("there is no message of this id, or it is no longer retained", "pesan dengan ID ini tidak ada, atau tidak lagi disimpan"),
-    ("this dead letter is gone: it was redriven or discarded", "pesan gagal ini sudah tidak ada: sudah dikirim ulang atau dibuang"),
+    (
+        "there is no message of this id, or it is no longer retained",
+        "pesan dengan ID ini tidak ada, atau tidak lagi disimpan",
+    ),
+    (
+        "this dead letter is gone: it was redriven or discarded",
+        "pesan gagal ini sudah tidak ada: sudah dikirim ulang atau dibuang",
+    ),
     ("there is no dead letter `{}` here; {}", "pesan gagal `{}` tidak ada di sini"),
     ("`{}` is not an id; {}", "`{}` bukan ID pesan"),
     ("there are no such dead letters any more", "pesan gagal seperti itu sudah tidak ada"),
@@ -275,7 +298,10 @@ const SENTENCES: &[(&str, &str)] = &[
         "there are {} of them by now, and {} were counted; look at them and say so again",
         "sekarang ada {}, sedangkan yang dihitung {}; lihat kembali lalu ulangi",
     ),
-    ("there is no such job, or it ended more than a week ago", "pekerjaan ini tidak ada, atau sudah selesai lebih dari seminggu lalu"),
+    (
+        "there is no such job, or it ended more than a week ago",
+        "pekerjaan ini tidak ada, atau sudah selesai lebih dari seminggu lalu",
+    ),
     ("it has ended already", "sudah selesai"),
     // Users.
     ("there is no user `{}`; did you mean `{}`?", "pengguna `{}` tidak ada; apakah maksud Anda `{}`?"),
@@ -290,7 +316,10 @@ const SENTENCES: &[(&str, &str)] = &[
         "terlalu banyak kata sandi yang salah; coba lagi dalam beberapa menit",
     ),
     ("too many wrong attempts; try again later", "terlalu banyak percobaan yang salah; coba lagi nanti"),
-    ("`{}` is the last admin; make another user an admin first", "`{}` adalah admin terakhir; jadikan pengguna lain admin dahulu"),
+    (
+        "`{}` is the last admin; make another user an admin first",
+        "`{}` adalah admin terakhir; jadikan pengguna lain admin dahulu",
+    ),
     ("this QR code is no longer good; begin again", "kode QR ini tidak berlaku lagi; mulai lagi"),
     ("the second factor can't be read: {}", "faktor kedua tidak dapat dibaca: {}"),
     ("the second factor's secret is damaged", "rahasia faktor kedua rusak"),
@@ -312,8 +341,14 @@ const SENTENCES: &[(&str, &str)] = &[
     ("there is no such alert target (any more)", "target peringatan ini tidak ada (lagi)"),
     ("there are {} targets already; remove some", "sudah ada {} target; hapus beberapa"),
     ("an alert target's secret needs to be sealed, and {}", "rahasia target peringatan perlu disegel, dan {}"),
-    ("letters can't become a webhook; add one instead", "e-mail tidak dapat menjadi webhook; tambahkan webhook yang baru"),
-    ("a webhook can't become letters; add them instead", "webhook tidak dapat menjadi e-mail; tambahkan e-mail yang baru"),
+    (
+        "letters can't become a webhook; add one instead",
+        "e-mail tidak dapat menjadi webhook; tambahkan webhook yang baru",
+    ),
+    (
+        "a webhook can't become letters; add them instead",
+        "webhook tidak dapat menjadi e-mail; tambahkan e-mail yang baru",
+    ),
     ("only webhooks are signed", "hanya webhook yang ditandatangani"),
     ("there is no such place in the list of changes", "tempat ini tidak ada dalam daftar perubahan"),
     ("too many people look at this node already", "sudah terlalu banyak orang melihat node ini"),
@@ -462,8 +497,14 @@ mod tests {
 
     #[test]
     fn names_and_figures_stand_in_the_translation_and_what_is_not_known_stays() {
-        assert_eq!(why(Lang::Id, "there is no route `a b`; did you mean `ab`?"), "rute `a b` tidak ada; apakah maksud Anda `ab`?");
-        assert_eq!(why(Lang::Id, "Redis does not answer; nothing was changed"), "Redis tidak menjawab; tidak ada yang diubah");
+        assert_eq!(
+            why(Lang::Id, "there is no route `a b`; did you mean `ab`?"),
+            "rute `a b` tidak ada; apakah maksud Anda `ab`?"
+        );
+        assert_eq!(
+            why(Lang::Id, "Redis does not answer; nothing was changed"),
+            "Redis tidak menjawab; tidak ada yang diubah"
+        );
         assert_eq!(why(Lang::Id, "server said {odd}"), "server said {odd}");
         let unfit = FieldError { field: "columns".into(), code: "unfit", message: "there is no column `x`".into() };
         assert_eq!(said(Lang::Id, &unfit), "Tidak cocok dengan tabelnya: there is no column `x`.");

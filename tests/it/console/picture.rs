@@ -18,7 +18,8 @@ pub(crate) fn smaller(png: &[u8]) -> Vec<u8> {
     let mut counts: HashMap<Colour, u32> = HashMap::new();
     pixels.iter().for_each(|pixel| *counts.entry(*pixel).or_default() += 1);
     let palette = palette(&counts);
-    let places: HashMap<Colour, u8> = counts.keys().map(|colour| (*colour, nearest(&palette, colour).0 as u8)).collect();
+    let places: HashMap<Colour, u8> =
+        counts.keys().map(|colour| (*colour, nearest(&palette, colour).0 as u8)).collect();
     let mut lines = ZlibEncoder::new(Vec::new(), Compression::best());
     for line in pixels.chunks(width) {
         let line: Vec<u8> = std::iter::once(0).chain(line.iter().map(|pixel| places[pixel])).collect();
@@ -27,12 +28,9 @@ pub(crate) fn smaller(png: &[u8]) -> Vec<u8> {
     let mut head = [(width as u32).to_be_bytes(), (height as u32).to_be_bytes()].concat();
     head.extend([8, 3, 0, 0, 0]);
     let mut out = SIGNATURE.to_vec();
-    for (kind, data) in [
-        (b"IHDR", head),
-        (b"PLTE", palette.concat()),
-        (b"IDAT", lines.finish().unwrap()),
-        (b"IEND", Vec::new()),
-    ] {
+    for (kind, data) in
+        [(b"IHDR", head), (b"PLTE", palette.concat()), (b"IDAT", lines.finish().unwrap()), (b"IEND", Vec::new())]
+    {
         let mut crc = Crc::new();
         crc.update(kind);
         crc.update(&data);

@@ -90,7 +90,11 @@ async fn a_replay_that_waits_is_seen_and_stopped() {
     assert!(page.body.contains("Being sent again") && page.body.contains("of 3 records"), "{}", page.body);
     let stop = format!("/console/tables/lite-parts/replays/{}/stop", {
         let (_, rest) = page.body.split_once("/console/tables/lite-parts/replays/").unwrap();
-        let rest = if rest.starts_with('"') { rest.split_once("/console/tables/lite-parts/replays/").unwrap().1 } else { rest };
+        let rest = if rest.starts_with('"') {
+            rest.split_once("/console/tables/lite-parts/replays/").unwrap().1
+        } else {
+            rest
+        };
         rest.split('/').next().unwrap()
     });
     let mut viewer = scene.browser_of("vi").await;

@@ -448,7 +448,10 @@ impl Show {
             free_port(),
         ));
         let key = stage.key();
-        let cars = ["Avanza", "Xenia", "Brio", "Jazz", "Innova", "Fortuner", "Pajero", "Agya", "Ertiga", "Rush", "Terios", "BR-V"];
+        let cars = [
+            "Avanza", "Xenia", "Brio", "Jazz", "Innova", "Fortuner", "Pajero", "Agya", "Ertiga", "Rush", "Terios",
+            "BR-V",
+        ];
         for (place, name) in (1_i64..).zip(cars.iter().cycle().take(36)) {
             let stock = if place % 9 == 0 { -1 } else { place % 7 };
             let record = json!({ "id": place, "carName": format!(" {name} "), "stock": stock, "color": "silver",
