@@ -1,6 +1,8 @@
 //! Replays as acts: a route is sent again what lies between two moments or messages. It is planned first, which counts and says
 //! what will be done and what cannot; then the node that writes the destination carries it out beside everything else.
 
+use std::{fmt, time::Duration};
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use tidegate_actors::{
@@ -17,6 +19,7 @@ use crate::{
         Redis, dead,
         replay::{self, Bound, Range, RangeError},
         sides::{self, Sides},
+        status,
     },
     registry::Store,
     resources::{Delivery, Destination, Document},
@@ -24,6 +27,8 @@ use crate::{
 
 /// More records than this take a while.
 const MANY: u64 = 100_000;
+/// Longest time for the records of a replay to be counted while somebody looks on.
+const COUNTED_WITHIN: Duration = Duration::from_millis(150);
 
 /// What is going to be sent again.
 #[derive(Clone, Debug)]
@@ -41,7 +46,68 @@ pub struct Plan {
     /// What will be done, in a sentence.
     pub sentence: String,
     /// What it cannot do, and what to know before.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
+}
+
+/// What a replay cannot do, or what to know before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// What was accepted up to there is no longer retained.
+    Cut(StreamId),
+    /// The route begins there: what came before is sent by it for the first time.
+    Begins(StreamId),
+    /// It waits until the route stands where the others do; why its table is held, if it is.
+    Waits(Option<String>),
+    /// Inserts are written as upserts.
+    Upserts,
+    /// The table's triggers run again.
+    Triggers {
+        /// The table.
+        table: String,
+        /// For each change, not once for those of a key in a batch.
+        each: bool,
+    },
+    /// Rows that were changed later go back, and stay so.
+    GoesBack,
+    /// Rows may show an earlier state until it is done.
+    Meanwhile,
+    /// So many take a while.
+    Many(u64),
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cut(up_to) => {
+                let what = "what was accepted up to then is no longer retained: it cannot be sent again";
+                write!(f, "{}: {what}", moment(*up_to))
+            }
+            Self::Begins(at) => {
+                let what = "the route begins there: what came before is sent by it for the first time";
+                write!(f, "{}: {what}", moment(*at))
+            }
+            Self::Waits(why) => {
+                let behind = || "it is behind the others".to_owned();
+                let why = why.as_ref().map_or_else(behind, |why| format!("its table is held: {why}"));
+                write!(f, "{why}; it is sent again once it stands where the others do")
+            }
+            Self::Upserts => f.write_str("inserts are written as upserts; updates and deletes are done as they were sent"),
+            Self::Triggers { table, each } => {
+                let folded = if *each { "" } else { ", once for the changes of one key in one batch" };
+                write!(f, "triggers of `{table}` run again{folded}")
+            }
+            Self::GoesBack => f.write_str(
+                "rows that were changed by later records go back to their state at the end of this range, and stay there until \
+                 their next change",
+            ),
+            Self::Meanwhile => {
+                f.write_str("until it is done, rows may show an earlier state; the route's new records wait for that")
+            }
+            Self::Many(records) => {
+                write!(f, "{} records take a while; `tidegate status` shows how far it is", thousands(*records))
+            }
+        }
+    }
 }
 
 /// A plan as the API tells it.
@@ -81,7 +147,7 @@ impl Plan {
             records: self.records,
             token: self.token.clone(),
             sentence: self.sentence.clone(),
-            notes: self.notes.clone(),
+            notes: self.notes.iter().map(ToString::to_string).collect(),
         }
     }
 
@@ -187,6 +253,110 @@ pub async fn standing(redis: &Redis, plan: &Plan) -> Result<Standing, LogError> 
     })
 }
 
+/// A replay of a route that is not over yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Underway {
+    /// Names it.
+    pub token: String,
+    /// Everything after this is sent again.
+    pub after: StreamId,
+    /// Up to this one; none: on to where it meets the new ones.
+    pub up_to: Option<StreamId>,
+    /// Where it stands; never [`Standing::Gone`].
+    pub standing: Standing,
+    /// How many records are sent, and how many there are; none where counting them would take too long.
+    pub counted: Option<(u64, u64)>,
+    /// How far it is, from 0 to 1: by the records, else by the time in which they were accepted.
+    pub share: f64,
+    /// It can be stopped: nobody has taken it up yet, or it ends at a place.
+    pub may_stop: bool,
+}
+
+/// The replays of a route that wait or are under way, oldest first.
+///
+/// # Errors
+/// Redis is away.
+pub async fn underway(redis: &Redis, document: &Document, route: &RouteSpec) -> Result<Vec<Underway>, LogError> {
+    let Some(destination) = document.destinations.iter().find(|one| one.name == route.destination) else {
+        return Ok(Vec::new());
+    };
+    let waiting = dead::waiting(redis, &route.application, &destination.id).await?;
+    let mut all = Vec::new();
+    for command in waiting {
+        let Command::Replay { token, route: of, from, to } = command else { continue };
+        if of != route.id {
+            continue;
+        }
+        // Only now: most routes have none.
+        let beside = sides::of(redis, &route.application, &destination.id).await?;
+        let side = beside.rows.iter().find(|side| replays(&side.part, &token));
+        let standing =
+            side.map_or(Standing::Queued, |side| Standing::Running { at: side.at.id, held: side.held.clone() });
+        let end = match (&to, &beside.main) {
+            (Some(to), _) => to.id,
+            (None, Some(main)) => main.id,
+            (None, None) => {
+                let lanes = status::lanes(redis, &route.application).await?;
+                let lane = lanes.into_iter().find(|lane| lane.destination == destination.id);
+                lane.map_or(from.id, |lane| lane.position.id)
+            }
+        };
+        let at =
+            if let Standing::Running { at, .. } = &standing { (*at).clamp(from.id, end.max(from.id)) } else { from.id };
+        let many = async |range| replay::count(redis, &route.application, &route.topic, range, |_| ()).await;
+        let counted = async { Ok::<_, LogError>((many((from.id, at)).await?, many((at, end)).await?)) };
+        let counted = match tokio::time::timeout(COUNTED_WITHIN, counted).await {
+            Ok(counted) => Some(counted?).map(|(sent, left)| (sent, sent + left)),
+            Err(_) => None,
+        };
+        let share = match counted {
+            Some((sent, all)) if all > 0 => part_of(sent, all),
+            _ => part_of(at.ms.saturating_sub(from.id.ms), end.ms.saturating_sub(from.id.ms)),
+        };
+        let may_stop = to.is_some() || standing == Standing::Queued;
+        all.push(Underway { token, after: from.id, up_to: to.map(|to| to.id), standing, counted, share, may_stop });
+    }
+    Ok(all)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "for a bar")]
+fn part_of(some: u64, all: u64) -> f64 {
+    if all == 0 { 0.0 } else { (some as f64 / all as f64).min(1.0) }
+}
+
+/// Stops a replay: what it has sent stays as it is, the rest is not sent. One that goes on to the new records is stopped only
+/// before anybody has taken it up, since rows would stay in an earlier state.
+///
+/// # Errors
+/// They may not; it is over, or can't be stopped any more; Redis is away.
+pub async fn stop(
+    redis: &Redis,
+    store: &mut Store,
+    document: &Document,
+    who: &Who,
+    route: &str,
+    token: &str,
+) -> Result<(), ActError> {
+    who.needs(Role::Operator)?;
+    let (route, destination) = replayable(document, route)?;
+    let waiting = dead::waiting(redis, &route.application, &destination.id).await?;
+    let meant = |command: &&Command| matches!(command, Command::Replay { token: named, route: of, .. } if named == token && *of == route.id);
+    let Some(command) = waiting.iter().find(meant) else {
+        return Err(ActError::Conflict("this replay has ended already".into()));
+    };
+    let beside = sides::of(redis, &route.application, &destination.id).await?;
+    let is_taken_up = beside.rows.iter().any(|side| replays(&side.part, token));
+    if is_taken_up && matches!(command, Command::Replay { to: None, .. }) {
+        return Err(ActError::Conflict(
+            "this replay goes on to where it meets the new records: stopped on the way, rows would stay in an earlier state. Let \
+             it come to its end, or pause the destination; nothing was changed"
+                .into(),
+        ));
+    }
+    store.note(&who.to_string(), &[format!("stop the replay {token} of route `{}`", route.name)]).await?;
+    Ok(dead::withdraw(redis, &route.application, &destination.id, std::slice::from_ref(command)).await?)
+}
+
 /// The route and where it leads, if it can be replayed at all.
 fn replayable<'a>(document: &'a Document, name: &str) -> Result<(&'a RouteSpec, &'a Destination), ActError> {
     let Some(route) = document.routes.iter().find(|one| one.name == name) else {
@@ -236,45 +406,21 @@ fn sentence(route: &RouteSpec, destination: &Destination, range: &Range, records
 }
 
 /// What it cannot do, and what to know before.
-fn notes(route: &RouteSpec, range: &Range, records: u64, beside: &Sides) -> Vec<String> {
+fn notes(route: &RouteSpec, range: &Range, records: u64, beside: &Sides) -> Vec<Note> {
     let Range { to, trimmed, cut, begins, .. } = range;
     let plain = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
     let mut notes = Vec::new();
-    if *cut {
-        let what = "what was accepted up to then is no longer retained: it cannot be sent again";
-        notes.push(format!("{}: {what}", moment(*trimmed)));
-    }
-    if let Some(begins) = begins {
-        let what = "the route begins there: what came before is sent by it for the first time";
-        notes.push(format!("{}: {what}", moment(begins.id)));
-    }
+    notes.extend(cut.then_some(Note::Cut(*trimmed)));
+    notes.extend(begins.as_ref().map(|begins| Note::Begins(begins.id)));
     if records == 0 {
         return notes;
     }
-    if let Some(side) = beside.of_route(&route.id).next() {
-        let why = side
-            .held
-            .as_ref()
-            .map_or("it is behind the others".to_owned(), |why| format!("its table is held: {}", plain(why)));
-        notes.push(format!("{why}; it is sent again once it stands where the others do"));
-    }
-    notes.push("inserts are written as upserts; updates and deletes are done as they were sent".to_owned());
-    let folded = if route.every_change { "" } else { ", once for the changes of one key in one batch" };
-    notes.push(format!("triggers of `{}` run again{folded}", route.table));
-    if to.is_some() {
-        notes.push(
-            "rows that were changed by later records go back to their state at the end of this range, and stay there until \
-             their next change"
-                .to_owned(),
-        );
-    } else {
-        notes
-            .push("until it is done, rows may show an earlier state; the route's new records wait for that".to_owned());
-    }
-    if records > MANY {
-        let many = thousands(records);
-        notes.push(format!("{many} records take a while; `tidegate status` shows how far it is"));
-    }
+    let waits = beside.of_route(&route.id).next();
+    notes.extend(waits.map(|side| Note::Waits(side.held.as_deref().map(plain))));
+    notes.push(Note::Upserts);
+    notes.push(Note::Triggers { table: route.table.clone(), each: route.every_change });
+    notes.push(if to.is_some() { Note::GoesBack } else { Note::Meanwhile });
+    notes.extend((records > MANY).then_some(Note::Many(records)));
     notes
 }
 

@@ -8,6 +8,7 @@ use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
 use super::{
+    look::Look,
     page::{Frame, Nav, PageContext, PageError, list_address},
     texts::applications::{self as texts, Applications},
 };
@@ -147,14 +148,14 @@ struct NewPage {
 
 impl NewPage {
     fn error(&self, field: &str) -> Option<String> {
-        error_of(self.text, &self.wrong, field)
+        error_of(self.frame.look, self.text, &self.wrong, field)
     }
 }
 
 /// What is wrong with a field, in the reader's language where there are words for it.
-fn error_of(text: &'static Applications, wrong: &[FieldError], field: &str) -> Option<String> {
+fn error_of(look: Look, text: &'static Applications, wrong: &[FieldError], field: &str) -> Option<String> {
     let found = wrong.iter().find(|error| error.field == field)?;
-    Some(text.error(found.code).map_or_else(|| found.message.clone(), str::to_owned))
+    Some(text.error(found.code).map_or_else(|| look.wrong(found), str::to_owned))
 }
 
 async fn new(page: PageContext) -> Result<HttpResponse, PageError> {
@@ -241,7 +242,7 @@ struct OnePage {
 
 impl OnePage {
     fn error(&self, field: &str) -> Option<String> {
-        error_of(self.text, &self.wrong, field)
+        error_of(self.frame.look, self.text, &self.wrong, field)
     }
 
     fn tone(&self, key: &KeyView) -> &'static str {

@@ -96,6 +96,33 @@ mod tests {
     }
 
     #[test]
+    fn whatever_scrolls_can_be_reached_with_the_keyboard() {
+        // A table that is wider than the screen scrolls by itself; without scripts too, so the page says it of each.
+        let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/console/templates"))];
+        let mut seen = 0;
+        while let Some(folder) = folders.pop() {
+            for file in std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+                if file.is_dir() {
+                    folders.push(file);
+                    continue;
+                }
+                let text = std::fs::read_to_string(&file).unwrap_or_default();
+                for tag in text.split('<').filter_map(|rest| rest.split_once('>').map(|(tag, _)| tag)) {
+                    let classes = tag.split_once("class=\"").and_then(|(_, rest)| rest.split('"').next());
+                    let scrolls = |class: &str| class.split([' ', '{']).any(|class| class == "scroll");
+                    if classes.is_some_and(scrolls) {
+                        seen += 1;
+                        let named = tag.contains("role=\"region\"") && tag.contains("aria-label=\"");
+                        assert!(tag.contains("tabindex=\"0\"") && named, "{}: <{tag}>", file.display());
+                    }
+                }
+                assert!(!text.contains("<pre") || !text.contains("<pre class=\"code\">"), "{}", file.display());
+            }
+        }
+        assert!(seen > 15, "{seen}");
+    }
+
+    #[test]
     fn every_section_of_the_style_stands_by_itself() {
         // One brace too few would make all that follows count on a phone only.
         let (style, mut open) = (include_str!("assets/console.css"), 0_i32);

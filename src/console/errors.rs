@@ -14,7 +14,7 @@ struct ErrorPage<'a> {
     frame: Frame,
     status: u16,
     text: &'a str,
-    /// More about it, in English, from below.
+    /// More about it, from below.
     detail: Option<String>,
     remedy: &'a str,
 }
@@ -45,7 +45,7 @@ pub(super) fn page(visitor: &Visitor, error: &PageError, changes: bool) -> HttpR
         return sign_in::send_there(visitor, changes);
     }
     let shell = visitor.look().pick(&super::texts::shell::EN, &super::texts::shell::ID);
-    let own = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let own = |text: &String| Some(visitor.look().why(text)).filter(|text| !text.is_empty());
     let (title, text, detail, remedy) = match error {
         PageError::SignIn => (shell.sign_in, "", None, ""),
         PageError::Forbidden(role) => {

@@ -4,8 +4,8 @@ use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{assets, lang::pick, page::PageError};
-use crate::users::Lang;
+use super::{assets, lang::pick, page::PageError, texts::errors};
+use crate::{admin::FieldError, users::Lang};
 
 /// Text that is HTML already, made here from parts that are escaped or none of a reader's.
 #[derive(Clone, Debug)]
@@ -62,6 +62,16 @@ impl Look {
     /// The text for this reader.
     pub(crate) fn pick<T: ?Sized>(self, en: &'static T, id: &'static T) -> &'static T {
         pick(self.lang, en, id)
+    }
+
+    /// Why something was not done, as far as there are words for it; else as it came.
+    pub(crate) fn why(self, text: impl AsRef<str>) -> String {
+        errors::why(self.lang, text.as_ref())
+    }
+
+    /// What is wrong with a field.
+    pub(crate) fn wrong(self, error: &FieldError) -> String {
+        errors::of_field(self.lang, error)
     }
 
     /// A sign out of `icons.svg`, which says nothing to a screen reader.
@@ -189,6 +199,12 @@ impl Look {
     pub(crate) fn time(self, ms: impl Given<u64>) -> Html {
         let moment = i64::try_from(ms.given()).ok().and_then(DateTime::from_timestamp_millis);
         self.moment(moment.unwrap_or(DateTime::UNIX_EPOCH), "full")
+    }
+
+    /// The same in few characters, where many stand below each other: of today the time of day alone.
+    pub(crate) fn brief(self, ms: impl Given<u64>) -> Html {
+        let moment = i64::try_from(ms.given()).ok().and_then(DateTime::from_timestamp_millis);
+        self.moment(moment.unwrap_or(DateTime::UNIX_EPOCH), "brief")
     }
 
     /// The same as how long ago it is, which the page's script keeps right.

@@ -225,8 +225,9 @@ pub(crate) struct Banner {
 }
 
 impl Banner {
-    fn of_redis(shell: &'static Shell, why: &str) -> Self {
-        let text = format!("{} ({why})", shell.away_text);
+    fn of_redis(look: Look, why: &str) -> Self {
+        let shell = look.pick(&shell::EN, &shell::ID);
+        let text = format!("{} ({})", shell.away_text, look.why(why));
         Self { tone: Tone::Bad, title: shell.away.into(), text, live: true }
     }
 }
@@ -302,7 +303,7 @@ impl Frame {
 impl Look {
     /// What a live screen says while Redis is away.
     pub(super) fn away(self, why: &str) -> Banner {
-        Banner::of_redis(self.pick(&shell::EN, &shell::ID), why)
+        Banner::of_redis(self, why)
     }
 }
 
@@ -351,12 +352,12 @@ impl Visitor {
     fn banners(&self, shell: &'static Shell) -> Vec<Banner> {
         let mut all = Vec::new();
         if let Some(why) = &self.away {
-            all.push(Banner::of_redis(shell, why));
+            all.push(Banner::of_redis(self.look(), why));
         }
         let state = self.console.registry.borrow().clone();
         if let Some(why) = state.obstacle() {
             let tone = if matches!(state, WatchState::Foreign { .. }) { Tone::Bad } else { Tone::Warning };
-            all.push(Banner { tone, title: shell.registry.into(), text: why, live: false });
+            all.push(Banner { tone, title: shell.registry.into(), text: self.look().why(why), live: false });
         }
         if self.console.readiness.is_draining() {
             let text = shell.draining_text.into();
@@ -526,8 +527,8 @@ impl PageContext {
     }
 
     /// Sends the browser to another page, which says why this was not done.
-    pub(crate) fn failed(&self, path: &str, text: impl Into<String>) -> HttpResponse {
-        self.visitor.see_with(path, Tone::Bad, text)
+    pub(crate) fn failed(&self, path: &str, text: impl AsRef<str>) -> HttpResponse {
+        self.visitor.see_with(path, Tone::Bad, self.look().why(text))
     }
 }
 

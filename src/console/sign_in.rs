@@ -70,8 +70,8 @@ struct FirstPage {
 }
 
 impl FirstPage {
-    fn wrong(&self, field: &str) -> Option<&str> {
-        self.fields.iter().find(|error| error.field == field).map(|error| error.message.as_str())
+    fn wrong(&self, field: &str) -> Option<String> {
+        self.fields.iter().find(|error| error.field == field).map(|error| self.frame.wrong(error))
     }
 }
 
@@ -145,9 +145,11 @@ async fn sign_in(Guest(visitor): Guest, given: web::Form<Given>) -> Result<HttpR
         }
         Err(SignInError::CodeWanted) => (StatusCode::UNPROCESSABLE_ENTITY, text.code_wanted.to_owned(), true),
         Err(SignInError::CodeWrong) => (StatusCode::UNPROCESSABLE_ENTITY, text.code_wrong.to_owned(), true),
-        Err(SignInError::Unavailable(why)) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("{} ({why})", text.unavailable), code.is_some())
-        }
+        Err(SignInError::Unavailable(why)) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{} ({})", text.unavailable, visitor.look().why(why)),
+            code.is_some(),
+        ),
     };
     page(&visitor, status, Form { name, next, error: Some(error), code })
 }
@@ -198,9 +200,12 @@ async fn first(Guest(visitor): Guest, given: web::Form<GivenFirst>) -> Result<Ht
         Ok(signed_in) => return Ok(enter(&visitor, &signed_in, "/console/")),
         Err(FirstError::Gone) => (StatusCode::GONE, None, Vec::new(), true),
         Err(FirstError::Invalid(fields)) => (StatusCode::UNPROCESSABLE_ENTITY, None, fields, false),
-        Err(FirstError::Unavailable(why)) => {
-            (StatusCode::SERVICE_UNAVAILABLE, Some(format!("{} ({why})", text.unavailable)), Vec::new(), false)
-        }
+        Err(FirstError::Unavailable(why)) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Some(format!("{} ({})", text.unavailable, visitor.look().why(why))),
+            Vec::new(),
+            false,
+        ),
     };
     let frame = visitor.frame(Nav::Elsewhere, text.first_title);
     visitor.render(status, &FirstPage { frame, text, token, name, error, fields, over })

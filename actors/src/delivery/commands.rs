@@ -29,6 +29,9 @@ impl Delivery {
             let name = self.lanes[lane].lane.clone();
             loop {
                 let waiting = log(self.limits.log, &self.progress, self.log.commands(&name)).await?;
+                if self.is_stopped(lane, &waiting) {
+                    return Err(self.anew("a replay is stopped"));
+                }
                 // A replay stays on the list until it has ended.
                 let mut finished = false;
                 for command in waiting {

@@ -75,6 +75,18 @@ impl Delivery {
         Err(self.anew("a route is sent again"))
     }
 
+    /// Whether an operator has taken a bounded replay back: the row that it has is closed by the next take-over. One that goes on
+    /// to main carries its route alone and comes to its end in any case.
+    pub(super) fn is_stopped(&self, main: usize, waiting: &[Command]) -> bool {
+        let waits =
+            |named: &str| waiting.iter().any(|one| matches!(one, Command::Replay { token, .. } if *token == *named));
+        self.rows_of(main).any(|at| {
+            let row = &self.lanes[at];
+            let stands = row.beside.replay.is_some();
+            matches!(&row.part, Part::Replay { token, instead: None } if stands && !waits(token))
+        })
+    }
+
     /// The lane as the log has it, of the generation that we know.
     async fn newest_view(&mut self, main: usize) -> Result<LaneView, Trouble> {
         let view = log(self.limits.log, &self.progress, self.log.view(&self.lanes[main].lane)).await?;

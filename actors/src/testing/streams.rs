@@ -370,6 +370,11 @@ impl MemoryStreams {
         self.service.with(|state| state.lane(lane).commands.push(command));
     }
 
+    /// Takes back the commands that are like this.
+    pub fn withdraw(&self, lane: &LaneId, meant: impl Fn(&Command) -> bool) {
+        self.service.with(|state| state.lane(lane).commands.retain(|command| !meant(command)));
+    }
+
     /// The commands that still wait.
     #[must_use]
     pub fn waiting_commands(&self, lane: &LaneId) -> Vec<Command> {

@@ -28,6 +28,8 @@
   const lang = root.lang || "en";
   const full = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
   const clock = new Intl.DateTimeFormat(lang, { timeStyle: "medium", hourCycle: "h23" });
+  const short = new Intl.DateTimeFormat(lang, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+  const brief = (moment) => (moment.toDateString() === new Date().toDateString() ? clock : short).format(moment);
   const relative = new Intl.RelativeTimeFormat(lang, { numeric: "auto", style: "short" });
   const steps = [[60, "second", 1], [3600, "minute", 60], [86400, "hour", 3600], [Infinity, "day", 86400]];
   const ago = (moment) => {
@@ -39,9 +41,10 @@
     const moment = new Date(element.dateTime);
     if (Number.isNaN(moment.getTime())) return;
     const form = element.dataset.time;
-    const text = form === "ago" ? ago(moment) : form === "clock" ? clock.format(moment) : full.format(moment);
+    const forms = { ago, brief, clock: (of) => clock.format(of) };
+    const text = forms[form] ? forms[form](moment) : full.format(moment);
     if (element.textContent !== text) element.textContent = text;
-    if (form === "ago") element.title = `${full.format(moment)} · ${element.dateTime}`;
+    if (form === "ago" || form === "brief") element.title = `${full.format(moment)} · ${element.dateTime}`;
   };
   const times = (within) => {
     if (within.matches?.("time[data-time]")) show(within);
@@ -140,6 +143,20 @@
   document.addEventListener("change", async (event) => {
     const into = event.target.dataset?.into && document.querySelector(event.target.dataset.into);
     if (into && event.target.files?.[0]) into.value = await event.target.files[0].text();
+  });
+
+  // What is fetched below a row, and put away again: a link with data-unfold.
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const link = event.detail.elt;
+    const slot = link.matches("[data-unfold]") && link.closest("tbody").querySelector(".slot");
+    if (!slot?.firstChild) return;
+    event.preventDefault();
+    slot.replaceChildren();
+    link.setAttribute("aria-expanded", "false");
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    const link = event.detail.elt;
+    if (event.detail.successful && link.matches("[data-unfold]")) link.setAttribute("aria-expanded", "true");
   });
 
   // Live parts: one stream a page, closed while nobody looks, since a browser has few connections to a host.

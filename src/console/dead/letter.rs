@@ -151,13 +151,14 @@ pub(super) async fn act(
         Err(ActError::Invalid(fields)) => {
             let mistakes = fields.into_iter().map(|field| {
                 let more = if field.code == "record_no_json" { format!(" ({})", field.message) } else { String::new() };
-                let why = text.mistake(field.code).map_or(field.message, |text| format!("{text}{more}"));
+                let why =
+                    text.mistake(field.code).map_or_else(|| page.look().wrong(&field), |text| format!("{text}{more}"));
                 (field.field, why)
             });
             return render(&page, StatusCode::UNPROCESSABLE_ENTITY, shown, Some(form), mistakes.collect());
         }
         Err(ActError::Unavailable(why)) => {
-            let mistakes = vec![(String::new(), format!("{} {why}", text.not_saved))];
+            let mistakes = vec![(String::new(), format!("{} {}", text.not_saved, page.look().why(why)))];
             return render(&page, StatusCode::SERVICE_UNAVAILABLE, shown, Some(form), mistakes);
         }
         Err(error) => return Err(error.into()),
@@ -219,6 +220,6 @@ struct NotSavedPage {
 fn not_saved(page: &PageContext, form: Act, why: &str) -> Result<HttpResponse, PageError> {
     let text = page.dead();
     let frame = page.frame(Nav::Dead, text.letter);
-    let template = NotSavedPage { frame, text, why: why.to_owned(), form };
+    let template = NotSavedPage { frame, text, why: page.look().why(why), form };
     page.render_with(StatusCode::SERVICE_UNAVAILABLE, &template)
 }

@@ -209,7 +209,7 @@ impl FormPage {
         // What the parts make is told beside the part that most likely is at fault.
         let beside = if field == "host" { "url" } else { field };
         let found = self.wrong.iter().find(|error| error.field == field || error.field == beside)?;
-        Some(self.text.error(found.code).map_or_else(|| found.message.clone(), str::to_owned))
+        Some(self.text.error(found.code).map_or_else(|| self.frame.wrong(found), str::to_owned))
     }
 
     fn action(&self) -> String {
@@ -275,8 +275,10 @@ pub(super) fn form_again(
     let (status, with) = match error {
         ActError::Invalid(wrong) => {
             // Something that stands beside no field is told on top.
-            let top =
-                wrong.iter().find(|error| matches!(error.field.as_str(), "check" | "kind")).map(|e| e.message.clone());
+            let top = wrong
+                .iter()
+                .find(|error| matches!(error.field.as_str(), "check" | "kind"))
+                .map(|error| page.look().wrong(error));
             (StatusCode::UNPROCESSABLE_ENTITY, With { wrong, failure: top, progress: None })
         }
         ActError::Conflict(why) => (StatusCode::CONFLICT, With { failure: Some(why), ..With::default() }),
@@ -359,7 +361,7 @@ async fn refused(page: &PageContext, of: Option<&str>, form: Form, error: ActErr
             ActError::Invalid(wrong) => {
                 let text = texts_of(page);
                 let words =
-                    |error: &FieldError| text.error(error.code).map_or_else(|| error.message.clone(), str::to_owned);
+                    |error: &FieldError| text.error(error.code).map_or_else(|| page.look().wrong(error), str::to_owned);
                 wrong.iter().map(|error| format!("{}: {}", error.field, words(error))).collect::<Vec<_>>().join(" ")
             }
             other => other.to_string(),

@@ -10,7 +10,10 @@ use actix_web::{HttpResponse, http::StatusCode, web};
 
 use super::{
     page::{PageContext, PageError},
-    texts::settings::{self as texts, Settings, said},
+    texts::{
+        errors,
+        settings::{self as texts, Settings},
+    },
 };
 use crate::{
     admin::{ActError, FieldError, Role},
@@ -69,7 +72,10 @@ pub(super) struct Wrong {
 impl Wrong {
     /// Why an act was refused, and the answer's status; what is no matter of the form is a page of its own.
     pub(super) fn of(page: &PageContext, error: ActError) -> Result<(StatusCode, Self), PageError> {
-        let top = |why: String| Self { top: Some(format!("{} {why}.", text(page).not_saved)), ..Self::default() };
+        let top = |why: String| {
+            let why = errors::why(page.lang(), &why);
+            Self { top: Some(format!("{} {why}.", text(page).not_saved)), ..Self::default() }
+        };
         match error {
             ActError::Invalid(fields) => {
                 Ok((StatusCode::UNPROCESSABLE_ENTITY, Self { top: None, fields, lang: page.lang() }))
@@ -88,7 +94,7 @@ impl Wrong {
 
     /// What is wrong with this field.
     pub(super) fn at(&self, field: &str) -> Option<String> {
-        self.fields.iter().find(|error| error.field == field).map(|error| said(self.lang, error))
+        self.fields.iter().find(|error| error.field == field).map(|error| errors::said(self.lang, error))
     }
 }
 
@@ -108,7 +114,7 @@ pub(super) fn answer(
         Ok(()) => Ok(page.done(path, done)),
         Err(error @ (ActError::Forbidden { .. } | ActError::Unknown(_))) => Err(error.into()),
         Err(ActError::Invalid(fields)) => {
-            let all: Vec<String> = fields.iter().map(|error| said(page.lang(), error)).collect();
+            let all: Vec<String> = fields.iter().map(|error| errors::said(page.lang(), error)).collect();
             Ok(page.failed(path, all.join(" ")))
         }
         Err(error) => Ok(page.failed(path, error.to_string())),

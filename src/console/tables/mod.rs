@@ -4,7 +4,10 @@
 
 mod column;
 mod draft;
+mod replay;
 mod steps;
+
+use std::sync::Arc;
 
 use actix_web::{HttpResponse, http::StatusCode, web};
 use askama::Template;
@@ -12,13 +15,20 @@ use serde::Deserialize;
 use tidegate_actors::route::{ColumnSource, Columns};
 
 pub(super) use self::draft::STEP_NAMES;
-use self::draft::{Draft, Pick, summary, word};
+use self::{
+    draft::{Draft, Pick, summary, word},
+    replay::Moment as _,
+};
 use super::{
     page::{Frame, Nav, PageContext, PageError, list_address},
-    texts::tables::{self as texts, Tables},
+    texts::{
+        replay::Replay,
+        tables::{self as texts, Tables},
+    },
 };
 use crate::admin::{
     ActError, Role,
+    replays::{Standing, Underway},
     routes::{self, Filters, Removal, RouteList, RouteView, Sort, StateWord, Version},
 };
 
@@ -31,9 +41,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(web::resource("/tables/{name}").route(web::get().to(one)))
         .service(web::resource("/tables/{name}/edit").route(web::get().to(edit)))
         .service(web::resource("/tables/{name}/again/{place}").route(web::get().to(again)))
-        .service(
-            web::resource("/tables/{name}/remove").route(web::get().to(ask_removal)).route(web::post().to(remove)),
-        );
+        .service(web::resource("/tables/{name}/remove").route(web::get().to(ask_removal)).route(web::post().to(remove)))
+        .configure(replay::configure);
 }
 
 impl PageContext {
@@ -139,6 +148,11 @@ struct RoutePage {
     columns: Vec<ColumnLine>,
     facts: Vec<(&'static str, String)>,
     may_edit: bool,
+    replay: &'static Replay,
+    replays: Vec<Underway>,
+    csrf: Arc<str>,
+    /// Nothing has just come to its end.
+    ended: bool,
 }
 
 /// A column of a route, in words.
@@ -197,7 +211,8 @@ async fn one(page: PageContext, name: web::Path<String>) -> Result<HttpResponse,
     also(text.children, !children.is_empty(), children.join(", "));
     let frame = page.frame(Nav::Tables, spec.name.clone());
     let may_edit = page.may(Role::Operator);
-    page.render(&RoutePage { frame, text, columns, facts, may_edit, view })
+    let (replay, replays, csrf) = (page.replay(), replay::of_route(&page, &view).await, page.csrf());
+    page.render(&RoutePage { frame, text, columns, facts, may_edit, replay, replays, csrf, ended: false, view })
 }
 
 /// Where a column's value comes from, in words.

@@ -27,6 +27,7 @@ use crate::{
         routes::{self, Field, Offer, Outlook, Place, TablePage, Trial},
     },
     console::{
+        look::Look,
         page::{Frame, Nav, PageContext, PageError},
         texts::tables::Tables,
     },
@@ -365,7 +366,7 @@ async fn fields(
             offer.name.clone_into(&mut draft.spec.name);
         }
     }
-    let rows = rows(page.tables(), &draft, offer.as_ref(), &errors);
+    let rows = rows(page.look(), page.tables(), &draft, offer.as_ref(), &errors);
     let frame = page.frame(Nav::Tables, title(page, &draft));
     let (fields, unique_keys, records, newest_ms) = match offer {
         Some(offer) => {
@@ -405,7 +406,7 @@ fn suggest(draft: &mut Draft, offer: &Offer) {
 }
 
 /// The rows of the table's columns, then those of columns that the route names and the table does not have.
-fn rows(text: &'static Tables, draft: &Draft, offer: Option<&Offer>, errors: &[FieldError]) -> Vec<Row> {
+fn rows(look: Look, text: &'static Tables, draft: &Draft, offer: Option<&Offer>, errors: &[FieldError]) -> Vec<Row> {
     let previews = match offer.and_then(|offer| Some((offer, offer.newest.as_ref()?))) {
         Some((offer, (message, generation))) => routes::previews(&draft.spec, &offer.table, message, generation),
         None => Vec::new(),
@@ -413,7 +414,7 @@ fn rows(text: &'static Tables, draft: &Draft, offer: Option<&Offer>, errors: &[F
     let errors = |name: &str| {
         let at = format!("columns.{name}");
         let is_its = |field: &str| field == at || field.strip_prefix(&at).is_some_and(|rest| rest.starts_with('.'));
-        errors.iter().filter(|error| is_its(&error.field)).map(|error| error.message.clone()).collect::<Vec<_>>()
+        errors.iter().filter(|error| is_its(&error.field)).map(|error| look.wrong(error)).collect::<Vec<_>>()
     };
     let row = |name: &str| {
         let source = draft.source(name);
@@ -593,8 +594,8 @@ struct Choice {
 }
 
 impl SavePage {
-    fn wrong(&self, field: &str) -> Option<&str> {
-        self.errors.iter().find(|error| error.field == field).map(|error| error.message.as_str())
+    fn wrong(&self, field: &str) -> Option<String> {
+        self.errors.iter().find(|error| error.field == field).map(|error| self.frame.wrong(error))
     }
 
     /// What is wrong with what another step asks for.

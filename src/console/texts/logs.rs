@@ -44,6 +44,8 @@ pub(crate) struct Logs {
     pub(crate) sent_at: &'static str,
     pub(crate) duration: &'static str,
     pub(crate) attempts: &'static str,
+    one_try: &'static str,
+    many_tries: &'static str,
     pub(crate) show_data: &'static str,
     pub(crate) looking: &'static str,
     pub(crate) looked: &'static str,
@@ -92,6 +94,11 @@ impl Logs {
     pub(crate) fn state(&self, state: &State) -> &'static str {
         let place = State::ALL.iter().position(|known| known == state).unwrap_or_default();
         self.states.get(place).copied().unwrap_or_else(|| state.as_str())
+    }
+
+    /// How often it was tried.
+    pub(crate) fn tries(&self, attempts: &u32) -> String {
+        if *attempts == 1 { self.one_try.to_owned() } else { self.many_tries.replace("{}", &attempts.to_string()) }
     }
 
     /// What a mark means.
@@ -151,6 +158,8 @@ pub(crate) const EN: Logs = Logs {
     sent_at: "Sent at",
     duration: "Duration",
     attempts: "Attempts",
+    one_try: "1 try",
+    many_tries: "{} tries",
     show_data: "Received and sent",
     looking: "Looking",
     looked: "Looked at {} of {} messages",
@@ -243,6 +252,8 @@ pub(crate) const ID: Logs = Logs {
     sent_at: "Waktu kirim",
     duration: "Durasi",
     attempts: "Percobaan",
+    one_try: "1 kali",
+    many_tries: "{} kali",
     show_data: "Data diterima dan terkirim",
     looking: "Mencari",
     looked: "{} dari {} pesan sudah diperiksa",

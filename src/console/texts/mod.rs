@@ -3,8 +3,10 @@
 pub(crate) mod applications;
 pub(crate) mod dead;
 pub(crate) mod destinations;
+pub(crate) mod errors;
 pub(crate) mod logs;
 pub(crate) mod overview;
+pub(crate) mod replay;
 pub(crate) mod settings;
 pub(crate) mod shell;
 pub(crate) mod sign_in;

@@ -1,7 +1,5 @@
 //! The texts of settings and of one's own account. `{}` stands for a name or a number.
 
-use crate::{admin::FieldError, users::Lang};
-
 /// One language's texts.
 #[allow(missing_docs, reason = "each is named by where it stands")]
 pub(crate) struct Settings {
@@ -564,50 +562,3 @@ pub(crate) const ID: Settings = Settings {
     me_sessions_end: "Keluar dari semua tempat",
     me_sessions_ask: "Anda juga dikeluarkan dari peramban ini.",
 };
-
-/// What is wrong with a field, in the reader's language: by its code, else in English.
-pub(crate) fn said(lang: Lang, error: &FieldError) -> String {
-    let indonesian = match error.code {
-        "user_name" => {
-            "Ini bukan nama pengguna; berikan 1 sampai 64 huruf, angka, -, _, . atau @, diawali huruf atau angka."
-        }
-        "user_taken" => "Pengguna dengan nama ini sudah ada; berikan nama lain.",
-        "password_short" => "Kata sandi terlalu pendek; berikan 12 karakter atau lebih.",
-        "password_long" => "Kata sandi terlalu panjang; berikan paling banyak 256 karakter.",
-        "password_is_name" => "Kata sandi sama dengan nama pengguna; berikan yang lain.",
-        "password_common" => "Kata sandi ini termasuk yang paling dahulu dicoba orang; berikan yang lain.",
-        "password_wrong" => "Ini bukan kata sandi Anda.",
-        "password_differs" => "Kedua kata sandi tidak sama.",
-        "password_again" => "Servernya lain, jadi berikan kata sandinya lagi.",
-        "password_wanted" => "Berikan kata sandi pengguna ini, atau kosongkan pengguna.",
-        "code_wrong" => "Kode ini salah atau sudah dipakai; tunggu kode berikutnya, dan periksa jam perangkat.",
-        "retention" => "Ini bukan waktu atau jumlah pesan; berikan misalnya 24h, 1000000, 24h,1000000, atau forever.",
-        "retention_long" => "Ini lebih dari sepuluh tahun; berikan yang lebih singkat, atau forever.",
-        "percent" => "Berikan bilangan bulat persen dari 1 sampai 100.",
-        "soft_above_hard" => "Batas pertama harus di bawah batas kedua.",
-        "marks_both" => "Berikan kedua batas, atau kosongkan keduanya.",
-        "down_after" => "Berikan waktu dari 5 sampai 86400 detik.",
-        "number" => "Berikan bilangan bulat.",
-        "target_name" => "Berikan nama 1 sampai 64 karakter.",
-        "target_kinds" => "Pilih sedikitnya satu jenis peringatan.",
-        "target_taken" => "Target dengan nama ini sudah ada; berikan nama lain.",
-        "webhook_url" => {
-            "Ini bukan alamat webhook; berikan alamat yang diawali https://, tanpa pengguna dan kata sandi."
-        }
-        "mail_host" => "Berikan nama server surat, misalnya smtp.example.",
-        "port" => "Berikan port dari 1 sampai 65535: 465 untuk TLS, 587 untuk STARTTLS.",
-        "mail_to" => "Berikan 1 sampai 20 alamat e-mail, dipisahkan koma.",
-        "mail_from" => "Berikan alamat e-mail yang boleh dipakai server sebagai pengirim.",
-        "mail_tls" => "Kata sandi tidak dikirim tanpa pengamanan; pilih TLS atau STARTTLS.",
-        _ => "",
-    };
-    if lang == Lang::En || indonesian.is_empty() { sentence(&error.message) } else { indonesian.to_owned() }
-}
-
-/// With a capital and a full stop: errors are written to stand behind a colon.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
-    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{first}{}{stop}", letters.as_str())
-}

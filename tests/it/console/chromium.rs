@@ -22,6 +22,8 @@ use crate::servers::{Guard, free_port, temp_dir, wait_for};
 
 /// Longest wait for something on a page.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// The highest picture.
+const HIGHEST: u32 = 2_000;
 const AXE: &str = include_str!("axe.min.js");
 /// The member under which WebDriver hands out an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -42,6 +44,10 @@ impl Look {
     pub(crate) const LIGHT: Self = Self { name: "light", width: 1280, height: 800, dark: false, phone: false };
     pub(crate) const DARK: Self = Self { name: "dark", dark: true, ..Self::LIGHT };
     pub(crate) const PHONE: Self = Self { name: "phone", width: 390, height: 844, dark: false, phone: true };
+    /// Between the two: a small window, or a tablet held upright.
+    pub(crate) const NARROW: Self = Self { name: "narrow", width: 780, height: 1024, dark: false, phone: false };
+    /// The widths at which pages are laid out in other ways.
+    pub(crate) const WIDTHS: [Self; 3] = [Self::LIGHT, Self::NARROW, Self::PHONE];
     pub(crate) const ALL: [Self; 3] = [Self::LIGHT, Self::DARK, Self::PHONE];
 }
 
@@ -337,18 +343,18 @@ impl Chromium {
         self.devtools("Emulation.setScriptExecutionDisabled", json!({ "value": !allowed })).await;
     }
 
-    /// A picture of the whole page, as high as it is, in this size and theme; what stands at the screen's edge stands at the
+    /// A picture of the page, as high as it is but for endless lists, in this size and theme; what stands at the screen's edge stands at the
     /// page's.
     pub(crate) async fn screenshot(&self, file: &Path, look: Look) {
         self.look(look).await;
         let height = self.run("return document.documentElement.scrollHeight").await.as_u64().unwrap_or_default();
-        let height = u32::try_from(height).unwrap_or(u32::MAX).clamp(look.height, 8_000);
+        let height = u32::try_from(height).unwrap_or(u32::MAX).clamp(look.height, HIGHEST);
         self.look(Look { height, ..look }).await;
         // A picture of a page that is still being drawn is of no use.
         self.run("return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))").await;
         let picture = self.devtools("Page.captureScreenshot", json!({ "format": "png" })).await;
         let picture = base64::engine::general_purpose::STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();
-        std::fs::write(file, picture).unwrap();
+        std::fs::write(file, super::picture::smaller(&picture)).unwrap();
     }
 
     /// What axe-core finds on this page, whatever its impact.
@@ -373,11 +379,34 @@ impl Chromium {
         assert!(serious.is_empty(), "{}: axe-core finds {serious:#?}", self.place().await);
     }
 
+    /// What is serious on this page in any width or in the dark, and where it is wider than the screen.
+    pub(crate) async fn troubles(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        let place = self.place().await;
+        for look in Look::WIDTHS.into_iter().chain([Look::DARK]) {
+            self.look(look).await;
+            let name = look.name;
+            let found = self.findings().await;
+            let serious = found.iter().filter(|found| matches!(&*found.impact, "serious" | "critical"));
+            all.extend(serious.map(|found| format!("{place}, {name}: {} at {:?}", found.rule, found.targets)));
+            let width = self.width().await;
+            if width[0].as_f64() > width[1].as_f64() {
+                all.push(format!("{place}, {name}: wider than the screen, {width}"));
+            }
+        }
+        self.look(Look::LIGHT).await;
+        all
+    }
+
     /// Fails if the page is wider than the screen.
     pub(crate) async fn fits(&self) {
-        let wide = "const e = document.documentElement; return [e.scrollWidth, e.clientWidth];";
-        let width = self.run(wide).await;
+        let width = self.width().await;
         assert!(width[0].as_f64() <= width[1].as_f64(), "{} is wider than the screen: {width}", self.place().await);
+    }
+
+    /// The page's width, and the screen's.
+    async fn width(&self) -> Value {
+        self.run("const e = document.documentElement; return [e.scrollWidth, e.clientWidth];").await
     }
 
     /// What the browser complained of since the last time: scripts that failed, what the Content-Security-Policy stopped,

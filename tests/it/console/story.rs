@@ -4,6 +4,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
+use totp_rs::{Algorithm, Secret, TOTP};
 
 use super::{
     PASSWORD,
@@ -413,75 +414,242 @@ const SCREENS: [&str; 9] = [
     "/console/me",
 ];
 
+/// A stage with something on every screen: two destinations, one of which is down; a route that flows, bad records, an alert
+/// target, users of each role; and a browser in which an admin is signed in.
+struct Show {
+    stage: Stage,
+    browser: Chromium,
+    /// A message, a group of dead letters, and one of them.
+    inner: Vec<(&'static str, String)>,
+}
+
+impl Show {
+    async fn new() -> Self {
+        let stage = Stage::new().await;
+        for user in ["ana:admin", "budi:operator", "citra:viewer", "dewi:broadcaster"] {
+            super::add_user(&stage.installation, user);
+        }
+        let archive = stage.installation.sqlite("archive").await;
+        archive
+            .execute("create table vehicles (id integer primary key, title text not null, price numeric, stock integer check (stock >= 0))")
+            .await;
+        stage.installation.apply(&format!(
+            "[[application]]\nname = \"car-app\"\ntopics = [\"cars\"]\n\
+             [[destination]]\nname = \"sales\"\nkind = \"postgres\"\nurl = \"{}\"\n\
+             [[destination]]\nname = \"archive\"\nkind = \"sqlite\"\nurl = \"{}\"\nnode = \"a\"\n\
+             [[destination]]\nname = \"branch-bali\"\nkind = \"mysql\"\nurl = \"mysql://writer@127.0.0.1:{}/bali\"\n\
+             [[route]]\nname = \"archive-vehicles\"\napplication = \"car-app\"\ntopic = \"cars\"\ndestination = \"archive\"\n\
+             table = \"vehicles\"\nkey = [\"id\"]\ncolumns = {{ id = \"id\", title = {{ from = \"carName\", clean = [\"trim\"] }}, \
+             stock = \"stock\" }}\n\
+             [[route]]\nname = \"bali-cars\"\napplication = \"car-app\"\ntopic = \"cars\"\ndestination = \"branch-bali\"\n\
+             table = \"cars\"\nkey = [\"id\"]\ncolumns = {{ id = \"id\", car_name = \"carName\" }}\n",
+            stage.target.url,
+            archive.url,
+            free_port(),
+        ));
+        let key = stage.key();
+        let cars = [
+            "Avanza", "Xenia", "Brio", "Jazz", "Innova", "Fortuner", "Pajero", "Agya", "Ertiga", "Rush", "Terios",
+            "BR-V",
+        ];
+        for (place, name) in (1_i64..).zip(cars.iter().cycle().take(36)) {
+            let stock = if place % 9 == 0 { -1 } else { place % 7 };
+            let record = json!({ "id": place, "carName": format!(" {name} "), "stock": stock, "color": "silver",
+                "price": format!("Rp {}.500.000,00", 100 + place), "sold": "2026-01-31" });
+            stage.send(&key, record).await;
+        }
+        let browser = stage.browser().await;
+        browser.sign_in("ana", PASSWORD).await;
+        let mut show = Self { stage, browser, inner: Vec::new() };
+        show.find_what_is_inside().await;
+        show
+    }
+
+    async fn find_what_is_inside(&mut self) {
+        let browser = &self.browser;
+        browser
+            .until("four dead letters", LONG, async || {
+                browser.visit("/console/dead").await;
+                browser.text().await.contains("archive-vehicles")
+            })
+            .await;
+        let link = async |begin: &str| {
+            let find = format!("return document.querySelector(\"main a[href^='{begin}']\").getAttribute('href')");
+            browser.run(&find).await.as_str().unwrap().to_owned()
+        };
+        let group = link("/console/dead/letters").await;
+        browser.visit(&group).await;
+        let letter = link("/console/dead/letter/").await;
+        browser.visit("/console/logs").await;
+        let message = link("/console/messages/").await;
+        self.inner = vec![("dead-letters", group), ("dead-letter", letter), ("message", message)];
+    }
+
+    /// Every screen that has an address: the name of its picture, and where it is.
+    fn screens(&self) -> Vec<(&'static str, String)> {
+        let fields = "source=car-app+cars&destination=sales&table=cars";
+        let mut all: Vec<(&'static str, String)> = [
+            ("overview", "/console/"),
+            ("applications", "/console/applications"),
+            ("application", "/console/applications/car-app"),
+            ("application-new", "/console/applications/new"),
+            ("destinations", "/console/destinations"),
+            ("destination", "/console/destinations/sales"),
+            ("destination-new", "/console/destinations/new?kind=postgres"),
+            ("destination-edit", "/console/destinations/sales/edit"),
+            ("destination-abandon", "/console/destinations/branch-bali/abandon"),
+            ("destination-remove", "/console/destinations/branch-bali/remove"),
+            ("tables", "/console/tables"),
+            ("route", "/console/tables/archive-vehicles"),
+            ("route-replay", "/console/tables/archive-vehicles/replay?from=1970-01-01T00:00:00Z"),
+            ("route-remove", "/console/tables/archive-vehicles/remove"),
+            ("route-source", "/console/tables/new/source"),
+            ("route-destination", "/console/tables/new/destination?source=car-app+cars"),
+            ("route-table", "/console/tables/new/table?source=car-app+cars&destination=sales"),
+            ("logs", "/console/logs"),
+            ("logs-nothing", "/console/logs?q=nothing-like-that"),
+            ("dead", "/console/dead"),
+            ("dead-many", "/console/dead/many?task=redrive&application=car-app"),
+            ("actors", "/console/actors"),
+            ("settings-users", "/console/settings/users"),
+            ("settings-user", "/console/settings/users/budi"),
+            ("settings-retention", "/console/settings/retention"),
+            ("settings-alerts", "/console/settings/alerts"),
+            ("settings-transfer", "/console/settings/transfer"),
+            ("settings-audit", "/console/settings/audit"),
+            ("me", "/console/me"),
+            ("error", "/console/tables/archive-vehicle"),
+        ]
+        .map(|(name, path)| (name, path.to_owned()))
+        .into();
+        all.push(("route-fields", format!("/console/tables/new/fields?{fields}")));
+        all.extend(self.inner.iter().cloned());
+        all
+    }
+
+    /// Goes through the screens that come from a form, and stops at each.
+    async fn forms(&self, stop: impl AsyncFn(&'static str)) {
+        let browser = &self.browser;
+        browser.visit("/console/tables/new/fields?source=car-app+cars&destination=sales&table=cars").await;
+        browser.press("Rule of price").await;
+        browser.sees("Cleaning").await;
+        stop("route-column").await;
+        browser.press("Take it over").await;
+        browser.press("Continue").await;
+        browser.sees("What would recent records come to?").await;
+        stop("route-try").await;
+        browser.press("Continue").await;
+        browser.sees("Where it starts").await;
+        browser.fill("Earliest", "yes").await;
+        stop("route-save").await;
+        browser.press("Save the route").await;
+        browser.is_at("/console/tables/sales-cars").await;
+        // What came and what was sent of it, below its row.
+        browser.visit("/console/logs").await;
+        browser.press("Received and sent").await;
+        browser.sees("Data received").await;
+        stop("logs-open").await;
+        browser.visit("/console/applications/car-app").await;
+        browser.press("New key").await;
+        browser.sees("This is the new key.").await;
+        stop("application-key").await;
+        // What an import would do.
+        browser.visit("/console/settings/transfer").await;
+        browser.fill("The file", "[[application]]\nname = \"hotel-app\"\ntopics = [\"rooms\", \"bookings\"]\n").await;
+        browser.press("Show what would change").await;
+        browser.sees("hotel-app").await;
+        stop("settings-import").await;
+        // A webhook, whose secret is shown once, and what a test of it comes to.
+        browser.visit("/console/settings/alerts/new?way=webhook").await;
+        stop("settings-alert-new").await;
+        browser.fill("Name", "on-call").await;
+        browser.fill("Address", "https://127.0.0.1:1/hooks/tidegate").await;
+        browser.press("Save").await;
+        browser.sees("It is shown this once.").await;
+        stop("settings-secret").await;
+        browser.visit("/console/settings/alerts").await;
+        browser.press("Test on-call").await;
+        browser.until("the test's result", LONG, async || browser.place().await.ends_with("/test")).await;
+        stop("settings-test").await;
+        // A second factor: the code to scan.
+        browser.visit("/console/me").await;
+        browser.run(&format!("document.querySelector('#second-password').value = '{PASSWORD}'")).await;
+        browser.press("Turn it on").await;
+        browser.is_at("/console/me/second").await;
+        browser.sees("Code of the app").await;
+        stop("me-scan").await;
+        let secret = browser.run("return document.querySelector('#totp-secret').textContent").await;
+        let secret = Secret::Encoded(secret.as_str().unwrap().replace('-', "")).to_bytes().unwrap();
+        let device = TOTP::new(Algorithm::SHA1, 6, 1, 30, secret).unwrap();
+        browser.fill("Code of the app", &device.generate_current().unwrap()).await;
+        browser.press("Turn it on").await;
+        browser.sees("Your recovery codes").await;
+        stop("me-codes").await;
+    }
+}
+
+#[actix_rt::test]
+async fn every_screen_is_accessible_at_every_width() {
+    let show = Show::new().await;
+    let (browser, troubles) = (&show.browser, std::cell::RefCell::new(Vec::new()));
+    for (_, path) in show.screens() {
+        browser.visit(&path).await;
+        browser.until("a page of the console", LONG, async || !browser.text().await.is_empty()).await;
+        let more = browser.troubles().await;
+        troubles.borrow_mut().extend(more);
+    }
+    show.forms(async |_| {
+        let more = browser.troubles().await;
+        troubles.borrow_mut().extend(more);
+    })
+    .await;
+    let troubles = troubles.into_inner();
+    assert!(troubles.is_empty(), "{troubles:#?}");
+    show.browser.close().await;
+}
+
 /// Writes a picture of every screen into the folder that `TIDEGATE_SCREENS` names, light, dark and on a phone. Without it there
 /// is nothing to do.
 #[actix_rt::test]
 async fn screens() {
     let Some(folder) = std::env::var_os(PICTURES).map(PathBuf::from) else { return };
     std::fs::create_dir_all(&folder).unwrap();
-    let stage = Stage::new().await;
-    super::add_user(&stage.installation, "ana:admin");
-    stage.ground();
-    let key = stage.key();
-    let cars = ["Avanza", "Xenia", "Brio", "Jazz", "Innova", "Fortuner", "Pajero", "Agya"];
-    for (place, name) in (1_u64..).zip(cars) {
-        let record = json!({ "id": place, "carName": name, "stock": place % 5, "price": format!("Rp {}.500.000,00", 100 + place), "sold": "2026-01-31" });
-        stage.send(&key, record).await;
-    }
-    let browser = stage.browser().await;
-    browser.visit("/console/sign-in").await;
-    let shoot = async |name: &str| {
+    let shoot = async |browser: &Chromium, name: &str| {
         for look in Look::ALL {
             browser.screenshot(&folder.join(format!("{name}-{}.png", look.name)), look).await;
         }
         browser.look(Look::LIGHT).await;
     };
-    shoot("sign-in").await;
-    browser.sign_in("ana", PASSWORD).await;
+    // As it is at first.
+    let empty = Stage::new().await;
+    let browser = empty.browser().await;
+    browser.visit(&empty.first_link().await).await;
+    shoot(&browser, "first").await;
+    empty.first_admin(&browser).await;
     for (name, path) in [
-        ("route-source", "/console/tables/~new/source"),
-        ("route-destination", "/console/tables/~new/destination?source=car-app+cars"),
-        ("route-table", "/console/tables/~new/table?source=car-app+cars&destination=sales"),
-        ("route-fields", "/console/tables/~new/fields?source=car-app+cars&destination=sales&table=cars"),
+        ("empty-overview", "/console/"),
+        ("empty-applications", "/console/applications"),
+        ("empty-destinations", "/console/destinations"),
+        ("empty-tables", "/console/tables"),
+        ("empty-logs", "/console/logs"),
+        ("empty-dead", "/console/dead"),
     ] {
         browser.visit(path).await;
-        shoot(name).await;
-    }
-    browser.press("Rule of price").await;
-    browser.sees("Cleaning").await;
-    shoot("route-column").await;
-    browser.press("Take it over").await;
-    browser.press("Continue").await;
-    browser.sees("What would recent records come to?").await;
-    shoot("route-try").await;
-    browser.press("Continue").await;
-    browser.sees("Where it starts").await;
-    browser.fill("Earliest", "yes").await;
-    shoot("route-save").await;
-    browser.press("Save the route").await;
-    browser.is_at("/console/tables/sales-cars").await;
-    for (name, path) in [
-        ("overview", "/console/"),
-        ("applications", "/console/applications"),
-        ("application", "/console/applications/car-app"),
-        ("destinations", "/console/destinations"),
-        ("destination", "/console/destinations/sales"),
-        ("tables", "/console/tables"),
-        ("route", "/console/tables/sales-cars"),
-        ("route-remove", "/console/tables/sales-cars/remove"),
-        ("logs", "/console/logs"),
-        ("dead", "/console/dead"),
-        ("actors", "/console/actors"),
-        ("settings-users", "/console/settings/users"),
-        ("settings-retention", "/console/settings/retention"),
-        ("settings-alerts", "/console/settings/alerts"),
-        ("settings-transfer", "/console/settings/transfer"),
-        ("settings-audit", "/console/settings/audit"),
-        ("me", "/console/me"),
-    ] {
-        browser.visit(path).await;
-        tokio::time::sleep(Duration::from_secs(2)).await; // live parts fill
-        shoot(name).await;
+        shoot(&browser, name).await;
     }
     browser.close().await;
+    drop(empty);
+    let show = Show::new().await;
+    let browser = &show.browser;
+    for (name, path) in show.screens() {
+        browser.visit(&path).await;
+        tokio::time::sleep(Duration::from_secs(2)).await; // live parts fill
+        shoot(browser, name).await;
+    }
+    show.forms(async |name| shoot(browser, name).await).await;
+    let stranger = show.stage.browser().await;
+    stranger.visit("/console/sign-in").await;
+    shoot(&stranger, "sign-in").await;
+    stranger.close().await;
+    show.browser.close().await;
 }

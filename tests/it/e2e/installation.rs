@@ -14,6 +14,11 @@ use serde_json::Value;
 use super::{ledger::Target, load::Load};
 use crate::servers::{free_port, redis::RedisServer, wait_for};
 
+/// The program under test: this build's, or another one that `TIDEGATE_TEST_PROGRAM` names, such as an optimised one.
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os("TIDEGATE_TEST_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_tidegate").into(), PathBuf::from)
+}
+
 /// Redis and a folder; nodes are started on it.
 pub(crate) struct Installation {
     /// The Redis that all nodes share.
@@ -32,7 +37,7 @@ impl Installation {
     /// The same with further settings of Redis.
     pub(crate) async fn with_redis(settings: &[(&str, &str)]) -> Self {
         let dir = crate::servers::temp_dir();
-        let key = Command::new(env!("CARGO_BIN_EXE_tidegate")).args(["key", "generate-master"]).output().unwrap();
+        let key = Command::new(program()).args(["key", "generate-master"]).output().unwrap();
         assert!(key.status.success(), "{}", String::from_utf8_lossy(&key.stderr));
         let master_key = String::from_utf8(key.stdout).unwrap().trim().to_owned();
         Self { redis: RedisServer::start_with(settings).await, dir, master_key }
@@ -40,7 +45,7 @@ impl Installation {
 
     /// A command of the program under test, with this installation's settings.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        let mut command = Command::new(program());
         command
             .args(arguments)
             .current_dir(self.dir.path())
@@ -186,6 +191,17 @@ impl Node {
             (status == 200).then_some(())
         })
         .await;
+    }
+
+    /// The time of a core that it has used so far.
+    pub(crate) fn used(&self) -> Duration {
+        let process = self.process.as_ref().expect("it runs").id();
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let fields: Vec<&str> = fields.split(' ').collect();
+        // In user and in kernel, in hundredths of a second (proc(5), fields 14 and 15).
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        Duration::from_millis(ticks * 10)
     }
 
     fn signal(&self, signal: &str) {

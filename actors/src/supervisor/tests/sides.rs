@@ -274,3 +274,31 @@ fn a_replay_whose_owner_dies_is_neither_lost_nor_in_the_way() {
         }
     });
 }
+
+#[test]
+fn a_replay_up_to_a_place_is_stopped_by_taking_its_command_back() {
+    in_system(async {
+        let node = Node::start(vec![]);
+        let database = node.world.database("a");
+        let shops = || MemoryTable::of_text("shops", &["id"], &["id"]);
+        database.add_table(shops());
+        node.set(vec![spec("a", vec![into("cars"), keyed("shops", &json!({"id": "id"}))])]);
+        let sent = send(&node, "shops", 0..8);
+        send(&node, "cars", 0..1);
+        node.delivered("a", 1).await;
+        // It waits for its table, so that there is something to stop.
+        database.add_table(MemoryTable::of_text("shops", &[], &["other"]));
+        let lane = node.lane("a");
+        let (from, to) = (sent[2].clone(), Some(sent[5].clone()));
+        node.streams().command(&lane, Command::Replay { token: "one".into(), route: "route-shops".into(), from, to });
+        database.until(|database| parts(database).iter().any(|part| part == "replay one")).await;
+        node.streams().withdraw(&lane, |command| matches!(command, Command::Replay { .. }));
+        database.until(|database| parts(database).iter().all(|part| part != "replay one")).await;
+        database.add_table(shops());
+        send(&node, "shops", 8..9);
+        send(&node, "cars", 1..2);
+        node.delivered("a", 2).await;
+        alone(&node).await;
+        assert_eq!(firsts(&database, "shops"), [8], "what was to be sent again is not");
+    });
+}
