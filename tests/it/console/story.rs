@@ -492,10 +492,10 @@ impl Show {
             ("overview", "/console/"),
             ("applications", "/console/applications"),
             ("application", "/console/applications/car-app"),
-            ("application-new", "/console/applications/new"),
+            ("application-new", "/console/applications/~new"),
             ("destinations", "/console/destinations"),
             ("destination", "/console/destinations/sales"),
-            ("destination-new", "/console/destinations/new?kind=postgres"),
+            ("destination-new", "/console/destinations/~new?kind=postgres"),
             ("destination-edit", "/console/destinations/sales/edit"),
             ("destination-abandon", "/console/destinations/branch-bali/abandon"),
             ("destination-remove", "/console/destinations/branch-bali/remove"),
@@ -503,9 +503,9 @@ impl Show {
             ("route", "/console/tables/archive-vehicles"),
             ("route-replay", "/console/tables/archive-vehicles/replay?from=1970-01-01T00:00:00Z"),
             ("route-remove", "/console/tables/archive-vehicles/remove"),
-            ("route-source", "/console/tables/new/source"),
-            ("route-destination", "/console/tables/new/destination?source=car-app+cars"),
-            ("route-table", "/console/tables/new/table?source=car-app+cars&destination=sales"),
+            ("route-source", "/console/tables/~new/source"),
+            ("route-destination", "/console/tables/~new/destination?source=car-app+cars"),
+            ("route-table", "/console/tables/~new/table?source=car-app+cars&destination=sales"),
             ("logs", "/console/logs"),
             ("logs-nothing", "/console/logs?q=nothing-like-that"),
             ("dead", "/console/dead"),
@@ -522,7 +522,7 @@ impl Show {
         ]
         .map(|(name, path)| (name, path.to_owned()))
         .into();
-        all.push(("route-fields", format!("/console/tables/new/fields?{fields}")));
+        all.push(("route-fields", format!("/console/tables/~new/fields?{fields}")));
         all.extend(self.inner.iter().cloned());
         all
     }
@@ -530,7 +530,7 @@ impl Show {
     /// Goes through the screens that come from a form, and stops at each.
     async fn forms(&self, stop: impl AsyncFn(&'static str)) {
         let browser = &self.browser;
-        browser.visit("/console/tables/new/fields?source=car-app+cars&destination=sales&table=cars").await;
+        browser.visit("/console/tables/~new/fields?source=car-app+cars&destination=sales&table=cars").await;
         browser.press("Rule of price").await;
         browser.sees("Cleaning").await;
         stop("route-column").await;
