@@ -6,7 +6,7 @@
 
 mod actors;
 mod applications;
-mod assets;
+pub(crate) mod assets;
 mod cookies;
 mod dead;
 mod destinations;
