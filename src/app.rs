@@ -31,6 +31,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     admin::Admin,
     alerts,
+    broadcast::{self, hub::Hub},
     cluster::Cluster,
     config::Settings,
     console::{self, Console, Wiring},
@@ -157,6 +158,8 @@ pub async fn serve(
         master_key,
         node: settings.node.as_str().into(),
     };
+    let broadcasts = Hub::new(acts.clone());
+    broadcast::actor::start(&broadcasts, &board);
     let wiring = Wiring {
         admin: acts.clone(),
         users: users.clone(),
@@ -165,6 +168,7 @@ pub async fn serve(
         alarms: registry.alarms.clone(),
         board: board.clone(),
         stopped: stopped.clone(),
+        broadcasts,
     };
     let web_console = Console::new(wiring);
     let consoles = server::console(

@@ -217,6 +217,7 @@ pub async fn create(
                 topics: topics.to_vec(),
                 schemas: Default::default(),
                 records_per_s,
+                broadcasts: false,
                 created_at_ms: now_ms(),
                 keys: Vec::new(),
             });

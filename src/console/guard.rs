@@ -11,7 +11,7 @@ use std::{
 };
 
 use actix_web::{
-    Error, HttpMessage as _, HttpResponse,
+    Error, HttpMessage as _, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{Payload, ServiceRequest, ServiceResponse},
     http::{
@@ -28,13 +28,15 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::{
-    Console, cookies, errors, lang,
+    Console, cookies,
+    entrance::{Arrival, Astray},
+    errors, lang,
     page::{Flash, PageError, Visitor},
 };
 use crate::{admin::Role, users::Session};
 
 /// What pages may load: from here, and nothing that stands in the page itself.
-pub(super) const POLICY: &str =
+pub(crate) const POLICY: &str =
     "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'";
 /// Longest wait for what Redis says of a session.
 const SESSION_WITHIN: Duration = Duration::from_secs(1);
@@ -99,6 +101,25 @@ impl Console {
             },
         };
         (self.known.recall(token, Instant::now()), Some(why))
+    }
+}
+
+impl Console {
+    /// How a request came in that is not for a page; the sentence says why it is not let in.
+    pub(crate) fn arrive(&self, peer: IpAddr, request: &ServiceRequest) -> Result<Arrival, &'static str> {
+        self.entrance.arrive(peer, request.headers(), &host(request)).map_err(Astray::sentence)
+    }
+
+    /// Whether somebody who is signed in asks, for what is neither page nor change.
+    pub(crate) async fn is_signed_in(&self, request: &HttpRequest) -> bool {
+        let headers = request.headers();
+        for secure in [true, false] {
+            let token = cookies::read(headers, cookies::session_name(secure));
+            if token.is_some() && self.session_of(token).await.0.is_some() {
+                return true;
+            }
+        }
+        false
     }
 }
 

@@ -176,6 +176,7 @@ fn apply_application(entry: &ApplicationEntry, schemas: BTreeMap<String, String>
             topics: entry.topics.clone(),
             schemas,
             records_per_s: None,
+            broadcasts: false,
             created_at_ms: means.now_ms,
             keys: Vec::new(),
         });

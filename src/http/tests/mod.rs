@@ -59,6 +59,7 @@ fn document() -> Document {
             topics: vec!["cars".to_owned(), "notes".to_owned(), "readings".to_owned()],
             schemas: [("readings".to_owned(), READING.to_owned())].into(),
             records_per_s: None,
+            broadcasts: false,
             created_at_ms: 1,
             keys: vec![
                 stored("k1"),
