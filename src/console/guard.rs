@@ -151,6 +151,7 @@ pub(super) async fn guard<B: MessageBody + 'static>(
         flash_shown: Cell::new(false),
         from: arrival.from,
         secure: arrival.secure,
+        host: arrival.host.clone(),
         away,
         here: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
         htmx: headers.contains_key(&HX_REQUEST),
@@ -188,7 +189,14 @@ fn host(request: &ServiceRequest) -> String {
 
 /// A broadcaster has the broadcast screens and their own account, and nothing else.
 fn may_come(visitor: &Visitor, path: &str) -> Result<(), PageError> {
-    const THEIRS: [&str; 4] = ["/console/broadcast", "/console/me", "/console/sign-out", "/console/look"];
+    const THEIRS: [&str; 6] = [
+        "/console/broadcast",
+        "/console/terminals",
+        "/console/shops",
+        "/console/me",
+        "/console/sign-out",
+        "/console/look",
+    ];
     let Some(session) = &visitor.session else { return Ok(()) };
     if session.role.may(Role::Viewer) || path == "/console/" {
         return Ok(());

@@ -7,6 +7,7 @@
 mod actors;
 mod applications;
 pub(crate) mod assets;
+mod broadcast;
 mod cookies;
 mod dead;
 mod destinations;
@@ -147,6 +148,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, console: Arc<Console>) 
                 .configure(live::configure)
                 .configure(applications::configure)
                 .configure(destinations::configure)
+                .configure(broadcast::configure)
                 .default_service(web::to(errors::nowhere)),
         )
         .default_service(web::to(HttpResponse::NotFound));

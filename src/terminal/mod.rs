@@ -12,6 +12,7 @@ mod receipts;
 mod refusal;
 mod session;
 
+pub(crate) use self::assets::address;
 use actix_web::{middleware::from_fn, web};
 
 /// Longest body, in bytes.
@@ -32,7 +33,6 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
             .service(web::resource("/receipts").route(web::post().to(receipts::take)))
             .service(web::resource("/history").route(web::get().to(history::list)))
             .service(web::resource("/image/{digest}").route(web::get().to(history::image)))
-            // The app itself: `""`, `/assets/{name}`, `/manifest.webmanifest`, `/sw.js`.
             .configure(assets::configure)
             .default_service(web::to(refusal::nowhere)),
     );

@@ -21,9 +21,7 @@ use crate::{
 const PATH: &str = "/console/broadcast/sent";
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(web::resource("/broadcast/sent").route(web::get().to(list)))
-        .service(web::resource("/broadcast/image/{digest}").route(web::get().to(image)));
+    config.service(web::resource("/broadcast/sent").route(web::get().to(list)));
 }
 
 #[derive(Clone, Default, Deserialize)]
@@ -169,10 +167,4 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
         away,
         may_act: may_act(&page),
     })
-}
-
-/// An image of a message, for whoever is signed in.
-async fn image(page: PageContext, digest: web::Path<String>) -> Result<HttpResponse, PageError> {
-    let (kind, bytes) = history::image(page.admin(), &page.who(), &digest).await?;
-    Ok(HttpResponse::Ok().content_type(kind).body(bytes))
 }

@@ -310,7 +310,7 @@ pub(crate) const EN: Broadcast = Broadcast {
     scheduled_for: "It will be sent:",
     recalled_text: "This message was recalled. Terminals no longer show it.",
     of: "of",
-    off_now: "Off now",
+    off_now: "Off, without it",
     off_hint: "They get it when they are on again.",
     receipts: "Terminals",
     receipts_none: "No terminal is enrolled in these shops.",
@@ -527,7 +527,7 @@ pub(crate) const ID: Broadcast = Broadcast {
     scheduled_for: "Akan dikirim:",
     recalled_text: "Pesan ini sudah ditarik. Terminal tidak menampilkannya lagi.",
     of: "dari",
-    off_now: "Tidak aktif sekarang",
+    off_now: "Tidak aktif, belum menerima",
     off_hint: "Akan menerimanya saat aktif kembali.",
     receipts: "Terminal",
     receipts_none: "Tidak ada terminal terdaftar di toko ini.",
@@ -638,7 +638,24 @@ pub(crate) const ID: Broadcast = Broadcast {
 
 /// What is wrong with a field, in the reader's language: by its code, else as the act says it.
 pub(crate) fn said(lang: Lang, error: &FieldError) -> String {
-    let indonesian = match error.code {
+    let indonesian = match (error.code, error.field.as_str()) {
+        ("missing", "audience") => "Pilih siapa yang akan melihatnya.",
+        ("missing", "category") => "Pilih kategori.",
+        ("missing", "shop") => "Pilih toko.",
+        ("missing", _) => "Isian ini harus diisi.",
+        ("not_a_time", _) => "Berikan tanggal dan waktu.",
+        ("not_a_name", _) => "Berikan paling banyak 64 huruf, angka, -, _ dan titik.",
+        ("unknown_region", _) => "Wilayah yang dipilih tidak lagi memiliki toko. Muat ulang halaman, lalu pilih lagi.",
+        ("unknown_shop", _) => "Toko yang dipilih sudah tidak ada. Muat ulang halaman, lalu pilih lagi.",
+        ("line_break", _) => "Judul hanya satu baris.",
+        ("too_large", _) => "Gambar paling besar 512 KiB.",
+        ("not_an_image", _) => "Berikan gambar PNG, JPEG, GIF, atau WebP paling besar 512 KiB.",
+        ("in_the_past", _) => "Waktu ini sudah lewat; berikan waktu yang lebih lambat.",
+        ("before_sending", _) => "Pesan akan berakhir sebelum dikirim; berikan waktu yang lebih lambat.",
+        ("too_far", _) => "Ini lebih dari 90 hari ke depan; berikan waktu yang lebih awal.",
+        ("taken", _) => "Nama ini sudah dipakai; berikan nama lain.",
+        ("too_long", _) => "Terlalu panjang.",
+        ("unknown", _) => "Pilihan ini sudah tidak ada; pilih yang lain.",
         _ => "",
     };
     if lang == Lang::Id && !indonesian.is_empty() {
