@@ -67,7 +67,7 @@ pub async fn save(admin: &Admin, who: &Who, category: &Category, new: bool) -> R
         .registry(who)?
         .change(|current| {
             let mut document = current.clone();
-            let name = &wanted.name;
+            let (name, many) = (&wanted.name, document.categories.len());
             let there = all_categories(&current.categories).iter().any(|one| one.name == *name);
             if new && there {
                 let message = format!("there is a category `{name}` already; give another name");
@@ -82,7 +82,7 @@ pub async fn save(admin: &Admin, who: &Who, category: &Category, new: bool) -> R
                     known.clone_from(&wanted);
                     vec![format!("change category `{name}`")]
                 }
-                None if document.categories.len() >= MOST => {
+                None if many >= MOST => {
                     return Err(ActError::Conflict(format!("there are {MOST} categories already; remove some")));
                 }
                 None => {
