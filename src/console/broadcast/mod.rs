@@ -188,14 +188,16 @@ fn shops_of(document: &Document) -> Vec<Choice> {
 /// Shops or regions that are named before the rest is counted.
 const NAMED: usize = 4;
 
+/// What a shop is called; its name, where it is gone.
+fn title_of<'a>(document: &'a Document, name: &'a str) -> &'a str {
+    document.shops.iter().find(|shop| shop.name == name).map_or(name, |shop| shop.title.as_str())
+}
+
 /// Whom a broadcast is for, in words.
 fn audience_words(text: &'static Broadcast, document: &Document, audience: &Audience) -> String {
     if audience.all {
         return text.everybody.to_owned();
     }
-    let title = |name: &String| {
-        document.shops.iter().find(|shop| shop.name == *name).map_or(name.as_str(), |shop| shop.title.as_str())
-    };
     let some = |words: &str, names: Vec<&str>| {
         let mut named = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
         if names.len() > NAMED {
@@ -208,7 +210,7 @@ fn audience_words(text: &'static Broadcast, document: &Document, audience: &Audi
         parts.push(some(text.regions_of, audience.regions.iter().map(String::as_str).collect()));
     }
     if !audience.shops.is_empty() {
-        parts.push(some(text.shops_of, audience.shops.iter().map(title).collect()));
+        parts.push(some(text.shops_of, audience.shops.iter().map(|name| title_of(document, name)).collect()));
     }
     parts.join(". ")
 }
