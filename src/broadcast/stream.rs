@@ -133,14 +133,16 @@ impl TerminalStream {
                     AGAIN
                 }
             };
-            tokio::select! {
-                rung = self.bell.changed() => rung.ok()?,
-                _ = self.stopped.wait_for(|stopped| *stopped) => return None,
-                () = sleep(pause) => {
-                    if pause == SIGN_EVERY {
-                        return Some(self.sign());
-                    }
+            let rested = tokio::select! {
+                rung = self.bell.changed() => {
+                    rung.ok()?;
+                    false
                 }
+                _ = self.stopped.changed() => return None,
+                () = sleep(pause) => true,
+            };
+            if rested && pause == SIGN_EVERY {
+                return Some(self.sign());
             }
         }
     }
@@ -257,7 +259,8 @@ impl TerminalStream {
     /// Reads the next piece below the window.
     async fn read(&mut self, from: StreamId) -> Result<(), CastError> {
         let Some(at) = self.at.clone() else { return Ok(()) };
-        let _turn = self.hub.catching_up.acquire().await;
+        let hub = Arc::clone(&self.hub);
+        let _turn = hub.catching_up.acquire().await;
         let log = self.hub.broadcasts.keys().log();
         let found: StreamRangeReply = self
             .hub

@@ -76,13 +76,14 @@ pub async fn save(admin: &Admin, who: &Who, category: &Category, new: bool) -> R
             if !new && !there {
                 return Err(ActError::Unknown(format!("there is no category `{name}`")));
             }
+            let many = document.categories.len();
             let what = match document.categories.iter_mut().find(|known| known.name == *name) {
                 Some(known) if *known == wanted => vec![],
                 Some(known) => {
                     known.clone_from(&wanted);
                     vec![format!("change category `{name}`")]
                 }
-                None if document.categories.len() >= MOST => {
+                None if many >= MOST => {
                     return Err(ActError::Conflict(format!("there are {MOST} categories already; remove some")));
                 }
                 None => {

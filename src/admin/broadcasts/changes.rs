@@ -33,7 +33,8 @@ pub(crate) async fn recall_as(
     id: &str,
     theirs: impl Fn(&Message) -> bool,
 ) -> Result<Message, ActError> {
-    let changed = of(admin).change(id, |message, now| {
+    let broadcasts = of(admin);
+    let changed = broadcasts.change(id, |message, now| {
         if !theirs(message) {
             return Err(CastError::Unknown);
         }

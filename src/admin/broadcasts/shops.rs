@@ -75,6 +75,7 @@ pub async fn save(admin: &Admin, who: &Who, shop: &Shop, new: bool) -> Result<()
         .change(|current| {
             let mut document = current.clone();
             let name = &wanted.name;
+            let many = document.shops.len();
             let what = match document.shops.iter_mut().find(|known| known.name == *name) {
                 Some(_) if new => {
                     let message = format!("there is a shop `{name}` already; give another name");
@@ -86,7 +87,7 @@ pub async fn save(admin: &Admin, who: &Who, shop: &Shop, new: bool) -> Result<()
                     vec![format!("change shop `{name}`")]
                 }
                 None if !new => return Err(ActError::Unknown(format!("there is no shop `{name}`"))),
-                None if document.shops.len() >= MOST => {
+                None if many >= MOST => {
                     return Err(ActError::Conflict(format!("there are {MOST} shops already; remove some")));
                 }
                 None => {
