@@ -132,6 +132,13 @@ pub async fn serve(
         readiness: readiness.clone(),
         turning: turning.clone(),
     };
+    let acts = Admin {
+        redis: redis.clone(),
+        settings: Arc::new(settings.clone()),
+        documents: documents.clone(),
+        master_key: master_key.clone(),
+        node: settings.node.as_str().into(),
+    };
     let producers = producers(
         &settings,
         listener,
@@ -141,6 +148,7 @@ pub async fn serve(
         &board,
         &readiness,
         turning,
+        acts.clone(),
         stopped.clone(),
     )?;
     actix_rt::spawn(alerts::run(alerts::Wiring {
@@ -151,13 +159,6 @@ pub async fn serve(
         allowed: alerts::outbound::Allowed(settings.alerts_allow.clone()),
     }));
     let users = Users::new(redis.clone()).with_master_key(master_key.clone());
-    let acts = Admin {
-        redis: redis.clone(),
-        settings: Arc::new(settings.clone()),
-        documents,
-        master_key,
-        node: settings.node.as_str().into(),
-    };
     let broadcasts = Hub::new(acts.clone());
     broadcast::actor::start(&broadcasts, &board);
     let wiring = Wiring {
@@ -316,6 +317,7 @@ fn producers(
     board: &StatusBoard,
     readiness: &Arc<Readiness>,
     turning: Turning,
+    acts: Admin,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<impl Future<Output = std::io::Result<()>> + use<>> {
     let gate = Gate::new(settings.max_in_flight, MOST_BYTES_IN_FLIGHT);
@@ -336,6 +338,7 @@ fn producers(
         let limits = http::Limits::default();
         ProducerState::new(documents.clone(), Rc::new(Door(handle)), Rc::new(found), limits)
             .sharing(throttle.clone(), used.clone())
+            .casting(Rc::new(acts.clone()))
     };
     let stop = until_stopped(stopped);
     Ok(server::producers(listener, &server_settings(None), Arc::clone(readiness), state, stop)?)

@@ -35,9 +35,9 @@ pub enum CastError {
     /// Redis has no room for a new broadcast.
     #[error("Redis is full; nothing was sent")]
     Full,
-    /// The name (0: the `Idempotency-Key`, or the own id where there is none) stands for something else.
-    #[error("this name belongs to another broadcast")]
-    NameUsed(usize),
+    /// The name of this kind stands for something else.
+    #[error("this {0} belongs to another broadcast")]
+    NameUsed(&'static str),
     /// There is no such broadcast.
     #[error("there is no such broadcast, or it is no longer kept")]
     Unknown,
@@ -64,6 +64,7 @@ pub struct Published {
 /// A name under which a broadcast is taken once: what it stands for is told apart by a digest.
 #[derive(Clone, Debug)]
 pub struct Named {
+    kind: &'static str,
     key: String,
     digest: String,
 }
@@ -153,9 +154,9 @@ impl Broadcasts {
 
     /// A name under which something is taken once: `of` is whose it is, `stands_for` what it names.
     #[must_use]
-    pub fn name(&self, kind: &str, of: &str, name: &str, stands_for: &[u8]) -> Named {
+    pub fn name(&self, kind: &'static str, of: &str, name: &str, stands_for: &[u8]) -> Named {
         let key = self.keys.named(&digest(&[kind.as_bytes(), of.as_bytes(), name.as_bytes()]));
-        Named { key, digest: digest(&[stands_for]) }
+        Named { kind, key, digest: digest(&[stands_for]) }
     }
 
     /// The broadcasts of these ids, and the time now by Redis's clock; `None` for those that are not there.
@@ -268,7 +269,10 @@ impl Broadcasts {
             "OK" => Ok(Written::Done),
             "REPLAYED" => Ok(Written::Replayed(with)),
             "CHANGED" => Ok(Written::Changed(with)),
-            "REUSED" => Err(CastError::NameUsed(with.parse().unwrap_or(0))),
+            "REUSED" => {
+                let name = with.parse::<usize>().ok().and_then(|place| names.get(place));
+                Err(name.map_or_else(odd, |name| CastError::NameUsed(name.kind)))
+            }
             _ => Err(odd()),
         }
     }

@@ -133,15 +133,15 @@ impl TerminalStream {
                     AGAIN
                 }
             };
-            let silent = tokio::select! {
+            let rested = tokio::select! {
                 rung = self.bell.changed() => {
                     rung.ok()?;
                     false
                 }
-                _ = self.stopped.wait_for(|stopped| *stopped) => return None,
-                () = sleep(pause) => pause == SIGN_EVERY,
+                _ = self.stopped.changed() => return None,
+                () = sleep(pause) => true,
             };
-            if silent {
+            if rested && pause == SIGN_EVERY {
                 return Some(self.sign());
             }
         }

@@ -136,13 +136,14 @@ impl ResponseError for Refusal {
         let mut response = HttpResponse::build(status);
         response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
         response.insert_header((header::CONTENT_LANGUAGE, self.lang.as_str()));
-        match &self.what {
-            What::TooManyTries => drop(response.insert_header((header::RETRY_AFTER, 600))),
-            What::Unavailable(_) | What::Full => drop(response.insert_header((header::RETRY_AFTER, 2))),
-            What::NotEnrolled | What::Revoked => {
-                drop(response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"tidegate terminal\"")));
-            }
-            _ => {}
+        let more = match &self.what {
+            What::TooManyTries => Some((header::RETRY_AFTER, "600")),
+            What::Unavailable(_) | What::Full => Some((header::RETRY_AFTER, "2")),
+            What::NotEnrolled | What::Revoked => Some((header::WWW_AUTHENTICATE, "Bearer realm=\"tidegate terminal\"")),
+            _ => None,
+        };
+        if let Some(more) = more {
+            response.insert_header(more);
         }
         let code = self.what.code();
         let body = json!({

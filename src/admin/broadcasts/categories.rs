@@ -76,6 +76,7 @@ pub async fn save(admin: &Admin, who: &Who, category: &Category, new: bool) -> R
             if !new && !there {
                 return Err(ActError::Unknown(format!("there is no category `{name}`")));
             }
+            let many = document.categories.len();
             let what = match document.categories.iter_mut().find(|known| known.name == *name) {
                 Some(known) if *known == wanted => vec![],
                 Some(known) => {

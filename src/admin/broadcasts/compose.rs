@@ -17,6 +17,8 @@ use crate::{
 /// Longest time ahead that something is scheduled for: 90 days.
 const LONGEST_AHEAD_MS: u64 = 90 * 86_400_000;
 const ID_LENGTH: usize = 16;
+/// The code of an `Idempotency-Key` that stands for another body.
+pub(crate) const KEY_REUSED: &str = "key_reused";
 
 /// A broadcast as somebody wrote it.
 #[derive(Clone, Debug, Default)]
@@ -193,7 +195,16 @@ pub(crate) async fn publish(admin: &Admin, draft: &Draft, sender: Sender) -> Res
         reach,
         versions: Vec::new(),
     };
-    let published = broadcasts.publish(&message, &sender.names).await?;
+    let published = match broadcasts.publish(&message, &sender.names).await {
+        Err(CastError::NameUsed("id")) => {
+            let message = "this id belongs to an earlier broadcast with other contents";
+            return Err(ActError::Invalid(vec![wrong("id", "id_reused", message)]));
+        }
+        Err(CastError::NameUsed(name)) => {
+            return Err(ActError::Invalid(vec![wrong(name, KEY_REUSED, "it was used with another body")]));
+        }
+        published => published?,
+    };
     let due_ms = if published.replayed { broadcasts.get(&published.id).await?.due_ms } else { due_ms };
     Ok(Sent { id: published.id, reach, due_ms, replayed: published.replayed })
 }
@@ -269,9 +280,4 @@ fn audience_complaint(audience: &Audience, document: &Document) -> Vec<FieldErro
     }
     complaints.truncate(20);
     complaints
-}
-
-/// What a name was used for already.
-pub(crate) fn is_name_used(error: &CastError) -> bool {
-    matches!(error, CastError::NameUsed(_))
 }

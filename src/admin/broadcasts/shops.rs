@@ -74,7 +74,8 @@ pub async fn save(admin: &Admin, who: &Who, shop: &Shop, new: bool) -> Result<()
         .registry(who)?
         .change(|current| {
             let mut document = current.clone();
-            let (name, many) = (&wanted.name, document.shops.len());
+            let name = &wanted.name;
+            let many = document.shops.len();
             let what = match document.shops.iter_mut().find(|known| known.name == *name) {
                 Some(_) if new => {
                     let message = format!("there is a shop `{name}` already; give another name");
