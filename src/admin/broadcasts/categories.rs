@@ -67,7 +67,7 @@ pub async fn save(admin: &Admin, who: &Who, category: &Category, new: bool) -> R
         .registry(who)?
         .change(|current| {
             let mut document = current.clone();
-            let (name, many) = (&wanted.name, document.categories.len());
+            let name = &wanted.name;
             let there = all_categories(&current.categories).iter().any(|one| one.name == *name);
             if new && there {
                 let message = format!("there is a category `{name}` already; give another name");
