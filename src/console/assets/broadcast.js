@@ -242,6 +242,12 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && event.target.id === "tree-search") event.preventDefault();
 });
 
+// What says the same is not said again to whoever listens.
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  const { target, xhr } = detail;
+  if (target.matches(".reach") && target.dataset.said === xhr.responseText) detail.shouldSwap = false;
+  else if (target.matches(".reach")) target.dataset.said = xhr.responseText;
+});
 document.addEventListener("htmx:afterSettle", ({ target }) => { if (target.id === "compose") begin(); });
 for (const kind of ["htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(kind, ({ target }) => { if (target.id === "compose") failed(); });

@@ -120,6 +120,7 @@ impl Line {
 
 /// A choice of which terminals are shown.
 struct Filter {
+    word: &'static str,
     href: String,
     label: &'static str,
     count: Option<u64>,
@@ -188,7 +189,8 @@ fn filters(text: &'static Broadcast, path: &str, query: &Query, counts: &Counts,
     if must_confirm {
         all.push(("confirmed", text.confirmed, counts.confirmed));
     }
-    let filter = |(word, label, count): (&str, &'static str, u64)| Filter {
+    let filter = |(word, label, count): (&'static str, &'static str, u64)| Filter {
+        word,
         href: list_address(path, vec![("only", word)], &[]),
         label,
         count: Some(count),

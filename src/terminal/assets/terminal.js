@@ -226,7 +226,12 @@ function run() {
     lost: refused,
     hello(data) {
       if (data.terminal && JSON.stringify(data.terminal) !== JSON.stringify(kept().me?.terminal)) {
-        change((all) => { all.me = { ...all.me, terminal: data.terminal }; });
+        // Another shop's messages are not for this one's screen.
+        const moved = data.terminal.shop?.name !== kept().me?.terminal?.shop?.name;
+        change((all) => {
+          all.me = { ...all.me, terminal: data.terminal };
+          if (moved) all.recent = [];
+        });
         showTerminal();
         history.load();
       } else if (history.isOffline()) {

@@ -302,6 +302,19 @@ async fn a_shop_sees_what_is_for_it_once_and_in_order_although_it_was_off() {
     bandung.fill("Search messages", "nothing like it").await;
     bandung.sees("Nothing found").await;
     assert_eq!(bandung.complaints().await, [""; 0]);
+    // Without any node the page still opens, with what it kept, and goes on when one is back.
+    head.scene.node.kill();
+    bandung.sees_within("No connection", LONG).await;
+    bandung.reload().await;
+    bandung.sees_within("No connection", LONG).await;
+    bandung.sees("Without connection you see the newest messages only.").await;
+    bandung.sees("For all").await;
+    bandung.is_accessible().await;
+    head.scene.node.start(&head.scene.installation);
+    head.scene.node.ready().await;
+    bandung.sees_within("Connected", LONG).await;
+    head.announce(("all", ""), "After the night", false).await;
+    pops_up(&bandung, "After the night").await;
     for browser in [bandung, surabaya] {
         browser.close().await;
     }
