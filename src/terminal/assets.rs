@@ -118,7 +118,10 @@ async fn page() -> HttpResponse {
 
 async fn manifest() -> HttpResponse {
     let manifest = made().manifest.as_str();
-    HttpResponse::Ok().content_type("application/manifest+json").insert_header((CACHE_CONTROL, "no-cache")).body(manifest)
+    HttpResponse::Ok()
+        .content_type("application/manifest+json")
+        .insert_header((CACHE_CONTROL, "no-cache"))
+        .body(manifest)
 }
 
 async fn worker() -> HttpResponse {
@@ -179,7 +182,9 @@ mod tests {
     fn no_script_reads_html_or_runs_text() {
         for (name, kind, file) in FILES {
             let text = std::str::from_utf8(file).unwrap_or_default();
-            for unsafe_word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"] {
+            for unsafe_word in
+                ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"]
+            {
                 assert!(kind != SCRIPT || !text.contains(unsafe_word), "{name}: {unsafe_word}");
             }
         }

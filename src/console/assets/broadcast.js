@@ -77,8 +77,15 @@ function takeAlong() {
   for (const region of document.querySelectorAll(".tree-region")) {
     const box = region.querySelector('input[name="region"]');
     const shops = [...region.querySelectorAll('input[name="shop"]')];
-    for (const shop of shops) shop.disabled = Boolean(box?.checked);
-    region.classList.toggle("taken", Boolean(box?.checked));
+    const taken = Boolean(box?.checked);
+    for (const shop of shops) {
+      if (taken && !shop.disabled) shop.dataset.own = String(shop.checked);
+      if (!taken && shop.disabled) shop.checked = shop.dataset.own === "true";
+      if (taken) shop.checked = true;
+      // What is disabled is not sent: the region stands for it.
+      shop.disabled = taken;
+    }
+    region.classList.toggle("taken", taken);
     if (box) box.indeterminate = !box.checked && shops.some((shop) => shop.checked);
   }
 }

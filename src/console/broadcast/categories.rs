@@ -144,7 +144,11 @@ async fn add(page: PageContext, given: web::Form<Given>) -> Result<HttpResponse,
     save(&page, given.into_inner(), true).await
 }
 
-async fn change(page: PageContext, name: web::Path<String>, given: web::Form<Given>) -> Result<HttpResponse, PageError> {
+async fn change(
+    page: PageContext,
+    name: web::Path<String>,
+    given: web::Form<Given>,
+) -> Result<HttpResponse, PageError> {
     save(&page, Given { name: name.into_inner(), ..given.into_inner() }, false).await
 }
 

@@ -3,7 +3,9 @@
 use actix_web::{HttpResponse, http::StatusCode, web};
 use askama::Template;
 
-use super::{Shown, Tab, Wrong, audience_words, categories_of, filled, form::Form, may_act, present, sounds, tabs, text};
+use super::{
+    Shown, Tab, Wrong, audience_words, categories_of, filled, form::Form, may_act, present, sounds, tabs, text,
+};
 use crate::{
     admin::{
         ActError, Role,

@@ -192,7 +192,10 @@ mod tests {
         let given = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let form = Form::read(given, true, &[]);
         assert_eq!((form.title.as_str(), form.text.as_str()), ("<b>Sale</b>", "one\ntwo"));
-        assert_eq!(form.audience(), Audience { all: false, regions: vec!["West".into()], shops: vec!["a".into(), "b".into()] });
+        assert_eq!(
+            form.audience(),
+            Audience { all: false, regions: vec!["West".into()], shops: vec!["a".into(), "b".into()] }
+        );
         assert_eq!(form.draft().unwrap_err()[0].field, "image");
     }
 }

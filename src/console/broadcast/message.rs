@@ -1,12 +1,17 @@
 //! One message: who has it, who has confirmed it, who is off, live; and what can still be done about it.
 
-use actix_web::{HttpResponse, http::{StatusCode, header}, web};
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header},
+    web,
+};
 use askama::Template;
 use serde::Deserialize;
 use tidegate_actors::delivery::now_ms;
 
 use super::{
-    Shown, Tab, Wrong, answer, categories_of, compose::to_whom, filled, form::Form, may_act, present, sounds, tabs, text,
+    Shown, Tab, Wrong, answer, categories_of, compose::to_whom, filled, form::Form, may_act, present, sounds, tabs,
+    text,
 };
 use crate::{
     admin::{
@@ -236,7 +241,10 @@ async fn csv(page: PageContext, id: web::Path<String>) -> Result<HttpResponse, P
     let csv = receipts::csv(page.admin(), &page.who(), &id).await?;
     // An id is letters and digits, or there would be none of it.
     let name = format!("attachment; filename=\"receipts-{}.csv\"", super::encoded(&id));
-    Ok(HttpResponse::Ok().content_type("text/csv; charset=utf-8").insert_header((header::CONTENT_DISPOSITION, name)).body(csv))
+    Ok(HttpResponse::Ok()
+        .content_type("text/csv; charset=utf-8")
+        .insert_header((header::CONTENT_DISPOSITION, name))
+        .body(csv))
 }
 
 #[derive(Template)]

@@ -52,7 +52,11 @@ impl Query {
 }
 
 /// How a message stands, for people: its word, its badge's class and its sign.
-pub(super) fn standing(text: &'static Broadcast, message: &Message, now_ms: u64) -> (&'static str, &'static str, &'static str) {
+pub(super) fn standing(
+    text: &'static Broadcast,
+    message: &Message,
+    now_ms: u64,
+) -> (&'static str, &'static str, &'static str) {
     match message.state {
         State::Scheduled => (text.scheduled, "note", "clock"),
         State::Recalled => (text.recalled, "bad", "close"),

@@ -233,7 +233,8 @@ async fn make(page: PageContext, given: web::Form<Given>) -> Result<HttpResponse
     let link = format!("{place}#code={code}");
     let (modules, size) = drawn(&link.clone().into())?;
     let shops = shops_of(&page.admin().document());
-    let shop = shops.into_iter().find(|shop| shop.name == given.shop).map_or_else(|| given.shop.clone(), |shop| shop.title);
+    let shop =
+        shops.into_iter().find(|shop| shop.name == given.shop).map_or_else(|| given.shop.clone(), |shop| shop.title);
     page.render(&CodePage {
         frame: page.frame(Nav::Broadcast, text.enrol),
         text,
@@ -291,11 +292,7 @@ async fn named(page: &PageContext, id: &str) -> Result<String, PageError> {
     Ok(acts::show(page.admin(), &page.who(), id).await?.name)
 }
 
-async fn move_to(
-    page: PageContext,
-    id: web::Path<String>,
-    given: web::Form<Given>,
-) -> Result<HttpResponse, PageError> {
+async fn move_to(page: PageContext, id: web::Path<String>, given: web::Form<Given>) -> Result<HttpResponse, PageError> {
     page.needs(Role::Broadcaster)?;
     let name = named(&page, &id).await?;
     let outcome = acts::move_to(page.admin(), &page.who(), &id, &given.shop).await;

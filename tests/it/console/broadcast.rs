@@ -129,7 +129,8 @@ impl HeadOffice {
 
     async fn announce(&mut self, audience: (&str, &str), title: &str, must_confirm: bool) -> String {
         let scope = if audience.0 == "all" { "all" } else { "some" };
-        let mut fields = vec![("audience", scope), ("category", "announcement"), ("title", title), ("text", "One line.\nAnother.")];
+        let mut fields =
+            vec![("audience", scope), ("category", "announcement"), ("title", title), ("text", "One line.\nAnother.")];
         if scope == "some" {
             fields.push(audience);
         }
@@ -152,7 +153,8 @@ impl HeadOffice {
 
 /// What the pop-up of a terminal says; nothing where there is none.
 async fn popup(terminal: &Chromium) -> String {
-    let shown = terminal.run("const p = document.getElementById('popup'); return p && p.open ? p.innerText : '';").await;
+    let shown =
+        terminal.run("const p = document.getElementById('popup'); return p && p.open ? p.innerText : '';").await;
     shown.as_str().unwrap_or_default().to_owned()
 }
 
@@ -272,7 +274,7 @@ async fn a_shop_sees_what_is_for_it_once_and_in_order_although_it_was_off() {
     bandung.press("Confirm").await;
     is_quiet(&bandung).await;
     // Off while three are sent, one of which is recalled and one of which is over before it is on again.
-    bandung.visit("about:blank").await;
+    bandung.visit("/console/sign-in").await;
     head.announce(("shop", "bandung-1"), "First", true).await;
     let gone = head.announce(("all", ""), "Recalled", true).await;
     pops_up(&surabaya, "Recalled").await;
@@ -327,6 +329,7 @@ async fn what_must_be_confirmed_stays_and_a_correction_says_so() {
     shop.look(Look::PHONE).await;
     shop.is_accessible().await;
     shop.fits().await;
+    let other = head.terminal("surabaya", "Counter 2", &EN).await;
     let script = "<script>document.title = 'ran'</script><img src=x onerror=\"document.title='ran'\">";
     let fields = [
         ("audience", "all"),
@@ -365,7 +368,6 @@ async fn what_must_be_confirmed_stays_and_a_correction_says_so() {
     pops_up(&shop, "Head office has corrected this message").await;
     pops_up(&shop, "Discount of 10 %").await;
     // The rest is reminded.
-    let other = head.terminal("surabaya", "Counter 2", &EN).await;
     pops_up(&other, "Discount of 10 %").await;
     other.press("Confirm").await;
     is_quiet(&other).await;
@@ -479,7 +481,11 @@ async fn writing_tells_whom_it_reaches_and_works_on_a_phone_and_without_scripts(
     let office = Chromium::open(&head.scene.base).await;
     office.sign_in("op", PASSWORD).await;
     office.visit("/console/broadcast").await;
-    office.until("the terminal to be counted", LONG, async || office.text().await.contains("Reaches 1 terminals; 1 on now")).await;
+    office
+        .until("the terminal to be counted", LONG, async || {
+            office.text().await.contains("Reaches 1 terminals; 1 on now")
+        })
+        .await;
     office.fill("Chosen regions and shops", "yes").await;
     office.fill("Jawa Timur", "yes").await;
     office.sees("Reaches 0 terminals").await;
@@ -508,7 +514,9 @@ async fn writing_tells_whom_it_reaches_and_works_on_a_phone_and_without_scripts(
     pops_up(&shop, "To you").await;
     // The other screens, on a phone too.
     let categories = "/console/broadcast/categories";
-    for path in ["/console/broadcast/sent", "/console/terminals", "/console/shops", "/console/shops/surabaya", categories] {
+    for path in
+        ["/console/broadcast/sent", "/console/terminals", "/console/shops", "/console/shops/surabaya", categories]
+    {
         office.visit(path).await;
         office.until("a page", LONG, async || !office.text().await.is_empty()).await;
         for look in [Look::LIGHT, Look::PHONE, Look::DARK] {
@@ -534,7 +542,9 @@ async fn writing_tells_whom_it_reaches_and_works_on_a_phone_and_without_scripts(
     assert!(!viewer.offers("New message").await);
     viewer.press("To you").await;
     viewer.sees("Counter 1").await;
-    assert!(!viewer.offers("Recall").await && !viewer.offers("Correct").await && !viewer.offers("Remind the rest").await);
+    assert!(
+        !viewer.offers("Recall").await && !viewer.offers("Correct").await && !viewer.offers("Remind the rest").await
+    );
     viewer.visit("/console/terminals").await;
     viewer.sees("Counter 1").await;
     assert!(!viewer.offers("Enrol a terminal").await);
@@ -573,13 +583,19 @@ async fn screens() {
     };
     let office = Chromium::open_in(&head.scene.base, "id-ID").await;
     signs_in(&office, &ID, "op", PASSWORD).await;
+    office.sees("Ringkasan").await;
     office.visit("/console/broadcast").await;
     shoot(&office, "broadcast-empty").await;
     office.fill(ID.price, "yes").await;
     office.fill("Wilayah dan toko tertentu", "yes").await;
     office.fill("Jawa Barat", "yes").await;
     office.fill(ID.title, "Harga Avanza turun").await;
-    office.fill(ID.text, "Mulai hari ini harga Avanza 1.3 G menjadi Rp 228.000.000.\n\nPasang label baru sebelum toko dibuka.").await;
+    office
+        .fill(
+            ID.text,
+            "Mulai hari ini harga Avanza 1.3 G menjadi Rp 228.000.000.\n\nPasang label baru sebelum toko dibuka.",
+        )
+        .await;
     office.fill(ID.must_confirm, "yes").await;
     shoot(&office, "broadcast-compose").await;
     office.press(ID.send).await;
