@@ -28,7 +28,9 @@ async fn what_is_published_on_one_node_is_received_on_the_other_by_its_shop_alon
     second.is_open().await;
     let mut west = draft("west");
     west.audience = serde_json::from_str(r#"{"regions": ["west"]}"#).unwrap();
-    for draft in [to_shops("one", &["s1"]), to_shops("two", &["s2"]), west, draft("all"), to_shops("both", &["s1", "s2"])] {
+    for draft in
+        [to_shops("one", &["s1"]), to_shops("two", &["s2"]), west, draft("all"), to_shops("both", &["s1", "s2"])]
+    {
         scene.send_draft(&draft).await;
     }
     first.until_told(&["message one", "message west", "message all", "message both"]).await;

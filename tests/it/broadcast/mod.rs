@@ -188,7 +188,10 @@ async fn a_message_goes_from_head_office_to_the_shop_and_its_receipt_back() {
     first.until_told(&["message Closed on Monday"]).await;
     let event = first.events().into_iter().find(|event| event.name == "message").unwrap();
     assert_eq!(event.data["text"], "Line one\nline <b>two</b>");
-    assert_eq!((event.data["must_confirm"].as_bool(), event.data["category"].as_str()), (Some(true), Some("announcement")));
+    assert_eq!(
+        (event.data["must_confirm"].as_bool(), event.data["category"].as_str()),
+        (Some(true), Some("announcement"))
+    );
 
     for _ in 0..3 {
         assert_eq!(one.receive(&[&sent.id], false).await, 204);

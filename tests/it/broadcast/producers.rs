@@ -62,8 +62,12 @@ async fn an_application_with_the_right_tells_the_shops_something_once() {
     let client = awc::Client::default();
     let address = format!("{}{}", scene.base("a"), image.as_str().unwrap());
     assert_eq!(client.get(&address).send().await.unwrap().status(), 401, "only who may see it");
-    let mut answer =
-        client.get(&address).insert_header(("Authorization", format!("Bearer {}", terminal.token))).send().await.unwrap();
+    let mut answer = client
+        .get(&address)
+        .insert_header(("Authorization", format!("Bearer {}", terminal.token)))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.headers().get("content-type").unwrap(), "image/png");
     assert!(answer.headers().get("cache-control").unwrap().to_str().unwrap().contains("immutable"));
     assert!(answer.body().await.unwrap().starts_with(b"\x89PNG"));

@@ -61,7 +61,8 @@ impl Terminal {
 
     pub(super) async fn get(&self, path: &str) -> (u16, Value) {
         let request = client().get(format!("{}{path}", self.base));
-        let mut answer = request.insert_header(("Authorization", format!("Bearer {}", self.token))).send().await.unwrap();
+        let mut answer =
+            request.insert_header(("Authorization", format!("Bearer {}", self.token))).send().await.unwrap();
         let body = answer.body().await.unwrap();
         (answer.status().as_u16(), serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
@@ -156,7 +157,8 @@ impl Listening {
     pub(super) fn told(&self) -> Vec<String> {
         let all = self.events();
         let all = all.iter().filter(|event| !matches!(event.name.as_str(), "hello" | "redis"));
-        let what = |event: &Event| event.data["title"].as_str().or(event.data["id"].as_str()).unwrap_or_default().to_owned();
+        let what =
+            |event: &Event| event.data["title"].as_str().or(event.data["id"].as_str()).unwrap_or_default().to_owned();
         all.map(|event| format!("{} {}", event.name, what(event)).trim().to_owned()).collect()
     }
 

@@ -95,18 +95,20 @@ async fn requests_without_a_token_of_ours_are_turned_away_in_the_readers_languag
     let forged = Terminal { token: format!("{}x", terminal.token), id: String::new(), base: base.clone() };
     assert_eq!(forged.get("/terminal/me").await.0, 401);
     let client = awc::Client::builder().timeout(Duration::from_secs(8)).finish();
-    let mut answer = client
-        .get(format!("{base}/terminal/me"))
-        .insert_header(("Accept-Language", "id"))
-        .send()
-        .await
-        .unwrap();
+    let mut answer =
+        client.get(format!("{base}/terminal/me")).insert_header(("Accept-Language", "id")).send().await.unwrap();
     let body: serde_json::Value = serde_json::from_slice(&answer.body().await.unwrap()).unwrap();
-    assert_eq!((body["code"].as_str(), body["title"].as_str()), (Some("not_enrolled"), Some("Belum terdaftar")), "{body}");
+    assert_eq!(
+        (body["code"].as_str(), body["title"].as_str()),
+        (Some("not_enrolled"), Some("Belum terdaftar")),
+        "{body}"
+    );
     for (name, value) in [("x-content-type-options", "nosniff"), ("cache-control", "no-store")] {
         assert_eq!(answer.headers().get(name).unwrap(), value);
     }
-    assert!(answer.headers().get("content-security-policy").unwrap().to_str().unwrap().contains("frame-ancestors 'none'"));
+    assert!(
+        answer.headers().get("content-security-policy").unwrap().to_str().unwrap().contains("frame-ancestors 'none'")
+    );
 
     // A cookie lends its weight to pages of ours alone.
     let code = scene.code("s1").await;
