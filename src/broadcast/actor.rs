@@ -27,12 +27,7 @@ use super::{
 };
 use crate::{
     http::metrics,
-    redis::{
-        Connection,
-        connection::describe,
-        log::parse_generations,
-        server::Limits,
-    },
+    redis::{Connection, connection::describe, log::parse_generations, server::Limits},
 };
 
 /// The actor's name on the board.
@@ -113,7 +108,11 @@ impl BroadcastActor {
         };
         context.spawn(round.into_actor(self).map(|(rounds, shown), actor, _| {
             actor.rounds = Some(rounds);
-            if shown.up { actor.vitals.running() } else { actor.vitals.waiting() }
+            if shown.up {
+                actor.vitals.running()
+            } else {
+                actor.vitals.waiting()
+            }
             actor.vitals.publish(&shown.detail);
         }));
     }
@@ -203,13 +202,14 @@ struct Tick {
 async fn tick(broadcasts: &Broadcasts, beats: &[String]) -> Result<Tick, CastError> {
     let keys = broadcasts.keys();
     let token = random_token(10);
-    let (now, list, trimmed, terminals, newest, due): (String, String, String, String, String, Vec<String>) = broadcasts
-        .run(async |mut connection| {
-            let mut call = scripts::TICK.key(keys.log());
-            call.key(keys.log_meta()).key(keys.scheduled()).key(keys.beats()).key(keys.terminals_version());
-            call.arg(&token).arg(beats).invoke_async(&mut connection).await
-        })
-        .await?;
+    let (now, list, trimmed, terminals, newest, due): (String, String, String, String, String, Vec<String>) =
+        broadcasts
+            .run(async |mut connection| {
+                let mut call = scripts::TICK.key(keys.log());
+                call.key(keys.log_meta()).key(keys.scheduled()).key(keys.beats()).key(keys.terminals_version());
+                call.arg(&token).arg(beats).invoke_async(&mut connection).await
+            })
+            .await?;
     Ok(Tick {
         now_ms: now.parse().map_err(|_| odd())?,
         generations: parse_generations(&list).filter(|list| !list.is_empty()).ok_or_else(odd)?,

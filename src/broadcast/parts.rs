@@ -131,10 +131,8 @@ pub fn built_in() -> [Category; 3] {
 /// The built-in categories and the operator's own, one of which may stand in a built-in one's place.
 #[must_use]
 pub fn all_categories(own: &[Category]) -> Vec<Category> {
-    let mut all: Vec<Category> = built_in()
-        .into_iter()
-        .map(|one| own.iter().find(|own| own.name == one.name).cloned().unwrap_or(one))
-        .collect();
+    let mut all: Vec<Category> =
+        built_in().into_iter().map(|one| own.iter().find(|own| own.name == one.name).cloned().unwrap_or(one)).collect();
     let more: Vec<Category> =
         own.iter().filter(|one| all.iter().all(|known| known.name != one.name)).cloned().collect();
     all.extend(more);

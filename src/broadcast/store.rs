@@ -327,7 +327,8 @@ impl Broadcasts {
         });
         let rest: Vec<(Place, Option<Message>)> = rest.collect();
         let more = rest.len() > many || !whole;
-        let next = if more { rest.get(many.min(rest.len()).saturating_sub(1)).map(|(place, _)| place.clone()) } else { None };
+        let next =
+            if more { rest.get(many.min(rest.len()).saturating_sub(1)).map(|(place, _)| place.clone()) } else { None };
         Ok(Page { messages: rest.into_iter().take(many).filter_map(|(_, message)| message).collect(), next })
     }
 

@@ -173,7 +173,8 @@ impl TerminalStream {
     }
 
     fn look_at_registry(&mut self) {
-        let revoked = self.hub.document().is_some_and(|document| document.revoked_terminals.contains(&self.terminal.id));
+        let revoked =
+            self.hub.document().is_some_and(|document| document.revoked_terminals.contains(&self.terminal.id));
         if revoked {
             self.end();
         }

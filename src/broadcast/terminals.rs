@@ -360,7 +360,8 @@ impl Broadcasts {
         let key = self.keys().beats();
         let (now, flat): (String, Vec<String>) =
             self.run(async |mut connection| scripts::ON.key(&key).invoke_async(&mut connection).await).await?;
-        let beats = flat.chunks_exact(2).filter_map(|pair| Some((pair[0].clone(), pair[1].parse::<f64>().ok()? as u64)));
+        let beats =
+            flat.chunks_exact(2).filter_map(|pair| Some((pair[0].clone(), pair[1].parse::<f64>().ok()? as u64)));
         Ok((now.parse().map_err(|_| odd())?, beats.collect()))
     }
 }

@@ -135,9 +135,10 @@ impl Window {
             return Next::Below(self.from);
         }
         let first = self.entries.partition_point(|piece| piece.id <= place);
-        let found = self.entries.range(first..).find(|piece| {
-            wanted(piece) && !(piece.says() && self.recalled.contains(&piece.message))
-        });
+        let found = self
+            .entries
+            .range(first..)
+            .find(|piece| wanted(piece) && !(piece.says() && self.recalled.contains(&piece.message)));
         match found {
             Some(piece) => Next::Send(piece.id, piece.bytes.clone(), piece.is_new().then(|| piece.message.clone())),
             None => Next::Nothing(self.to.max(place)),
@@ -243,7 +244,8 @@ mod tests {
 
     #[test]
     fn a_cursor_goes_on_over_a_restart_and_tells_what_is_lost() {
-        let start = |token: &str, ms| GenerationStart { generation: Generation::new(token), after: StreamId::new(ms, 0) };
+        let start =
+            |token: &str, ms| GenerationStart { generation: Generation::new(token), after: StreamId::new(ms, 0) };
         let restarted = [start("g", 0), start("h", 10)];
         assert_eq!(translate(&restarted, &at(10)), Translated::At(StreamId::new(10, 0)));
         // A replica that lagged behind.

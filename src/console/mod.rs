@@ -37,9 +37,9 @@ use tokio::sync::watch;
 
 use crate::{
     admin::Admin,
+    broadcast::hub::Hub,
     config::Settings,
     http::health::Readiness,
-    broadcast::hub::Hub,
     registry::{alarm::Alarm, watch::WatchState},
     terminal,
     users::Users,

@@ -143,9 +143,10 @@ fn asker(state: &State, request: &HttpRequest) -> Result<(Rc<KnownApplication>, 
         let detail = "This application may not send broadcasts; an operator gives it the right (`broadcasts = true`).";
         return Err(Problem::new(&NOT_ALLOWED, detail));
     }
-    let casting = state.casting.clone().ok_or_else(|| {
-        Problem::new(&UNAVAILABLE, "This node sends no broadcasts; send again.").retry_after(2)
-    })?;
+    let casting = state
+        .casting
+        .clone()
+        .ok_or_else(|| Problem::new(&UNAVAILABLE, "This node sends no broadcasts; send again.").retry_after(2))?;
     Ok((application, casting))
 }
 
@@ -294,10 +295,10 @@ fn refused(error: ActError) -> Problem {
             };
             invalid(fields.into_iter().map(issue).collect())
         }
-        ActError::Unknown(_) => {
-            Problem::new(&NOT_FOUND, "There is no broadcast of this id, or it is no longer kept.")
+        ActError::Unknown(_) => Problem::new(&NOT_FOUND, "There is no broadcast of this id, or it is no longer kept."),
+        ActError::Conflict(why) => {
+            invalid(vec![Issue { index: 0, pointer: String::new(), code: "conflict", message: why }])
         }
-        ActError::Conflict(why) => invalid(vec![Issue { index: 0, pointer: String::new(), code: "conflict", message: why }]),
         ActError::Forbidden { .. } => Problem::new(&NOT_ALLOWED, "This application may not send broadcasts."),
         ActError::Unavailable(why) => {
             tracing::warn!(why, "a broadcast could not be sent or looked up");

@@ -57,7 +57,8 @@ pub(super) async fn wrong_method(allowed: &'static str) -> HttpResponse {
 
 /// What answers on paths that do not exist.
 pub(super) async fn nowhere() -> HttpResponse {
-    let detail = "This listener has /v1/messages, /v1/broadcasts, /docs, /openapi.json, /healthz/live and /healthz/ready.";
+    let detail =
+        "This listener has /v1/messages, /v1/broadcasts, /docs, /openapi.json, /healthz/live and /healthz/ready.";
     Problem::new(&NOT_FOUND, detail).response()
 }
 

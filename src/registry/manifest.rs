@@ -147,8 +147,7 @@ impl Manifest {
         taken.clear();
         let shops = fields.tables("shop", "a shop").into_iter().map(|f| shop(f, &mut taken)).collect();
         taken.clear();
-        let categories =
-            fields.tables("category", "a category").into_iter().map(|f| category(f, &mut taken)).collect();
+        let categories = fields.tables("category", "a category").into_iter().map(|f| category(f, &mut taken)).collect();
         fields.finish();
         match mistakes.into_sorted() {
             none if none.is_empty() => {

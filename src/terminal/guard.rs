@@ -75,7 +75,9 @@ pub(super) async fn guard<B: MessageBody + 'static>(
         request.into_response(actix_web::ResponseError::error_response(&refusal))
     };
     // What the router or an extractor refuses is told like all else.
-    if response.status().is_client_error() && response.headers().get("content-type").is_none_or(|kind| kind != "application/problem+json") {
+    if response.status().is_client_error()
+        && response.headers().get("content-type").is_none_or(|kind| kind != "application/problem+json")
+    {
         let what = if response.status() == StatusCode::NOT_FOUND { What::NotFound } else { What::BadRequest };
         let refusal = Refusal::new(what, lang);
         response = response.into_response(actix_web::ResponseError::error_response(&refusal));

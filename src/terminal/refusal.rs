@@ -66,18 +66,25 @@ impl What {
             (Self::UnknownCode, Lang::En) => {
                 ("Unknown code", "This code is wrong, was used already, or is too old. Ask head office for a new one.")
             }
-            (Self::UnknownCode, Lang::Id) => {
-                ("Kode tidak dikenal", "Kode ini salah, sudah dipakai, atau sudah kedaluwarsa. Mintalah kode baru ke kantor pusat.")
+            (Self::UnknownCode, Lang::Id) => (
+                "Kode tidak dikenal",
+                "Kode ini salah, sudah dipakai, atau sudah kedaluwarsa. Mintalah kode baru ke kantor pusat.",
+            ),
+            (Self::TooManyTries, Lang::En) => {
+                ("Too many tries", "Too many wrong codes came from here. Try again in ten minutes.")
             }
-            (Self::TooManyTries, Lang::En) => ("Too many tries", "Too many wrong codes came from here. Try again in ten minutes."),
             (Self::TooManyTries, Lang::Id) => {
                 ("Terlalu banyak percobaan", "Terlalu banyak kode salah dari sini. Coba lagi dalam sepuluh menit.")
             }
-            (Self::NotEnrolled, Lang::En) => ("Not enrolled", "This terminal is not enrolled. Enter the code from head office."),
+            (Self::NotEnrolled, Lang::En) => {
+                ("Not enrolled", "This terminal is not enrolled. Enter the code from head office.")
+            }
             (Self::NotEnrolled, Lang::Id) => {
                 ("Belum terdaftar", "Terminal ini belum terdaftar. Masukkan kode dari kantor pusat.")
             }
-            (Self::Revoked, Lang::En) => ("Revoked", "Head office has taken this terminal's access away. Ask for a new code."),
+            (Self::Revoked, Lang::En) => {
+                ("Revoked", "Head office has taken this terminal's access away. Ask for a new code.")
+            }
             (Self::Revoked, Lang::Id) => {
                 ("Akses dicabut", "Kantor pusat telah mencabut akses terminal ini. Mintalah kode baru.")
             }
@@ -87,11 +94,15 @@ impl What {
             (Self::BadRequest, Lang::Id) => ("Tidak dipahami", "Permintaan tidak dapat dipahami."),
             (Self::NotFound, Lang::En) => ("Nothing here", "There is nothing here."),
             (Self::NotFound, Lang::Id) => ("Tidak ada", "Tidak ada apa pun di sini."),
-            (Self::Unavailable(_), Lang::En) => ("No connection", "Head office can't be reached right now. It is tried again."),
+            (Self::Unavailable(_), Lang::En) => {
+                ("No connection", "Head office can't be reached right now. It is tried again.")
+            }
             (Self::Unavailable(_), Lang::Id) => {
                 ("Tidak ada koneksi", "Kantor pusat tidak dapat dihubungi saat ini. Akan dicoba lagi.")
             }
-            (Self::Full, Lang::En) => ("Too many terminals", "Too many terminals are connected here. It is tried again."),
+            (Self::Full, Lang::En) => {
+                ("Too many terminals", "Too many terminals are connected here. It is tried again.")
+            }
             (Self::Full, Lang::Id) => {
                 ("Terlalu banyak terminal", "Terlalu banyak terminal terhubung di sini. Akan dicoba lagi.")
             }

@@ -3,7 +3,10 @@
 use serde::Serialize;
 
 use crate::{
-    admin::{ActError, Admin, Role, Who, fields::{name_complaint, wrong}},
+    admin::{
+        ActError, Admin, Role, Who,
+        fields::{name_complaint, wrong},
+    },
     broadcast::parts::{all_categories, built_in},
     registry::Edit,
     resources::Category,

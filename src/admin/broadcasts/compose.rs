@@ -257,7 +257,11 @@ pub(super) fn content(draft: &Draft, document: &Document, now_ms: u64) -> Result
 
 /// Control characters other than line breaks and tabs have no place in a message.
 fn plain(text: &str) -> String {
-    text.replace("\r\n", "\n").replace('\r', "\n").chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    text.replace("\r\n", "\n")
+        .replace('\r', "\n")
+        .chars()
+        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+        .collect()
 }
 
 fn audience_complaint(audience: &Audience, document: &Document) -> Vec<FieldError> {

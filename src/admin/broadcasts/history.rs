@@ -93,7 +93,8 @@ pub async fn list(admin: &Admin, _who: &Who, query: &Query) -> Result<History, A
     }
     let ids: Vec<&str> = found.iter().map(|message| message.id.as_str()).collect();
     let tallies = broadcasts.tallies(&ids).await?;
-    let rows = found.into_iter().zip(tallies).map(|(message, (received, confirmed))| Row { message, received, confirmed });
+    let rows =
+        found.into_iter().zip(tallies).map(|(message, (received, confirmed))| Row { message, received, confirmed });
     Ok(History { rows: rows.collect(), next: next.map(|place| place.to_string()) })
 }
 

@@ -7,6 +7,7 @@ pub mod categories;
 pub mod changes;
 pub mod compose;
 pub mod history;
+pub mod kept;
 pub mod receipts;
 pub mod shops;
 pub mod terminals;

@@ -106,9 +106,10 @@ pub async fn list(admin: &Admin, _who: &Who, id: &str, only: Option<Standing>) -
     let broadcasts = of(admin);
     let message = broadcasts.get(id).await?;
     let document = admin.document();
-    let (roll, receipts) =
-        futures_util::future::join(Roll::call(admin, &document), async { Ok::<_, ActError>(broadcasts.receipts(id).await?) })
-            .await;
+    let (roll, receipts) = futures_util::future::join(Roll::call(admin, &document), async {
+        Ok::<_, ActError>(broadcasts.receipts(id).await?)
+    })
+    .await;
     let (roll, mut receipts): (Roll, HashMap<String, Receipt>) = (roll?, receipts?);
     let titles: HashMap<&str, &str> =
         document.shops.iter().map(|shop| (shop.name.as_str(), shop.title.as_str())).collect();
@@ -165,8 +166,7 @@ pub async fn list(admin: &Admin, _who: &Who, id: &str, only: Option<Standing>) -
 /// There is none of this id, or Redis is away.
 pub async fn csv(admin: &Admin, who: &Who, id: &str) -> Result<String, ActError> {
     let Receipts { rows, .. } = list(admin, who, id, None).await?;
-    let mut out =
-        String::from("terminal,name,shop,shop_title,region,state,on,received_at,confirmed_at\r\n");
+    let mut out = String::from("terminal,name,shop,shop_title,region,state,on,received_at,confirmed_at\r\n");
     for row in rows {
         let time = |ms: Option<u64>| ms.map(rfc3339).unwrap_or_default();
         let on = if row.on { "yes" } else { "no" };

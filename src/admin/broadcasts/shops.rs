@@ -4,7 +4,10 @@ use serde::Serialize;
 
 use super::Roll;
 use crate::{
-    admin::{ActError, Admin, Role, Who, fields::{name_complaint, wrong}},
+    admin::{
+        ActError, Admin, Role, Who,
+        fields::{name_complaint, wrong},
+    },
     broadcast::message::{Audience, Reach},
     registry::Edit,
     resources::Shop,

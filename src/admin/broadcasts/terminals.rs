@@ -129,7 +129,9 @@ pub async fn list(admin: &Admin, _who: &Who, query: &Query) -> Result<Terminals,
             && (query.shop.is_empty() || view.shop == query.shop)
             && (query.region.is_empty() || view.region == query.region)
             && (q.is_empty()
-                || [&view.name, &view.id, &view.shop, &view.shop_title].iter().any(|text| text.to_lowercase().contains(&q)))
+                || [&view.name, &view.id, &view.shop, &view.shop_title]
+                    .iter()
+                    .any(|text| text.to_lowercase().contains(&q)))
     });
     views.sort_by(|a, b| {
         let key = |view: &TerminalView| (view.shop_title.to_lowercase(), view.name.to_lowercase(), view.id.clone());

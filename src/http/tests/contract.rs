@@ -37,8 +37,7 @@ fn provoked() -> Vec<(&'static str, &'static str, Call)> {
     const BROADCASTS: &str = "/v1/broadcasts";
     const BROADCAST: &str = "/v1/broadcasts/{id}";
     const RECALL: &str = "/v1/broadcasts/{id}/recall";
-    let broadcast =
-        || post(r#"{"audience":"all","category":"price","title":"a","text":"b"}"#).to("/v1/broadcasts");
+    let broadcast = || post(r#"{"audience":"all","category":"price","title":"a","text":"b"}"#).to("/v1/broadcasts");
     let note = || post(r#"{"topic":"notes","data":{}}"#);
     vec![
         (MESSAGES, "post", note()),
@@ -151,10 +150,9 @@ async fn every_error_code_is_documented() {
         let source = source.split("#[cfg(test)]").next().unwrap();
         used.extend(source.split("Fault::new(\"").skip(1).map(|rest| rest.split('"').next().unwrap()));
     }
-    for (source, before) in [
-        (include_str!("../broadcasts.rs"), "code: \""),
-        (include_str!("../../admin/broadcasts/compose.rs"), "wrong("),
-    ] {
+    for (source, before) in
+        [(include_str!("../broadcasts.rs"), "code: \""), (include_str!("../../admin/broadcasts/compose.rs"), "wrong(")]
+    {
         let source = source.split("#[cfg(test)]").next().unwrap();
         let code = |rest: &'static str| match before {
             "wrong(" => rest.split_once(", \"").filter(|(field, _)| !field.contains(')')).map(|(_, rest)| rest),
