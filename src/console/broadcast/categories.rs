@@ -16,6 +16,7 @@ use crate::{
         texts::broadcast::Broadcast,
     },
     resources::Category,
+    users::Lang,
 };
 
 const PATH: &str = "/console/broadcast/categories";
@@ -92,7 +93,9 @@ fn one(
 ) -> Result<HttpResponse, PageError> {
     let text = text(page);
     let named = |word: &'static str| (word, text.word(word));
-    let title = if is_new { text.category_new.to_owned() } else { filled(text.category_edit, &[&form.title]) };
+    let indonesian = page.lang() == Lang::Id && !form.title_id.is_empty();
+    let known = if indonesian { &form.title_id } else { &form.title };
+    let title = if is_new { text.category_new.to_owned() } else { filled(text.category_edit, &[known]) };
     let shown = OnePage {
         frame: page.frame(Nav::Broadcast, title),
         text,

@@ -315,7 +315,7 @@ async fn correct(
     match outcome {
         Ok(_) => Ok(page.done(&path_of(&id), text(&page).done_corrected)),
         Err(ActError::Unavailable(why)) => {
-            let wrong = Wrong { top: Some(format!("({why})")), ..Wrong::default() };
+            let wrong = Wrong { away: Some(why), ..Wrong::default() };
             correction(&page, StatusCode::SERVICE_UNAVAILABLE, &id, form, wrong)
         }
         Err(error) => {

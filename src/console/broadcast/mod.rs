@@ -70,6 +70,8 @@ fn may_act(page: &PageContext) -> bool {
 struct Wrong {
     /// On top of it.
     top: Option<String>,
+    /// Why a message could not be sent although nothing is wrong with it.
+    away: Option<String>,
     fields: Vec<FieldError>,
     lang: Lang,
 }
@@ -87,7 +89,7 @@ impl Wrong {
     }
 
     fn fields(page: &PageContext, fields: Vec<FieldError>) -> Self {
-        Self { top: None, fields, lang: page.lang() }
+        Self { fields, lang: page.lang(), ..Self::default() }
     }
 
     fn any(&self) -> bool {
@@ -119,8 +121,7 @@ fn answer(
             let all: Vec<String> = fields.iter().map(|error| said(page.lang(), error)).collect();
             Ok(page.failed(path, all.join(" ")))
         }
-        Err(ActError::Unavailable(why)) => Ok(page.failed(path, format!("{} ({why})", text(page).failed))),
-        Err(error) => Ok(page.failed(path, error.to_string())),
+        Err(error) => Ok(page.failed(path, format!("{} {error}.", text(page).not_saved))),
     }
 }
 
