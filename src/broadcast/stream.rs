@@ -151,13 +151,8 @@ impl TerminalStream {
     fn look(&mut self) {
         if !std::mem::replace(&mut self.said_hello, true) {
             self.up = self.hub.is_up();
-            let hello = json!({
-                "terminal": shown(&self.hub, &self.terminal),
-                "node": self.hub.node(),
-                "redis": self.up,
-            });
             self.queue.push_back("retry: 1000\n".into());
-            self.tell("hello", &hello);
+            self.hello();
         }
         let known = match self.hub.terminal(&self.terminal.id) {
             Some(known) => known,
@@ -167,7 +162,12 @@ impl TerminalStream {
         if known.is_revoked() {
             self.end();
         } else if !Arc::ptr_eq(&known, &self.terminal) {
+            let moved = known.shop != self.terminal.shop;
             self.terminal = known;
+            // It says so on its screen.
+            if moved {
+                self.hello();
+            }
         }
         self.look_at_redis();
     }
@@ -186,6 +186,15 @@ impl TerminalStream {
         if std::mem::replace(&mut self.up, up) != up && !self.over {
             self.tell("redis", &json!({"up": up}));
         }
+    }
+
+    fn hello(&mut self) {
+        let hello = json!({
+            "terminal": shown(&self.hub, &self.terminal),
+            "node": self.hub.node(),
+            "redis": self.up,
+        });
+        self.tell("hello", &hello);
     }
 
     fn end(&mut self) {
