@@ -23,6 +23,7 @@ use super::{
     parts::KEPT_DAYS,
     scripts,
     store::{Broadcasts, CastError, odd},
+    terminals::Terminal,
     window::{MOST_ENTRIES, Piece, Translated, Window, translate},
 };
 use crate::{
@@ -172,7 +173,13 @@ impl Rounds {
         let tick = tick(&self.broadcasts, &beats).await.inspect_err(|_| self.hub.give_beats_back(beats.clone()))?;
         self.hub.set_clock(tick.now_ms);
         if self.terminals.as_ref() != Some(&tick.terminals) {
-            self.hub.set_roster(self.broadcasts.terminals().await?);
+            let mut all = self.broadcasts.terminals().await?;
+            // A record is never taken away: Redis has lost these, and this node has not.
+            for lost in self.hub.missing(&all) {
+                self.broadcasts.put_terminal("", &lost).await?;
+                all.push(Terminal::clone(&lost));
+            }
+            self.hub.set_roster(all);
             self.terminals = Some(tick.terminals);
         }
         if !tick.due.is_empty() {

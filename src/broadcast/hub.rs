@@ -232,6 +232,13 @@ impl Hub {
         self.ring();
     }
 
+    /// Terminals that this node knows and that are not among these.
+    pub(super) fn missing(&self, all: &[Terminal]) -> Vec<Arc<Terminal>> {
+        let there: HashSet<&str> = all.iter().map(|terminal| terminal.id.as_str()).collect();
+        let roster = self.roster.read().unwrap_or_else(PoisonError::into_inner);
+        roster.values().filter(|terminal| !there.contains(terminal.id.as_str())).cloned().collect()
+    }
+
     /// One more, or as it is now.
     pub fn learn(&self, terminal: &Terminal) {
         let mut roster = self.roster.write().unwrap_or_else(PoisonError::into_inner);

@@ -82,6 +82,7 @@ words! {
         Amber = "amber",
         Red = "red",
         Purple = "purple",
+        Pink = "pink",
         Grey = "grey",
     }
 }
@@ -92,11 +93,15 @@ words! {
         #[default] Megaphone = "megaphone",
         Tag = "tag",
         Percent = "percent",
-        Info = "info",
-        Warning = "warning",
+        Gift = "gift",
         Truck = "truck",
+        Box = "box",
         Clock = "clock",
+        Calendar = "calendar",
+        Warning = "warning",
+        Info = "info",
         Star = "star",
+        Wrench = "wrench",
     }
 }
 
@@ -105,6 +110,8 @@ words! {
     Sound {
         #[default] Chime = "chime",
         Bell = "bell",
+        Ping = "ping",
+        Rise = "rise",
         Alert = "alert",
         None = "none",
     }
@@ -124,7 +131,7 @@ pub fn built_in() -> [Category; 3] {
     [
         category("announcement", "Announcement", "Pengumuman", Colour::Blue, Icon::Megaphone, Sound::Chime),
         category("price", "Price information", "Informasi harga", Colour::Amber, Icon::Tag, Sound::Bell),
-        category("discount", "Discount information", "Informasi diskon", Colour::Green, Icon::Percent, Sound::Chime),
+        category("discount", "Discount information", "Informasi diskon", Colour::Green, Icon::Percent, Sound::Rise),
     ]
 }
 

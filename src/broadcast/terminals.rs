@@ -341,7 +341,7 @@ impl Broadcasts {
         Err(CastError::Refused("others change the same terminal all the time; try again".into()))
     }
 
-    async fn put_terminal(&self, there: &str, terminal: &Terminal) -> Result<String, CastError> {
+    pub(super) async fn put_terminal(&self, there: &str, terminal: &Terminal) -> Result<String, CastError> {
         let keys = self.keys();
         let record = serde_json::to_string(terminal).map_err(|_| odd())?;
         self.run(async |mut connection| {
