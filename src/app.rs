@@ -31,6 +31,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     admin::Admin,
     alerts,
+    broadcast::{self, hub::Hub},
     cluster::Cluster,
     config::Settings,
     console::{self, Console, Wiring},
@@ -131,6 +132,13 @@ pub async fn serve(
         readiness: readiness.clone(),
         turning: turning.clone(),
     };
+    let acts = Admin {
+        redis: redis.clone(),
+        settings: Arc::new(settings.clone()),
+        documents: documents.clone(),
+        master_key: master_key.clone(),
+        node: settings.node.as_str().into(),
+    };
     let producers = producers(
         &settings,
         listener,
@@ -140,6 +148,7 @@ pub async fn serve(
         &board,
         &readiness,
         turning,
+        acts.clone(),
         stopped.clone(),
     )?;
     actix_rt::spawn(alerts::run(alerts::Wiring {
@@ -150,13 +159,8 @@ pub async fn serve(
         allowed: alerts::outbound::Allowed(settings.alerts_allow.clone()),
     }));
     let users = Users::new(redis.clone()).with_master_key(master_key.clone());
-    let acts = Admin {
-        redis: redis.clone(),
-        settings: Arc::new(settings.clone()),
-        documents,
-        master_key,
-        node: settings.node.as_str().into(),
-    };
+    let broadcasts = Hub::new(acts.clone());
+    broadcast::actor::start(&broadcasts, &board);
     let wiring = Wiring {
         admin: acts.clone(),
         users: users.clone(),
@@ -165,6 +169,7 @@ pub async fn serve(
         alarms: registry.alarms.clone(),
         board: board.clone(),
         stopped: stopped.clone(),
+        broadcasts,
     };
     let web_console = Console::new(wiring);
     let consoles = server::console(
@@ -312,6 +317,7 @@ fn producers(
     board: &StatusBoard,
     readiness: &Arc<Readiness>,
     turning: Turning,
+    acts: Admin,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<impl Future<Output = std::io::Result<()>> + use<>> {
     let gate = Gate::new(settings.max_in_flight, MOST_BYTES_IN_FLIGHT);
@@ -332,6 +338,7 @@ fn producers(
         let limits = http::Limits::default();
         ProducerState::new(documents.clone(), Rc::new(Door(handle)), Rc::new(found), limits)
             .sharing(throttle.clone(), used.clone())
+            .casting(Rc::new(acts.clone()))
     };
     let stop = until_stopped(stopped);
     Ok(server::producers(listener, &server_settings(None), Arc::clone(readiness), state, stop)?)

@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod alerts;
 pub mod app;
+pub mod broadcast;
 pub mod cli;
 pub mod cluster;
 pub mod config;
@@ -16,5 +17,6 @@ pub mod registry;
 pub mod resources;
 pub mod systemd;
 pub mod tables;
+pub mod terminal;
 pub mod users;
 pub mod world;

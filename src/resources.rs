@@ -2,7 +2,7 @@
 //!
 //! The registry keeps it in Redis, nodes watch it, `apply` and `export` translate between it and TOML.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 pub use tidegate_actors::route::DeliveryMode as Delivery;
@@ -11,6 +11,7 @@ pub use tidegate_actors::route::{ByHand, Stopped};
 
 pub use crate::{
     alerts::target::{AlertTarget, Alerts, Way},
+    broadcast::parts::{Category, Shop, TerminalKey},
     users::record::User,
 };
 
@@ -48,6 +49,21 @@ pub struct Document {
     /// Who may sign in to the console.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<User>,
+    /// Places that broadcasts are for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shops: Vec<Shop>,
+    /// Kinds of broadcasts, beside those that are built in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub categories: Vec<Category>,
+    /// What the terminals' tokens are made with; made with the first terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal_key: Option<TerminalKey>,
+    /// Terminals that may see nothing any more, by id.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub revoked_terminals: BTreeSet<String>,
+    /// Terminals that are in another shop than the one their tokens name: id → shop.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub moved_terminals: BTreeMap<String, String>,
     /// What is set for all nodes at once, over their own settings.
     #[serde(default, skip_serializing_if = "Overrides::is_default")]
     pub settings: Overrides,
@@ -65,6 +81,9 @@ pub struct Overrides {
     /// Who is told of what.
     #[serde(default)]
     pub alerts: Alerts,
+    /// How long broadcasts and their receipts are kept, in days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broadcasts_kept_days: Option<u32>,
 }
 
 impl Overrides {
@@ -107,6 +126,9 @@ pub struct Application {
     /// Most records a second that each node takes of it; `None` is as many as there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records_per_s: Option<u32>,
+    /// Whether its keys may send broadcasts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub broadcasts: bool,
     /// When it was created, in milliseconds since the Unix epoch.
     pub created_at_ms: u64,
     /// Its keys, revoked ones included until they are pruned.

@@ -92,6 +92,8 @@ pub struct ApplicationView {
     pub created_at_ms: u64,
     /// Most records a second that each node takes.
     pub records_per_s: Option<u32>,
+    /// Whether its keys may send broadcasts.
+    pub broadcasts: bool,
     /// Its keys, the newest first.
     pub keys: Vec<KeyView>,
     /// When its last record came; `None` before the first, or while Redis is away.
@@ -175,6 +177,7 @@ fn view(
         routes: routes.count(),
         created_at_ms: application.created_at_ms,
         records_per_s: application.records_per_s,
+        broadcasts: application.broadcasts,
         keys: application.keys.iter().rev().map(key).collect(),
         last_record_ms: None,
         rate_per_s: None,
@@ -216,6 +219,7 @@ pub async fn create(
                 topics: topics.to_vec(),
                 schemas: Default::default(),
                 records_per_s,
+                broadcasts: false,
                 created_at_ms: now_ms(),
                 keys: Vec::new(),
             });
@@ -262,6 +266,21 @@ pub async fn set_limit(admin: &Admin, who: &Who, name: &str, records_per_s: Opti
             Some(limit) => format!("limit of application `{name}`: {limit} records a second and node"),
             None => format!("no limit for application `{name}`"),
         }]
+    })
+    .await
+}
+
+/// Lets an application send broadcasts, or no more.
+///
+/// # Errors
+/// They may not, or there is no such application.
+pub async fn set_broadcasts(admin: &Admin, who: &Who, name: &str, may: bool) -> Result<(), ActError> {
+    who.needs(Role::Operator)?;
+    edit(admin, who, name, |application| {
+        if std::mem::replace(&mut application.broadcasts, may) == may {
+            return Vec::new();
+        }
+        vec![format!("application `{name}` may {} broadcasts", if may { "send" } else { "no longer send" })]
     })
     .await
 }

@@ -7,6 +7,7 @@ pub mod alerts;
 pub mod api;
 pub mod applications;
 pub mod audit;
+pub mod broadcasts;
 pub mod check;
 pub mod compare;
 mod context;

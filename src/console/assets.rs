@@ -12,9 +12,10 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 /// Name, kind, and the file itself.
-const FILES: [(&str, &str, &[u8]); 9] = [
+const FILES: [(&str, &str, &[u8]); 10] = [
     ("console.css", "text/css; charset=utf-8", include_bytes!("assets/console.css")),
     ("console.js", "text/javascript; charset=utf-8", include_bytes!("assets/console.js")),
+    ("broadcast.js", "text/javascript; charset=utf-8", include_bytes!("assets/broadcast.js")),
     ("charts.js", "text/javascript; charset=utf-8", include_bytes!("assets/charts.js")),
     ("htmx.min.js", "text/javascript; charset=utf-8", include_bytes!("assets/htmx.min.js")),
     ("htmx-sse.min.js", "text/javascript; charset=utf-8", include_bytes!("assets/htmx-sse.min.js")),
@@ -84,7 +85,7 @@ mod tests {
 
     #[test]
     fn every_sign_that_is_used_is_there() {
-        let icons = std::str::from_utf8(FILES[7].2).unwrap_or_default();
+        let icons = std::str::from_utf8(FILES[8].2).unwrap_or_default();
         for name in
             ["overview", "applications", "destinations", "tables", "logs", "dead", "actors", "settings", "broadcast"]
         {

@@ -23,7 +23,7 @@ pub(super) fn session_name(secure: bool) -> &'static str {
 }
 
 /// The value of a cookie, where the request carries it exactly once.
-pub(super) fn read<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(crate) fn read<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let all = headers.get_all(COOKIE).filter_map(|header| header.to_str().ok()).flat_map(|header| header.split(';'));
     let mut found = all.filter_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='));
     let first = found.next()?;

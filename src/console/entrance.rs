@@ -26,13 +26,13 @@ pub(super) struct Entrance {
 
 /// How a request came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Arrival {
+pub(crate) struct Arrival {
     /// Whose it is: the address that the first proxy of ours saw.
-    pub(super) from: IpAddr,
+    pub(crate) from: IpAddr,
     /// Nobody on the way could read it.
-    pub(super) secure: bool,
+    pub(crate) secure: bool,
     /// The host that was asked for, with its port where there is one.
-    pub(super) host: String,
+    pub(crate) host: String,
 }
 
 /// Why it is not let in.
@@ -105,7 +105,7 @@ impl Entrance {
 
 impl Arrival {
     /// Whether what asks for a change was one of our own pages.
-    pub(super) fn is_from_our_page(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn is_from_our_page(&self, headers: &HeaderMap) -> bool {
         let scheme = if self.secure { "https" } else { "http" };
         match headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or_default()) {
             Some(origin) => {

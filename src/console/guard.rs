@@ -11,7 +11,7 @@ use std::{
 };
 
 use actix_web::{
-    Error, HttpMessage as _, HttpResponse,
+    Error, HttpMessage as _, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{Payload, ServiceRequest, ServiceResponse},
     http::{
@@ -28,13 +28,15 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::{
-    Console, cookies, errors, lang,
+    Console, cookies,
+    entrance::{Arrival, Astray},
+    errors, lang,
     page::{Flash, PageError, Visitor},
 };
 use crate::{admin::Role, redis::patience, users::Session};
 
 /// What pages may load: from here, and nothing that stands in the page itself.
-pub(super) const POLICY: &str =
+pub(crate) const POLICY: &str =
     "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'";
 /// Longest wait for what Redis says of a session.
 const SESSION_WITHIN: Duration = Duration::from_secs(1);
@@ -102,6 +104,25 @@ impl Console {
     }
 }
 
+impl Console {
+    /// How a request came in that is not for a page; the sentence says why it is not let in.
+    pub(crate) fn arrive(&self, peer: IpAddr, request: &ServiceRequest) -> Result<Arrival, &'static str> {
+        self.entrance.arrive(peer, request.headers(), &host(request)).map_err(Astray::sentence)
+    }
+
+    /// Whether somebody who is signed in asks, for what is neither page nor change.
+    pub(crate) async fn is_signed_in(&self, request: &HttpRequest) -> bool {
+        let headers = request.headers();
+        for secure in [true, false] {
+            let token = cookies::read(headers, cookies::session_name(secure));
+            if token.is_some() && self.session_of(token).await.0.is_some() {
+                return true;
+            }
+        }
+        false
+    }
+}
+
 /// Lets a request through to its page, or answers in its place. However many questions to Redis that takes, one that stands
 /// still is waited for once.
 pub(super) async fn guard<B: MessageBody + 'static>(
@@ -138,6 +159,7 @@ async fn guarded<B: MessageBody + 'static>(
         flash_shown: Cell::new(false),
         from: arrival.from,
         secure: arrival.secure,
+        host: arrival.host.clone(),
         away,
         here: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
         htmx: headers.contains_key(&HX_REQUEST),
@@ -175,7 +197,14 @@ fn host(request: &ServiceRequest) -> String {
 
 /// A broadcaster has the broadcast screens and their own account, and nothing else.
 fn may_come(visitor: &Visitor, path: &str) -> Result<(), PageError> {
-    const THEIRS: [&str; 4] = ["/console/broadcast", "/console/me", "/console/sign-out", "/console/look"];
+    const THEIRS: [&str; 6] = [
+        "/console/broadcast",
+        "/console/terminals",
+        "/console/shops",
+        "/console/me",
+        "/console/sign-out",
+        "/console/look",
+    ];
     let Some(session) = &visitor.session else { return Ok(()) };
     if session.role.may(Role::Viewer) || path == "/console/" {
         return Ok(());

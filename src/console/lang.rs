@@ -6,7 +6,7 @@ use super::cookies;
 use crate::users::Lang;
 
 /// The language of a request.
-pub(super) fn of(chosen: Option<Lang>, headers: &HeaderMap) -> Lang {
+pub(crate) fn of(chosen: Option<Lang>, headers: &HeaderMap) -> Lang {
     chosen.or_else(|| cookies::read(headers, cookies::LANG).and_then(Lang::parse)).unwrap_or_else(|| {
         headers.get(ACCEPT_LANGUAGE).and_then(|header| header.to_str().ok()).map(accepted).unwrap_or_default()
     })

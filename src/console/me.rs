@@ -141,7 +141,7 @@ fn scan(
 }
 
 /// The dark modules of a QR code, row by row, and its size.
-fn drawn(url: &SecretString) -> Result<(String, i32), PageError> {
+pub(super) fn drawn(url: &SecretString) -> Result<(String, i32), PageError> {
     let code = QrCode::encode_text(url.expose_secret(), QrCodeEcc::Medium).map_err(PageError::broken)?;
     let mut path = String::new();
     for y in 0..code.size() {

@@ -6,7 +6,8 @@
 
 mod actors;
 mod applications;
-mod assets;
+pub(crate) mod assets;
+mod broadcast;
 mod cookies;
 mod dead;
 mod destinations;
@@ -36,13 +37,16 @@ use tokio::sync::watch;
 
 use crate::{
     admin::Admin,
+    broadcast::hub::Hub,
     config::Settings,
     http::health::Readiness,
     registry::{alarm::Alarm, watch::WatchState},
+    terminal,
     users::Users,
 };
 
 pub use self::tls::server_config;
+pub(crate) use self::{cookies::read as read_cookie, entrance::Arrival, guard::POLICY, lang::of as lang_of};
 use self::{entrance::Entrance, guard::Known, live::Live};
 
 /// The longest form: one with a record of a mebibyte in it, each byte of which may be written as three.
@@ -64,6 +68,8 @@ pub struct Console {
     pub(crate) board: StatusBoard,
     /// Becomes true when the node stops, which ends what would never end by itself.
     pub(crate) stopped: watch::Receiver<bool>,
+    /// What shop terminals are served from.
+    pub(crate) broadcasts: Arc<Hub>,
     live: Live,
     entrance: Entrance,
     known: Known,
@@ -85,13 +91,15 @@ pub struct Wiring {
     pub board: StatusBoard,
     /// Becomes true when the node stops.
     pub stopped: watch::Receiver<bool>,
+    /// What shop terminals are served from.
+    pub broadcasts: Arc<Hub>,
 }
 
 impl Console {
     /// A console as the settings want it.
     #[must_use]
     pub fn new(wiring: Wiring) -> Arc<Self> {
-        let Wiring { admin, users, readiness, registry, alarms, board, stopped } = wiring;
+        let Wiring { admin, users, readiness, registry, alarms, board, stopped, broadcasts } = wiring;
         let settings: &Settings = &admin.settings;
         let entrance = Entrance {
             tls: settings.console_tls.is_some(),
@@ -106,6 +114,7 @@ impl Console {
             alarms,
             board,
             stopped,
+            broadcasts,
             live: Live::default(),
             entrance,
             known: Known::default(),
@@ -123,6 +132,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, console: Arc<Console>) 
         .service(web::resource("/").route(web::get().to(to_console)))
         .service(web::resource("/console").route(web::get().to(to_console)))
         .configure(assets::configure)
+        .configure(terminal::configure)
         .service(
             web::scope("/console")
                 .wrap(from_fn(guard::guard))
@@ -138,6 +148,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig, console: Arc<Console>) 
                 .configure(live::configure)
                 .configure(applications::configure)
                 .configure(destinations::configure)
+                .configure(broadcast::configure)
                 .default_service(web::to(errors::nowhere)),
         )
         .default_service(web::to(HttpResponse::NotFound));

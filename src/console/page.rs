@@ -47,6 +47,8 @@ pub(crate) struct Visitor {
     pub(super) flash_shown: Cell<bool>,
     pub(super) from: IpAddr,
     pub(super) secure: bool,
+    /// The host that was asked for, with its port where there is one.
+    pub(super) host: String,
     /// Why Redis can't be asked.
     pub(super) away: Option<String>,
     /// Path and query.
@@ -402,8 +404,10 @@ fn items(shell: &'static Shell, role: Role, nav: Nav) -> Vec<NavItem> {
         (Nav::Logs, "/console/logs", shell.logs, "logs", true),
         (Nav::Dead, "/console/dead", shell.dead, "dead", true),
         (Nav::Actors, "/console/actors", shell.actors, "actors", false),
+        (Nav::Broadcast, "/console/broadcast", shell.broadcast, "broadcast", false),
         (Nav::Settings, "/console/settings", shell.settings, "settings", false),
     ];
+    // Nothing else is a broadcaster's, so it has its place on a phone too.
     let broadcast = [(Nav::Broadcast, "/console/broadcast", shell.broadcast, "broadcast", true)];
     let shown = match role {
         Role::Broadcaster => &broadcast[..],
@@ -480,6 +484,12 @@ impl PageContext {
     /// Where they are.
     pub(crate) fn from(&self) -> IpAddr {
         self.visitor.from
+    }
+
+    /// Where the console is, as this browser knows it: `https://console.example`.
+    pub(crate) fn origin(&self) -> String {
+        let scheme = if self.visitor.secure { "https" } else { "http" };
+        format!("{scheme}://{}", self.visitor.host)
     }
 
     /// Why Redis can't be asked just now; what would ask it is better left out then.
@@ -587,6 +597,6 @@ mod tests {
     fn a_broadcaster_sees_the_broadcast_screen_and_nothing_else() {
         let seen = |role| items(&shell::EN, role, Nav::Overview).iter().map(|item| item.href).collect::<Vec<_>>();
         assert_eq!(seen(Role::Broadcaster), ["/console/broadcast"]);
-        assert!(seen(Role::Viewer).contains(&"/console/logs"));
+        assert!(seen(Role::Viewer).contains(&"/console/logs") && seen(Role::Viewer).contains(&"/console/broadcast"));
     }
 }

@@ -111,6 +111,8 @@ pub(crate) struct KnownApplication {
     pub(crate) accepted: Counter,
     /// Messages taken.
     pub(crate) messages: Counter,
+    /// Whether it may send broadcasts.
+    pub(crate) broadcasts: bool,
     /// How much of it is taken.
     pub(crate) bucket: Option<Arc<Bucket>>,
 }
@@ -152,6 +154,7 @@ impl Index {
                 schemas: schemas(application),
                 accepted: meter::requests(&application.name, 202),
                 messages: meter::messages(&application.name),
+                broadcasts: application.broadcasts,
                 bucket: throttle.of(&application.name, application.records_per_s),
             });
             for key in &application.keys {

@@ -8,6 +8,7 @@ mod admin;
 mod auth;
 mod batch;
 mod body;
+mod broadcasts;
 mod cloudevents;
 mod directory;
 mod envelope;
@@ -35,7 +36,11 @@ use tidegate_actors::{
 };
 
 use self::directory::Directory;
-pub use self::{directory::DocumentReceiver, throttle::Throttle};
+pub use self::{
+    broadcasts::{Casting, Post},
+    directory::DocumentReceiver,
+    throttle::Throttle,
+};
 use crate::redis::used::KeyUse;
 
 /// Appends the records of one request; answers only once Redis has them.
@@ -133,6 +138,7 @@ pub struct ProducerState {
     directory: Directory,
     ingest: Rc<dyn Ingest>,
     lookup: Rc<dyn Lookup>,
+    casting: Option<Rc<dyn Casting>>,
     limits: Limits,
     duration: ::metrics::Histogram,
 }
@@ -142,13 +148,20 @@ impl ProducerState {
     #[must_use]
     pub fn new(documents: DocumentReceiver, ingest: Rc<dyn Ingest>, lookup: Rc<dyn Lookup>, limits: Limits) -> Self {
         let duration = metrics::ingest_duration();
-        Self { directory: Directory::new(documents), ingest, lookup, limits, duration }
+        Self { directory: Directory::new(documents), ingest, lookup, casting: None, limits, duration }
     }
 
     /// The same with what all workers of the node share: the applications' limits, and who notes that a key was used.
     #[must_use]
     pub fn sharing(mut self, throttle: Throttle, used: KeyUse) -> Self {
         self.directory.share(throttle, used);
+        self
+    }
+
+    /// The same with who sends broadcasts.
+    #[must_use]
+    pub fn casting(mut self, casting: Rc<dyn Casting>) -> Self {
+        self.casting = Some(casting);
         self
     }
 }

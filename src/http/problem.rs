@@ -39,6 +39,7 @@ kinds! {
     BAD_REQUEST 400 "bad-request" "The request is not understood";
     UNAUTHORIZED 401 "unauthorized" "No valid API key";
     FORBIDDEN 403 "forbidden" "This belongs to another application";
+    NOT_ALLOWED 403 "not-allowed" "The application lacks the right";
     NOT_FOUND 404 "not-found" "There is nothing here";
     METHOD_NOT_ALLOWED 405 "method-not-allowed" "This path has no such method";
     TIMEOUT 408 "timeout" "The body came too slowly";

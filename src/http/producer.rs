@@ -57,7 +57,8 @@ pub(super) async fn wrong_method(allowed: &'static str) -> HttpResponse {
 
 /// What answers on paths that do not exist.
 pub(super) async fn nowhere() -> HttpResponse {
-    let detail = "This listener has /v1/messages, /docs, /openapi.json, /healthz/live and /healthz/ready.";
+    let detail =
+        "This listener has /v1/messages, /v1/broadcasts, /docs, /openapi.json, /healthz/live and /healthz/ready.";
     Problem::new(&NOT_FOUND, detail).response()
 }
 
@@ -175,7 +176,7 @@ fn form(request: &HttpRequest) -> Result<Form, Problem> {
     }
 }
 
-fn idempotency_key(request: &HttpRequest) -> Result<Option<Box<str>>, Problem> {
+pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<Box<str>>, Problem> {
     let Some(given) = request.headers().get("idempotency-key") else { return Ok(None) };
     match given.to_str() {
         Ok(key) if (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len()) && key.bytes().all(|b| (0x20..0x7f).contains(&b)) => {
@@ -203,7 +204,7 @@ fn traceparent(request: &HttpRequest) -> Option<&str> {
 }
 
 /// More than the application may send now.
-fn throttled(why: Throttled) -> Problem {
+pub(super) fn throttled(why: Throttled) -> Problem {
     match why {
         Throttled::After(wait) => {
             let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

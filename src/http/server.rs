@@ -17,7 +17,7 @@ use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
 use crate::console::{self, Console};
 
 use super::{
-    ProducerState,
+    ProducerState, broadcasts,
     health::{self, AdminState, Readiness},
     pages, producer, request_id,
 };
@@ -121,6 +121,7 @@ pub(crate) fn producer_services(config: &mut web::ServiceConfig, state: Producer
     config
         .app_data(web::Data::new(Rc::new(state)))
         .configure(producer::configure)
+        .configure(broadcasts::configure)
         .configure(pages::configure)
         .configure(|config| health::configure_probes(config, Arc::clone(readiness)))
         .default_service(web::to(producer::nowhere));

@@ -58,6 +58,20 @@ pub(super) fn by_hand(by_hand: &ByHand) -> Vec<String> {
     paused.into_iter().chain(opened).collect()
 }
 
+/// Whether an application may send broadcasts.
+pub(super) fn broadcasts(old: bool, new: bool) -> Option<String> {
+    (old != new).then(|| if new { "may send broadcasts".into() } else { "may send no broadcasts any more".into() })
+}
+
+/// What differs between two states of something plain.
+pub(super) fn fields(old: &impl Serialize, new: &impl Serialize) -> Vec<String> {
+    let (old, new) = (value(old), value(new));
+    let (Some(before), Some(after)) = (old.as_object(), new.as_object()) else { return Vec::new() };
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let changed = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
+    changed.map(|name| format!("{name} {} → {}", shown(&old[name]), shown(&new[name]))).collect()
+}
+
 /// What differs between two states of a destination.
 pub(super) fn destination(old: &Destination, new: &Destination) -> Vec<String> {
     let mut details = Vec::new();

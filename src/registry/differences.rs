@@ -45,6 +45,8 @@ pub(super) fn between(old: &Document, new: &Document) -> Vec<Difference> {
         ("destinations", "destination", "id"),
         ("routes", "route", "id"),
         ("users", "user", "name"),
+        ("shops", "shop", "name"),
+        ("categories", "category", "name"),
     ] {
         let (old, new) = (by_id(&old[list], id), by_id(&new[list], id));
         let ids: std::collections::BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
@@ -55,6 +57,11 @@ pub(super) fn between(old: &Document, new: &Document) -> Vec<Difference> {
             }
             let name = new.or(old).and_then(|one| one["name"].as_str()).unwrap_or(id);
             compare(&format!("{word} `{name}`"), old, new, &mut found);
+        }
+    }
+    for (field, of) in [("revoked_terminals", "revoked terminals"), ("moved_terminals", "moved terminals")] {
+        if old[field] != new[field] {
+            compare(of, old.get(field), new.get(field), &mut found);
         }
     }
     if old["settings"] != new["settings"] {

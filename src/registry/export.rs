@@ -10,7 +10,7 @@ use tidegate_actors::route::{
     CleanStep, ColumnRule, ColumnSource, Columns, DeletePolicy, Length, RouteSpec, SoftDelete,
 };
 
-use crate::resources::{Application, Delivery, Destination, Document};
+use crate::resources::{Application, Category, Delivery, Destination, Document, Shop};
 
 /// The manifest of this document.
 #[must_use]
@@ -21,6 +21,8 @@ pub fn export(document: &Document) -> String {
         .map(application)
         .chain(document.destinations.iter().map(destination))
         .chain(document.routes.iter().map(route))
+        .chain(document.shops.iter().map(shop))
+        .chain(document.categories.iter().map(category))
         .collect();
     blocks.join("\n")
 }
@@ -53,6 +55,32 @@ fn application(application: &Application) -> String {
     if let Some(limit) = application.records_per_s {
         block.line("records_per_s", limit.to_string());
     }
+    if application.broadcasts {
+        block.line("broadcasts", "true");
+    }
+    block.0
+}
+
+fn shop(shop: &Shop) -> String {
+    let mut block = Block::new("shop");
+    block.line("name", quoted(&shop.name));
+    block.line("title", quoted(&shop.title));
+    if !shop.region.is_empty() {
+        block.line("region", quoted(&shop.region));
+    }
+    block.0
+}
+
+fn category(category: &Category) -> String {
+    let mut block = Block::new("category");
+    block.line("name", quoted(&category.name));
+    block.line("title", quoted(&category.title));
+    if let Some(title) = &category.title_id {
+        block.line("title_id", quoted(title));
+    }
+    block.line("colour", quoted(category.colour.as_str()));
+    block.line("icon", quoted(category.icon.as_str()));
+    block.line("sound", quoted(category.sound.as_str()));
     block.0
 }
 

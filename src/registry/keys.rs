@@ -233,6 +233,7 @@ mod tests {
             topics: vec![],
             schemas: Default::default(),
             records_per_s: None,
+            broadcasts: false,
             created_at_ms: 0,
             keys: vec![],
         };

@@ -20,7 +20,7 @@ pub use self::reader::Mistake;
 use self::reader::{Fields, Mistakes, Place, Text, described, mistake_at};
 use crate::{
     databases::{Connection, kind},
-    resources::{Delivery, MOST_RECORDS_PER_S, Tls, is_name},
+    resources::{Category, Delivery, MOST_RECORDS_PER_S, Shop, Tls, is_name},
 };
 
 /// What a file asks for.
@@ -34,6 +34,10 @@ pub struct Manifest {
     pub destinations: Vec<DestinationEntry>,
     /// The `[[route]]` tables.
     pub routes: Vec<RouteEntry>,
+    /// The `[[shop]]` tables.
+    pub shops: Vec<Shop>,
+    /// The `[[category]]` tables.
+    pub categories: Vec<Category>,
 }
 
 /// One `[[application]]`.
@@ -47,6 +51,8 @@ pub struct ApplicationEntry {
     pub schemas: BTreeMap<String, SchemaSource>,
     /// Most records a second that each node takes of it; `None` is as many as there are.
     pub records_per_s: Option<u32>,
+    /// Whether its keys may send broadcasts.
+    pub broadcasts: bool,
     pub(super) schema_places: BTreeMap<String, Place>,
 }
 
@@ -140,9 +146,15 @@ impl Manifest {
             fields.tables("destination", "a destination").into_iter().map(|f| destination(f, &mut taken)).collect();
         taken.clear();
         let routes = fields.tables("route", "a route").into_iter().map(|f| route::read(f, &mut taken)).collect();
+        taken.clear();
+        let shops = fields.tables("shop", "a shop").into_iter().map(|f| shop(f, &mut taken)).collect();
+        taken.clear();
+        let categories = fields.tables("category", "a category").into_iter().map(|f| category(f, &mut taken)).collect();
         fields.finish();
         match mistakes.into_sorted() {
-            none if none.is_empty() => Ok(Self { text: text.to_owned().into(), applications, destinations, routes }),
+            none if none.is_empty() => {
+                Ok(Self { text: text.to_owned().into(), applications, destinations, routes, shops, categories })
+            }
             found => Err(Mistaken(found)),
         }
     }
@@ -176,8 +188,9 @@ fn application(mut fields: Fields<'_, '_>, taken: &mut Taken) -> ApplicationEntr
         schemas.insert(topic, source);
     }
     let records_per_s = records_per_s(&mut fields);
+    let broadcasts = fields.flag("broadcasts");
     fields.finish();
-    ApplicationEntry { name, topics, schemas, records_per_s, schema_places }
+    ApplicationEntry { name, topics, schemas, records_per_s, broadcasts, schema_places }
 }
 
 fn records_per_s(fields: &mut Fields<'_, '_>) -> Option<u32> {
@@ -189,6 +202,42 @@ fn records_per_s(fields: &mut Fields<'_, '_>) -> Option<u32> {
         fields.mistakes.add(place, message);
     }
     limit
+}
+
+fn shop(mut fields: Fields<'_, '_>, taken: &mut Taken) -> Shop {
+    let name = name(&mut fields, "shop", taken);
+    let title = line(&mut fields, "title").unwrap_or_else(|| name.clone());
+    let region = line(&mut fields, "region").unwrap_or_default();
+    fields.finish();
+    Shop { name, title, region }
+}
+
+fn category(mut fields: Fields<'_, '_>, taken: &mut Taken) -> Category {
+    let name = name(&mut fields, "category", taken);
+    let title = line(&mut fields, "title").unwrap_or_else(|| name.clone());
+    let title_id = line(&mut fields, "title_id");
+    let (colour, icon, sound) = (fields.choice("colour"), fields.choice("icon"), fields.choice("sound"));
+    fields.finish();
+    Category {
+        name,
+        title,
+        title_id,
+        colour: colour.unwrap_or_default(),
+        icon: icon.unwrap_or_default(),
+        sound: sound.unwrap_or_default(),
+    }
+}
+
+/// One line of text for people; `None` where it is left out or empty.
+fn line(fields: &mut Fields<'_, '_>, field: &'static str) -> Option<String> {
+    const MOST_CHARS: usize = 120;
+    let text = fields.optional_text(field)?;
+    let value = text.value.trim();
+    if value.chars().count() > MOST_CHARS || value.chars().any(char::is_control) {
+        fields.mistakes.add(text.place, format!("`{field}` is one line of at most {MOST_CHARS} characters"));
+        return None;
+    }
+    (!value.is_empty()).then(|| value.to_owned())
 }
 
 fn schemas(fields: &mut Fields<'_, '_>) -> Vec<(String, SchemaSource, Place)> {

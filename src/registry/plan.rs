@@ -122,6 +122,8 @@ pub fn plan(manifest: &Manifest, current: &Document, means: &Means<'_>) -> Resul
         }
         mistakes.extend(found);
     }
+    apply_named("shop", &manifest.shops, &mut plan.document.shops, &mut plan.changes, |shop| &shop.name);
+    apply_named("category", &manifest.categories, &mut plan.document.categories, &mut plan.changes, |one| &one.name);
     note_other_keys(&mut plan, means);
     mistakes.sort();
     if mistakes.is_empty() { Ok(plan) } else { Err(Mistaken(mistakes)) }
@@ -163,6 +165,38 @@ fn remove(manifest: &Manifest, plan: &mut Plan, prune: bool) {
         };
         lacks("application", &application.name, wanted, keys)
     });
+    document.shops.retain(|shop| {
+        lacks("shop", &shop.name, manifest.shops.iter().any(|entry| entry.name == shop.name), Vec::new())
+    });
+    document.categories.retain(|category| {
+        let wanted = manifest.categories.iter().any(|entry| entry.name == category.name);
+        lacks("category", &category.name, wanted, Vec::new())
+    });
+}
+
+/// Shops and categories: what is in the file is as the file says.
+fn apply_named<T: Clone + PartialEq + serde::Serialize>(
+    what: &'static str,
+    wanted: &[T],
+    known: &mut Vec<T>,
+    changes: &mut Vec<Change>,
+    name: impl Fn(&T) -> &str,
+) {
+    for one in wanted {
+        let named = name(one).to_owned();
+        match known.iter_mut().find(|known| name(known) == named) {
+            Some(known) if known == one => {}
+            Some(known) => {
+                let details = describe::fields(known, one);
+                changes.push(Change { verb: Verb::Update, what, name: named, details });
+                known.clone_from(one);
+            }
+            None => {
+                changes.push(Change { verb: Verb::Create, what, name: named, details: Vec::new() });
+                known.push(one.clone());
+            }
+        }
+    }
 }
 
 fn apply_application(entry: &ApplicationEntry, schemas: BTreeMap<String, String>, plan: &mut Plan, means: &Means<'_>) {
@@ -171,12 +205,14 @@ fn apply_application(entry: &ApplicationEntry, schemas: BTreeMap<String, String>
             if entry.topics.is_empty() { vec![] } else { vec![format!("topics {}", entry.topics.join(", "))] };
         details.extend(describe::schemas(&BTreeMap::new(), &schemas));
         details.extend(describe::limit(None, entry.records_per_s));
+        details.extend(describe::broadcasts(false, entry.broadcasts));
         plan.changes.push(Change { verb: Verb::Create, what: "application", name: entry.name.clone(), details });
         plan.document.applications.push(Application {
             name: entry.name.clone(),
             topics: entry.topics.clone(),
             schemas,
             records_per_s: entry.records_per_s,
+            broadcasts: entry.broadcasts,
             created_at_ms: means.now_ms,
             keys: Vec::new(),
         });
@@ -185,12 +221,14 @@ fn apply_application(entry: &ApplicationEntry, schemas: BTreeMap<String, String>
     let mut details = describe::topics(&known.topics, &entry.topics);
     details.extend(describe::schemas(&known.schemas, &schemas));
     details.extend(describe::limit(known.records_per_s, entry.records_per_s));
+    details.extend(describe::broadcasts(known.broadcasts, entry.broadcasts));
     if !details.is_empty() {
         plan.changes.push(Change { verb: Verb::Update, what: "application", name: entry.name.clone(), details });
     }
     known.topics.clone_from(&entry.topics);
     known.schemas = schemas;
     known.records_per_s = entry.records_per_s;
+    known.broadcasts = entry.broadcasts;
 }
 
 fn apply_destination(

@@ -327,6 +327,7 @@ mod tests {
             created_at_ms: 1,
             keys: vec![],
             records_per_s: None,
+            broadcasts: false,
         };
         let destination = Destination {
             id: "d1".into(),

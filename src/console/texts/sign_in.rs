@@ -35,7 +35,7 @@ pub(crate) const EN: SignIn = SignIn {
     code: "Code",
     code_hint: "Six digits from your authenticator app, or a recovery code",
     submit: "Sign in",
-    wrong: "user name and password do not match",
+    wrong: "User name and password do not match",
     locked: "Too many wrong attempts. Try again in {}.",
     code_wanted: "Your account asks for a code as well.",
     code_wrong: "That code is not right, or its time is over. Try the next one.",

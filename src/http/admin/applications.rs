@@ -72,6 +72,22 @@ pub(super) async fn set_limit(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct MayBroadcast {
+    broadcasts: bool,
+}
+
+pub(super) async fn set_broadcasts(
+    caller: Caller,
+    name: web::Path<String>,
+    body: web::Bytes,
+) -> Result<HttpResponse, Refusal> {
+    let MayBroadcast { broadcasts } = read(&body)?;
+    acts::set_broadcasts(&caller.admin, &caller.who, &name, broadcasts).await?;
+    show(caller, name).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct NewKey {
     #[serde(default)]
     expires_at_ms: Option<u64>,

@@ -80,6 +80,9 @@ resources! {
     "/v1/applications/{name}/limit" {
         put applications::set_limit, "Most records a second that each node takes; null for no limit", r#"{"records_per_s": 1000}"#;
     }
+    "/v1/applications/{name}/broadcasts" {
+        put applications::set_broadcasts, "Whether the application may send broadcasts", r#"{"broadcasts": true}"#;
+    }
     "/v1/applications/{name}/keys" {
         post applications::create_key, "Create an API key; the answer is the only place where it stands", r#"{"expires_at_ms": null}"#;
     }

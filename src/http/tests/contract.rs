@@ -34,6 +34,10 @@ fn operations(document: &Value) -> BTreeMap<(String, String), BTreeSet<u16>> {
 fn provoked() -> Vec<(&'static str, &'static str, Call)> {
     const MESSAGES: &str = "/v1/messages";
     const MESSAGE: &str = "/v1/messages/{id}";
+    const BROADCASTS: &str = "/v1/broadcasts";
+    const BROADCAST: &str = "/v1/broadcasts/{id}";
+    const RECALL: &str = "/v1/broadcasts/{id}/recall";
+    let broadcast = || post(r#"{"audience":"all","category":"price","title":"a","text":"b"}"#).to("/v1/broadcasts");
     let note = || post(r#"{"topic":"notes","data":{}}"#);
     vec![
         (MESSAGES, "post", note()),
@@ -54,6 +58,24 @@ fn provoked() -> Vec<(&'static str, &'static str, Call)> {
         (MESSAGE, "get", get("/v1/messages/other-1763775403123-0")),
         (MESSAGE, "get", get("/v1/messages/x")),
         (MESSAGE, "get", get("/v1/messages/away-1763775403123-0")),
+        (BROADCASTS, "post", broadcast()),
+        (BROADCASTS, "post", post("{").to("/v1/broadcasts")),
+        (BROADCASTS, "post", broadcast().header("authorization", "x")),
+        (BROADCASTS, "post", broadcast().without_broadcasts()),
+        (BROADCASTS, "post", broadcast().limits(|limits| limits.body_bytes = 1)),
+        (BROADCASTS, "post", broadcast().kind("text/plain")),
+        (BROADCASTS, "post", post("{}").to("/v1/broadcasts")),
+        (BROADCASTS, "post", broadcast().without_document()),
+        (BROADCAST, "get", get("/v1/broadcasts/mine")),
+        (BROADCAST, "get", get("/v1/broadcasts/mine").header("authorization", "x")),
+        (BROADCAST, "get", get("/v1/broadcasts/theirs")),
+        (BROADCAST, "get", get("/v1/broadcasts/none")),
+        (BROADCAST, "get", get("/v1/broadcasts/away")),
+        (RECALL, "post", post("").to("/v1/broadcasts/mine/recall")),
+        (RECALL, "post", post("").to("/v1/broadcasts/mine/recall").header("authorization", "x")),
+        (RECALL, "post", post("").to("/v1/broadcasts/theirs/recall")),
+        (RECALL, "post", post("").to("/v1/broadcasts/none/recall")),
+        (RECALL, "post", post("").to("/v1/broadcasts/away/recall")),
         ("/healthz/live", "get", get("/healthz/live")),
         ("/healthz/live", "head", call(TestRequest::with_uri("/healthz/live").method(Method::HEAD))),
         ("/healthz/ready", "get", get("/healthz/ready")),
@@ -127,6 +149,16 @@ async fn every_error_code_is_documented() {
     for source in sources {
         let source = source.split("#[cfg(test)]").next().unwrap();
         used.extend(source.split("Fault::new(\"").skip(1).map(|rest| rest.split('"').next().unwrap()));
+    }
+    for (source, before) in
+        [(include_str!("../broadcasts.rs"), "code: \""), (include_str!("../../admin/broadcasts/compose.rs"), "wrong(")]
+    {
+        let source = source.split("#[cfg(test)]").next().unwrap();
+        let code = |rest: &'static str| match before {
+            "wrong(" => rest.split_once(", \"").filter(|(field, _)| !field.contains(')')).map(|(_, rest)| rest),
+            _ => Some(rest),
+        };
+        used.extend(source.split(before).skip(1).filter_map(code).map(|rest| rest.split('"').next().unwrap()));
     }
     assert_eq!(used, documented);
 }

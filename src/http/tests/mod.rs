@@ -29,8 +29,14 @@ use tidegate_actors::{
 };
 use tokio::sync::watch;
 
-use super::{Found, Ingest, Limits, Lookup, ProducerState, health::Readiness, message_body, request_id, server};
-use crate::resources::{ApiKey, Application, Document};
+use super::{
+    Casting, Found, Ingest, Limits, Lookup, Post, ProducerState, health::Readiness, message_body, request_id, server,
+};
+use crate::{
+    admin::{ActError, broadcasts::compose::Sent},
+    broadcast::message::{Message as Broadcast, Reach},
+    resources::{ApiKey, Application, Document},
+};
 
 pub(super) static KEY: LazyLock<String> = LazyLock::new(|| key("k1"));
 
@@ -59,6 +65,7 @@ fn document() -> Document {
             topics: vec!["cars".to_owned(), "notes".to_owned(), "readings".to_owned()],
             schemas: [("readings".to_owned(), READING.to_owned())].into(),
             records_per_s: None,
+            broadcasts: true,
             created_at_ms: 1,
             keys: vec![
                 stored("k1"),
@@ -138,6 +145,38 @@ impl Lookup for Log {
 
     async fn by_own_id(&self, _application: &str, own_id: &str) -> Result<Option<MessageId>, AppendError> {
         Ok((own_id == "order 7").then(|| id(0)))
+    }
+}
+
+/// Sends broadcasts into nothing.
+struct Caster;
+
+fn broadcast(application: &str) -> Broadcast {
+    let value = serde_json::json!({
+        "id": "b1", "state": "sent", "audience": "all", "by": "x", "application": application, "created_ms": 1,
+        "content": {"category": "price", "title": "a", "text": "b"},
+    });
+    serde_json::from_value(value).unwrap()
+}
+
+#[async_trait(?Send)]
+impl Casting for Caster {
+    async fn send(&self, application: &str, _post: Post) -> Result<Sent, ActError> {
+        assert_eq!(application, "car-app");
+        Ok(Sent { id: "b1".into(), reach: Reach { terminals: 3, on_now: 2 }, due_ms: None, replayed: false })
+    }
+
+    async fn show(&self, id: &str) -> Result<(Broadcast, u64, u64), ActError> {
+        match id {
+            "mine" => Ok((broadcast("car-app"), 2, 1)),
+            "theirs" => Ok((broadcast("other"), 0, 0)),
+            "away" => Err(ActError::Unavailable("redis://secret@host".into())),
+            _ => Err(ActError::Unknown("none".into())),
+        }
+    }
+
+    async fn recall(&self, application: &str, _id: &str) -> Result<Broadcast, ActError> {
+        Ok(broadcast(application))
     }
 }
 
@@ -224,6 +263,18 @@ impl Call {
         self
     }
 
+    /// To another path than messages are sent to.
+    pub(super) fn to(mut self, path: &str) -> Self {
+        self.request = self.request.uri(path);
+        self
+    }
+
+    pub(super) fn without_broadcasts(mut self) -> Self {
+        let applications = self.document.iter_mut().flat_map(|document| &mut document.applications);
+        applications.for_each(|application| application.broadcasts = false);
+        self
+    }
+
     pub(super) fn without_document(mut self) -> Self {
         self.document = None;
         self
@@ -242,7 +293,8 @@ impl Call {
             Rc::clone(&log) as Rc<dyn Ingest>,
             Rc::clone(&log) as Rc<dyn Lookup>,
             self.limits,
-        );
+        )
+        .casting(Rc::new(Caster));
         let stamp = Arc::clone(&self.readiness);
         let app = test::init_service(
             App::new()

@@ -244,6 +244,7 @@ proptest! {
                 schemas: schema.iter().map(|text| (text_name(), json!({"title":text,"type":"object"}).to_string())).collect(),
                 topics: topics.into_keys().collect(),
                 records_per_s: limit,
+                broadcasts: false,
                 created_at_ms: 1,
                 keys: vec![],
             }],

@@ -28,7 +28,7 @@ async fn signing_in_takes_a_session_whose_cookie_no_script_can_read() {
     let wrong = [("name", "ana"), ("password", "not it"), ("next", "/console/logs?status=dead")];
     let refused = browser.post("/console/sign-in", "", &wrong).await;
     assert_eq!(refused.status, 422);
-    assert!(refused.body.contains("user name and password do not match"), "{}", refused.body);
+    assert!(refused.body.contains("User name and password do not match"), "{}", refused.body);
     assert!(refused.body.contains("value=\"ana\"") && !refused.body.contains("not it"), "{}", refused.body);
     browser.cookies.insert("lang".into(), "id".into());
     let refused = browser.post("/console/sign-in", "", &wrong).await;

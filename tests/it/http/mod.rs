@@ -44,6 +44,7 @@ fn documents() -> watch::Receiver<Option<Arc<Document>>> {
         topics: vec!["cars".to_owned()],
         schemas: Default::default(),
         records_per_s: None,
+        broadcasts: false,
         created_at_ms: 0,
         keys: vec![key],
     };

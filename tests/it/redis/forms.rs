@@ -111,6 +111,7 @@ async fn the_registry_is_followed(url: &str) {
         topics: vec![],
         schemas: Default::default(),
         records_per_s: None,
+        broadcasts: false,
         created_at_ms: 1,
         keys: vec![],
     };

@@ -39,6 +39,7 @@ fn application(name: &str) -> Application {
         topics: vec![],
         schemas: Default::default(),
         records_per_s: None,
+        broadcasts: false,
         created_at_ms: 1,
         keys: vec![],
     }

@@ -1,0 +1,208 @@
+//! Who has received and confirmed a broadcast, who has not, and who is off.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::{Roll, of};
+use crate::{
+    admin::{ActError, Admin, Who},
+    broadcast::{
+        message::{Message, rfc3339},
+        receipts::Receipt,
+    },
+};
+
+/// How one terminal stands to a broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// It is off, and has not received it.
+    Off,
+    /// It is on, and has not received it yet.
+    Waiting,
+    /// It has received it.
+    Received,
+    /// Somebody there has confirmed it.
+    Confirmed,
+}
+
+impl Standing {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Off, Self::Waiting, Self::Received, Self::Confirmed];
+
+    /// Its word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Waiting => "waiting",
+            Self::Received => "received",
+            Self::Confirmed => "confirmed",
+        }
+    }
+
+    /// The one of this word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == word)
+    }
+}
+
+/// One terminal and one broadcast.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReceiptRow {
+    /// The terminal's id.
+    pub terminal: String,
+    /// What it is called.
+    pub name: String,
+    /// Its shop's name.
+    pub shop: String,
+    /// What its shop is called.
+    pub shop_title: String,
+    /// Its region; may be empty.
+    pub region: String,
+    /// How it stands.
+    pub standing: Standing,
+    /// Whether it is on now.
+    pub on: bool,
+    /// When it received it, in milliseconds since the Unix epoch.
+    pub received_ms: Option<u64>,
+    /// When somebody there confirmed it.
+    pub confirmed_ms: Option<u64>,
+}
+
+/// How many stand where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Terminals that it is for.
+    pub terminals: u64,
+    /// That have received it, the confirmed ones among them.
+    pub received: u64,
+    /// That have confirmed it.
+    pub confirmed: u64,
+    /// That are off and have not received it.
+    pub off: u64,
+    /// That are on and have not received it yet.
+    pub waiting: u64,
+}
+
+/// A broadcast with everybody it is for.
+#[derive(Clone, Debug, Serialize)]
+pub struct Receipts {
+    /// The broadcast.
+    pub message: Message,
+    /// How many stand where.
+    pub counts: Counts,
+    /// Those who are furthest behind first, then by shop and name.
+    pub rows: Vec<ReceiptRow>,
+}
+
+/// Who has received and confirmed a broadcast; `only` those that stand so.
+///
+/// # Errors
+/// There is none of this id, or Redis is away.
+pub async fn list(admin: &Admin, _who: &Who, id: &str, only: Option<Standing>) -> Result<Receipts, ActError> {
+    let broadcasts = of(admin);
+    let message = broadcasts.get(id).await?;
+    let document = admin.document();
+    let (roll, receipts) = futures_util::future::join(Roll::call(admin, &document), async {
+        Ok::<_, ActError>(broadcasts.receipts(id).await?)
+    })
+    .await;
+    let (roll, mut receipts): (Roll, HashMap<String, Receipt>) = (roll?, receipts?);
+    let titles: HashMap<&str, &str> =
+        document.shops.iter().map(|shop| (shop.name.as_str(), shop.title.as_str())).collect();
+    let mut rows = Vec::new();
+    // Those that have it although they are not in its audience any more: moved, or revoked since.
+    for terminal in &roll.terminals {
+        let receipt = receipts.remove(&terminal.id);
+        let meant = !terminal.is_revoked() && message.audience.has(&terminal.shop, roll.region(&terminal.shop));
+        if receipt.is_none() && (!meant || message.sent_ms.is_some_and(|sent| terminal.created_ms > sent)) {
+            continue;
+        }
+        let on = !terminal.is_revoked() && roll.is_on(terminal);
+        let standing = match &receipt {
+            Some(Receipt { confirmed_ms: Some(_), .. }) => Standing::Confirmed,
+            Some(_) => Standing::Received,
+            None if on => Standing::Waiting,
+            None => Standing::Off,
+        };
+        rows.push(ReceiptRow {
+            terminal: terminal.id.clone(),
+            name: terminal.title().to_owned(),
+            shop: terminal.shop.clone(),
+            shop_title: titles.get(terminal.shop.as_str()).map_or_else(|| terminal.shop.clone(), |t| (*t).to_owned()),
+            region: roll.region(&terminal.shop).to_owned(),
+            standing,
+            on,
+            received_ms: receipt.as_ref().map(|receipt| receipt.received_ms),
+            confirmed_ms: receipt.and_then(|receipt| receipt.confirmed_ms),
+        });
+    }
+    let mut counts = Counts { terminals: rows.len() as u64, ..Counts::default() };
+    for row in &rows {
+        match row.standing {
+            Standing::Off => counts.off += 1,
+            Standing::Waiting => counts.waiting += 1,
+            Standing::Received => counts.received += 1,
+            Standing::Confirmed => {
+                counts.received += 1;
+                counts.confirmed += 1;
+            }
+        }
+    }
+    rows.retain(|row| only.is_none_or(|only| row.standing == only));
+    rows.sort_by(|a, b| {
+        (a.standing, &a.shop_title, &a.name, &a.terminal).cmp(&(b.standing, &b.shop_title, &b.name, &b.terminal))
+    });
+    Ok(Receipts { message, counts, rows })
+}
+
+/// The same as CSV: a line of names, then one for each terminal. Cells that a spreadsheet would take for a formula begin with
+/// an apostrophe.
+///
+/// # Errors
+/// There is none of this id, or Redis is away.
+pub async fn csv(admin: &Admin, who: &Who, id: &str) -> Result<String, ActError> {
+    let Receipts { rows, .. } = list(admin, who, id, None).await?;
+    let mut out = String::from("terminal,name,shop,shop_title,region,state,on,received_at,confirmed_at\r\n");
+    for row in rows {
+        let time = |ms: Option<u64>| ms.map(rfc3339).unwrap_or_default();
+        let on = if row.on { "yes" } else { "no" };
+        let (received, confirmed) = (time(row.received_ms), time(row.confirmed_ms));
+        let cells: [&str; 9] = [
+            &row.terminal,
+            &row.name,
+            &row.shop,
+            &row.shop_title,
+            &row.region,
+            row.standing.as_str(),
+            on,
+            &received,
+            &confirmed,
+        ];
+        let cells: Vec<String> = cells.iter().map(|cell| self::cell(cell)).collect();
+        out.push_str(&cells.join(","));
+        out.push_str("\r\n");
+    }
+    Ok(out)
+}
+
+fn cell(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_quoted_and_are_no_formulas() {
+        assert_eq!(cell("plain"), "plain");
+        assert_eq!(cell("a \"b\", c"), "\"a \"\"b\"\", c\"");
+        assert_eq!(cell("=1+1"), "'=1+1");
+    }
+}

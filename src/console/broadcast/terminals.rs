@@ -1,0 +1,308 @@
+//! Terminals: which there are and which are on; one-time codes with link and QR code; moving and revoking.
+
+use actix_web::{HttpResponse, http::StatusCode, web};
+use askama::Template;
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+
+use super::{Choice, Tab, Wrong, answer, encoded, filled, may_act, present, shops_of, tabs, text};
+use crate::{
+    admin::{
+        ActError, Role,
+        broadcasts::terminals::{self as acts, PAGE, TerminalState, TerminalView, Terminals},
+    },
+    console::{
+        me::drawn,
+        page::{Frame, Nav, PageContext, PageError, list_address},
+        texts::broadcast::Broadcast,
+    },
+};
+
+const PATH: &str = "/console/terminals";
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(web::resource("/terminals").route(web::get().to(list)))
+        .service(web::resource("/terminals/new").route(web::get().to(show_new)).route(web::post().to(make)))
+        .service(web::resource("/terminals/{id}").route(web::get().to(show)))
+        .service(web::resource("/terminals/{id}/move").route(web::post().to(move_to)))
+        .service(web::resource("/terminals/{id}/revoke").route(web::post().to(revoke)));
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+struct Query {
+    q: String,
+    shop: String,
+    /// `on`, `off` or `revoked`.
+    state: String,
+    page: Option<usize>,
+}
+
+impl Query {
+    fn is_filtered(&self) -> bool {
+        [&self.q, &self.shop, &self.state].iter().any(|value| !value.trim().is_empty())
+    }
+}
+
+/// A terminal in the list.
+struct Line {
+    id: String,
+    name: String,
+    shop: String,
+    shop_title: String,
+    region: String,
+    state: &'static str,
+    tone: &'static str,
+    sign: &'static str,
+    seen_ms: Option<u64>,
+    created_ms: u64,
+    by: String,
+    revoked_ms: Option<u64>,
+}
+
+impl Line {
+    fn of(text: &'static Broadcast, view: TerminalView) -> Self {
+        let (state, tone, sign) = match (view.revoked_ms, view.on) {
+            (Some(_), _) => (text.revoked, "bad", "lock"),
+            (None, true) => (text.on, "good", "up"),
+            (None, false) => (text.off, "", "down"),
+        };
+        Self {
+            id: view.id,
+            name: view.name,
+            shop: view.shop,
+            shop_title: view.shop_title,
+            region: view.region,
+            state,
+            tone,
+            sign,
+            seen_ms: view.seen_ms,
+            created_ms: view.created_ms,
+            by: view.by,
+            revoked_ms: view.revoked_ms,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "broadcast/terminals.html")]
+struct ListPage {
+    frame: Frame,
+    text: &'static Broadcast,
+    tabs: Vec<Tab>,
+    query: Query,
+    shops: Vec<Choice>,
+    rows: Vec<Line>,
+    all: usize,
+    on: usize,
+    at: usize,
+    pages: usize,
+    away: Option<String>,
+    may_act: bool,
+}
+
+impl ListPage {
+    fn counted(&self) -> String {
+        filled(self.text.terminals_count, &[&self.frame.count(self.all as u64), &self.frame.count(self.on as u64)])
+    }
+
+    fn page(&self, page: usize) -> String {
+        let page = page.to_string();
+        let query = &self.query;
+        let all = vec![("q", query.q.as_str()), ("shop", &query.shop), ("state", &query.state), ("page", &page)];
+        list_address(PATH, all, &[])
+    }
+}
+
+async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpResponse, PageError> {
+    let (query, text) = (query.into_inner(), text(&page));
+    let at = query.page.unwrap_or(1).max(1);
+    let wanted = acts::Query {
+        q: query.q.clone(),
+        shop: query.shop.clone(),
+        state: TerminalState::parse(&query.state),
+        skip: (at - 1).saturating_mul(PAGE),
+        ..acts::Query::default()
+    };
+    let found = match page.redis_away() {
+        Some(why) => Err(ActError::Unavailable(why.to_owned())),
+        None => acts::list(page.admin(), &page.who(), &wanted).await,
+    };
+    let (Terminals { rows, found, all, on }, away) = match found {
+        Ok(found) => (found, None),
+        Err(ActError::Unavailable(why)) => (Terminals::default(), Some(why)),
+        Err(error) => return Err(error.into()),
+    };
+    page.render(&ListPage {
+        frame: page.frame(Nav::Broadcast, text.terminals),
+        text,
+        tabs: tabs(&page, PATH),
+        query,
+        shops: shops_of(&page.admin().document()),
+        rows: rows.into_iter().map(|view| Line::of(text, view)).collect(),
+        all,
+        on,
+        at,
+        pages: found.div_ceil(PAGE).max(1),
+        away,
+        may_act: may_act(&page),
+    })
+}
+
+#[derive(Template)]
+#[template(path = "broadcast/terminal_new.html")]
+struct NewPage {
+    frame: Frame,
+    text: &'static Broadcast,
+    tabs: Vec<Tab>,
+    shops: Vec<Choice>,
+    shop: String,
+    name: String,
+    wrong: Wrong,
+    may_shops: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Given {
+    shop: String,
+    name: String,
+}
+
+async fn show_new(page: PageContext, given: web::Query<Given>) -> Result<HttpResponse, PageError> {
+    page.needs(Role::Broadcaster)?;
+    new(&page, StatusCode::OK, given.into_inner(), Wrong::default())
+}
+
+fn new(page: &PageContext, status: StatusCode, given: Given, wrong: Wrong) -> Result<HttpResponse, PageError> {
+    let text = text(page);
+    let shown = NewPage {
+        frame: page.frame(Nav::Broadcast, text.enrol),
+        text,
+        tabs: tabs(page, PATH),
+        shops: shops_of(&page.admin().document()),
+        shop: given.shop,
+        name: given.name,
+        wrong,
+        may_shops: page.may(Role::Operator),
+    };
+    page.render_with(status, &shown)
+}
+
+#[derive(Template)]
+#[template(path = "broadcast/terminal_code.html")]
+struct CodePage {
+    frame: Frame,
+    text: &'static Broadcast,
+    tabs: Vec<Tab>,
+    shop: String,
+    shop_name: String,
+    name: String,
+    code: String,
+    link: String,
+    /// Where the code is typed.
+    place: String,
+    ends_ms: u64,
+    modules: String,
+    size: i32,
+}
+
+impl CodePage {
+    fn step_type(&self) -> String {
+        filled(self.text.code_step_type, &[&self.place])
+    }
+}
+
+async fn make(page: PageContext, given: web::Form<Given>) -> Result<HttpResponse, PageError> {
+    page.needs(Role::Broadcaster)?;
+    let (given, text) = (given.into_inner(), text(&page));
+    let made = match present(&page) {
+        Ok(()) => acts::make_code(page.admin(), &page.who(), &given.shop, &given.name).await,
+        Err(away) => Err(away),
+    };
+    let made = match made {
+        Ok(made) => made,
+        Err(error) => {
+            let (status, wrong) = Wrong::of(&page, error)?;
+            return new(&page, status, given, wrong);
+        }
+    };
+    let place = format!("{}/terminal", page.origin());
+    let code = made.code.expose_secret().to_owned();
+    let link = format!("{place}#code={code}");
+    let (modules, size) = drawn(&link.clone().into())?;
+    let shops = shops_of(&page.admin().document());
+    let shop =
+        shops.into_iter().find(|shop| shop.name == given.shop).map_or_else(|| given.shop.clone(), |shop| shop.title);
+    page.render(&CodePage {
+        frame: page.frame(Nav::Broadcast, text.enrol),
+        text,
+        tabs: tabs(&page, PATH),
+        shop,
+        shop_name: encoded(&given.shop),
+        name: given.name,
+        code,
+        link,
+        place,
+        ends_ms: made.expires_ms,
+        modules,
+        size,
+    })
+}
+
+#[derive(Template)]
+#[template(path = "broadcast/terminal.html")]
+struct OnePage {
+    frame: Frame,
+    text: &'static Broadcast,
+    tabs: Vec<Tab>,
+    row: Line,
+    shops: Vec<Choice>,
+    wrong: Wrong,
+    may_act: bool,
+}
+
+impl OnePage {
+    fn revoke_ask(&self) -> String {
+        filled(self.text.revoke_ask, &[&self.row.name])
+    }
+}
+
+async fn show(page: PageContext, id: web::Path<String>) -> Result<HttpResponse, PageError> {
+    one(&page, StatusCode::OK, &id, Wrong::default()).await
+}
+
+async fn one(page: &PageContext, status: StatusCode, id: &str, wrong: Wrong) -> Result<HttpResponse, PageError> {
+    let text = text(page);
+    let view = acts::show(page.admin(), &page.who(), id).await?;
+    let shown = OnePage {
+        frame: page.frame(Nav::Broadcast, view.name.as_str()),
+        text,
+        tabs: tabs(page, PATH),
+        row: Line::of(text, view),
+        shops: shops_of(&page.admin().document()),
+        wrong,
+        may_act: may_act(page),
+    };
+    page.render_with(status, &shown)
+}
+
+async fn named(page: &PageContext, id: &str) -> Result<String, PageError> {
+    Ok(acts::show(page.admin(), &page.who(), id).await?.name)
+}
+
+async fn move_to(page: PageContext, id: web::Path<String>, given: web::Form<Given>) -> Result<HttpResponse, PageError> {
+    page.needs(Role::Broadcaster)?;
+    let name = named(&page, &id).await?;
+    let outcome = acts::move_to(page.admin(), &page.who(), &id, &given.shop).await;
+    answer(&page, &format!("{PATH}/{}", encoded(&id)), outcome, filled(text(&page).done_moved, &[&name]))
+}
+
+async fn revoke(page: PageContext, id: web::Path<String>) -> Result<HttpResponse, PageError> {
+    page.needs(Role::Broadcaster)?;
+    let name = named(&page, &id).await?;
+    let outcome = acts::revoke(page.admin(), &page.who(), &id).await;
+    let path = if outcome.is_ok() { PATH.to_owned() } else { format!("{PATH}/{}", encoded(&id)) };
+    answer(&page, &path, outcome, filled(text(&page).done_revoked, &[&name]))
+}
