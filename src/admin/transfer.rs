@@ -55,6 +55,9 @@ impl<'a> Given<'a> {
     }
 }
 
+/// An environment's variables by name.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// What a file may have read for it.
 #[derive(Clone, Copy)]
 pub enum Reads<'a> {
@@ -63,7 +66,7 @@ pub enum Reads<'a> {
     /// Environment and files of this machine, by somebody who sits at it.
     OfThisMachine {
         /// An environment variable.
-        environment: &'a dyn Fn(&str) -> Option<String>,
+        environment: Environment<'a>,
         /// What relative paths are relative to.
         folder: &'a Path,
     },
@@ -177,7 +180,7 @@ pub async fn planned(admin: &Admin, who: &Who, given: &Given<'_>) -> Result<Plan
     }
     let before = registry(&admin.redis, who).settled().await?;
     let supersedes = if before.installation.is_empty() { known_here(admin, given.new_installation)? } else { None };
-    let (environment, folder): (&dyn Fn(&str) -> Option<String>, &Path) = match given.reads {
+    let (environment, folder): (Environment<'_>, &Path) = match given.reads {
         Reads::Nothing => (&|_| None, Path::new("/nonexistent")),
         Reads::OfThisMachine { environment, folder } => (environment, folder),
     };

@@ -1,5 +1,5 @@
 //! Where a destination may go on by an operator's decision, resolved to a place in its stream at once: by the time the
-//! owner gets to it, `now` would be another moment. The command line calls it; the place goes into a
+//! owner gets to it, `now` would be another moment. [`crate::admin::destinations`] calls it; the place goes into a
 //! [`Command::Resume`](tidegate_actors::ports::Command::Resume).
 
 use tidegate_actors::{

@@ -1,7 +1,7 @@
 //! Whether routes fit the tables they are for, before they are applied: by the same compilation that delivery uses.
 //!
 //! What can never work is refused; what may be meant is doubtful; a table that is not there yet, or a database that does not
-//! answer, leaves the route to be held until it fits. `tidegate apply` calls it.
+//! answer, leaves the route to be held until it fits. [`crate::admin::transfer`] calls it for files, [`crate::admin::routes`] for a single route.
 
 use std::time::Duration;
 

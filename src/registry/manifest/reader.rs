@@ -161,7 +161,8 @@ impl<'a, 't> Fields<'a, 't> {
         let read = match value.get_ref() {
             DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix()).ok(),
             other => {
-                self.mistakes.add(place, format!("`{name}` is a whole number, not {}", described(other)));
+                let found = if matches!(other, DeValue::Float(_)) { "a fraction" } else { described(other) };
+                self.mistakes.add(place, format!("`{name}` is a whole number, not {found}"));
                 return None;
             }
         };

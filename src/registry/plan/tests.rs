@@ -181,7 +181,7 @@ fn what_operators_set_by_hand_is_theirs_whatever_else_changes() {
         EXAMPLE.to_owned(),
         EXAMPLE.replace("10.0.0.5", "10.0.0.6"),
         EXAMPLE.replace("{ env = \"ROOMS_PASSWORD\" }", "\"hunter3\""),
-        EXAMPLE.replace("mode = \"verify\"", "mode = \"require\""),
+        EXAMPLE.replace(", ca = \"/etc/tidegate/rooms-ca.pem\"", ""),
         "[[application]]\nname = \"other\"".to_owned(),
     ];
     for text in changed {

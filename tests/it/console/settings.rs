@@ -485,8 +485,26 @@ async fn resources_are_exported_and_imported_after_they_were_shown() {
     assert!(file.header("content-disposition").contains("attachment"));
     assert_eq!(file.body, scene.installation.run(&["export"]));
     assert!(file.body.contains("car-app") && !file.body.contains("other"), "{}", file.body);
-    let mut again = ana;
-    assert_eq!(again.get("/console/settings/users/ana").await.status, 200, "users are no part of it, and stay");
+    assert_eq!(ana.get("/console/settings/users/ana").await.status, 200, "users are no part of it, and stay");
+
+    // Held against the tables, as by `tidegate apply`.
+    let target = scene.installation.sqlite("rooms").await;
+    let fits = crate::e2e::installation::manifest(std::slice::from_ref(&target))
+        .replace("kind = \"sqlite\"", "kind = \"sqlite\"\nnode = \"a\"");
+    let unfit = fits.replace("version = \"version\"", "version = \"version\"\ncolour = \"color\"");
+    let refused = post(&mut ana, "/console/settings/transfer/preview", &[("toml", &unfit)]).await;
+    assert!(refused.status == 422 && refused.body.contains("colour"), "{}", refused.body);
+    let shown = post(&mut ana, "/console/settings/transfer/preview", &[("toml", &fits)]).await;
+    let version = shown.after("name=\"version\" value=\"");
+    let sneaked = [("toml", unfit.as_str()), ("version", version.as_str())];
+    assert_eq!(
+        post(&mut ana, "/console/settings/transfer/import", &sneaked).await.status,
+        422,
+        "not past the preview either"
+    );
+    let form = [("toml", fits.as_str()), ("version", version.as_str())];
+    assert_eq!(post(&mut ana, "/console/settings/transfer/import", &form).await.status, 303);
+    assert!(scene.installation.run(&["export"]).contains("rooms-cars"));
 }
 
 #[actix_web::test]

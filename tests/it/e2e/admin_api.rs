@@ -252,7 +252,7 @@ async fn resources_are_exported_and_imported_as_by_the_commands() {
         (elsewhere("postgres://w@db.example/d", "password = { env = \"HOME\" }"), "kept = true"),
         (elsewhere("postgres://w@127.0.0.1/d", ""), "local_destinations"),
         (elsewhere("postgres://w@169.254.169.254/d", ""), "metadata"),
-        (elsewhere("mysql://w@db.example/d?socket=/run/my.sock", "").replace("postgres\"", "mysql\""), "leave host"),
+        (elsewhere("postgres://w@db.example/d?hostaddr=127.0.0.1", ""), "parameter"),
         (
             "[[application]]\nname = \"x\"\nschemas = { cars = { file = \"/etc/hostname\" } }\n".into(),
             "only `tidegate apply` does",
