@@ -92,14 +92,14 @@ impl ReplayPage {
     /// The page with a range that reaches so far back from now.
     fn since(&self, hours: i64) -> String {
         let from = Utc::now() - TimeDelta::try_hours(hours).unwrap_or_default();
-        self.from(from)
+        self.beginning_at(from)
     }
 
-    fn from_the_beginning(&self) -> String {
-        self.from(DateTime::UNIX_EPOCH)
+    fn whole(&self) -> String {
+        self.beginning_at(DateTime::UNIX_EPOCH)
     }
 
-    fn from(&self, moment: DateTime<Utc>) -> String {
+    fn beginning_at(&self, moment: DateTime<Utc>) -> String {
         let from = moment.to_rfc3339_opts(SecondsFormat::Secs, true);
         let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("from", &from).finish();
         format!("/console/tables/{}/replay?{query}", self.name)

@@ -545,7 +545,7 @@ impl Show {
         browser.press("Save the route").await;
         browser.is_at("/console/tables/sales-cars").await;
         // What came and what was sent of it, below its row.
-        browser.visit("/console/logs").await;
+        browser.visit("/console/logs?destination=archive&status=delivered").await;
         browser.press("Received and sent").await;
         browser.sees("Data received").await;
         stop("logs-open").await;
