@@ -12,8 +12,10 @@ use crate::{
     schema::TableSchema,
 };
 
+mod encoded;
 mod left_out;
 
+pub use encoded::{Encoded, Encoder};
 pub use left_out::{LeftOut, Rest};
 
 /// Names a lane: what one watermark row stands for.
@@ -125,6 +127,8 @@ pub struct Statement {
     /// is there stays as it is (its guard says so, or it [only inserts](Self::only_inserts)), this one is passed over and told
     /// as untouched. Empty, as it mostly is: every row is written.
     pub parents: Vec<(usize, usize)>,
+    /// The rows as the driver sends them, where they were worked out before their turn.
+    pub encoded: Encoded,
     /// A row is as long as `columns`, cell by cell in their order, and has no `Cell::Absent`.
     pub rows: Vec<Vec<Cell>>,
 }
@@ -140,6 +144,7 @@ impl Statement {
             columns: self.columns.clone(),
             insert_only: self.insert_only.clone(),
             parents: Vec::new(),
+            encoded: Encoded::default(),
             rows: places.iter().map(|&row| self.rows[row].clone()).collect(),
         }
     }

@@ -12,8 +12,10 @@ use crate::{
     servers::wait_for,
 };
 
-/// A backlog of what came within this time is none that grows.
+/// A backlog of what came within this time is none that grows, and of no more than this share of the time that it had to grow: in
+/// a few seconds a rate that is a quarter too high leaves no more than a second's records.
 const BACKLOG: Duration = Duration::from_secs(1);
+const SHARE: u32 = 20;
 /// Longest time for what waits to be delivered.
 const DRAINED_WITHIN: Duration = Duration::from_secs(120);
 
@@ -68,7 +70,7 @@ impl Rig<'_> {
         // The load itself was late: it is not the rate that was asked for.
         let late = ended > time.as_secs_f64() * 1.05 + 0.5;
         let least_of_last = backlog.iter().rev().take(5).map(|(_, records)| *records).fold(f64::INFINITY, f64::min);
-        let holds = !late && least_of_last <= rate * BACKLOG.as_secs_f64().min(time.as_secs_f64() / 5.0);
+        let holds = !late && least_of_last <= rate * BACKLOG.min(time / SHARE).as_secs_f64();
         Outcome { rate, requests, backlog, delivered_per_s: (passed - passed_before) / ended, holds }
     }
 

@@ -21,7 +21,7 @@ use tidegate::databases::{Connection, kind};
 use tidegate_actors::{
     message::{Generation, StreamId},
     ports::Destination,
-    transaction::{Cell, Fence, LaneId, Op, Statement, TablePlan, Transaction},
+    transaction::{Cell, Encoded, Fence, LaneId, Op, Statement, TablePlan, Transaction},
 };
 
 use crate::{
@@ -405,6 +405,7 @@ async fn product(database: &Database, batches: &[Vec<Row>], upsert: bool) -> (Bo
                 columns: plan.columns.clone(),
                 insert_only: Vec::new(),
                 parents: Vec::new(),
+                encoded: Encoded::default(),
                 rows: rows.iter().map(|row| row.iter().map(cell).collect()).collect(),
                 plan: plan.clone(),
             };

@@ -13,6 +13,7 @@ use crate::{
     mapping::{Mapped, Whence},
     message::{Generation, Message, StreamId},
     ports::{Batch, Entry, Rejection},
+    transaction::Encoder,
 };
 
 /// Messages that are mapped before others have their turn: about a tenth of a millisecond's work.
@@ -27,6 +28,8 @@ pub struct AheadOf {
     pub generation: Generation,
     /// Where its lane's routes begin, if no dead letter stands in the way of composing it too.
     pub starts: Option<Starts>,
+    /// How the database's driver encodes what is composed.
+    pub encoder: Option<Encoder>,
 }
 
 /// The rows of one batch.
@@ -62,12 +65,23 @@ impl MappedAhead {
         if ahead.of.starts.is_some() && ahead.messages.len() == batch.entries.len() {
             tokio::task::yield_now().await;
             ahead.compose(batch);
+            ahead.encode().await;
         }
         ahead
     }
 
+    /// Encodes what was composed. What is on trial is written row by row.
+    async fn encode(&mut self) {
+        let composed = self.composed.as_mut().filter(|composed| composed.trials.is_empty());
+        let (Some(encoder), Some(composed)) = (&self.of.encoder, composed) else { return };
+        for statement in &mut composed.statements {
+            tokio::task::yield_now().await;
+            statement.encoded = encoder.encode(statement);
+        }
+    }
+
     fn compose<'b>(&mut self, batch: &'b Batch) {
-        let AheadOf { plans, generation, starts } = self.of.clone();
+        let AheadOf { plans, generation, starts, .. } = self.of.clone();
         let message = |entry: &'b Entry| if let Entry::Message(message) = entry { Some(&**message) } else { None };
         let messages: Vec<&Message> = batch.entries.iter().filter_map(message).collect();
         let application = Arc::clone(&self.application);

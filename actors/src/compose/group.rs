@@ -11,7 +11,7 @@ use super::{Composed, Plan, Plans};
 use crate::{
     fold::Change,
     route::OnExisting,
-    transaction::{Cell, Op, Statement, TablePlan},
+    transaction::{Cell, Encoded, Op, Statement, TablePlan},
 };
 
 /// A statement is only looked for among so many of the last ones: beyond it a new one is begun, so that a batch whose
@@ -213,6 +213,7 @@ impl Grouping<'_> {
                 insert_only: only.map(|(at, _)| at).collect(),
                 columns,
                 parents: Vec::new(),
+                encoded: Encoded::default(),
                 rows: Vec::new(),
             });
             self.composed.sources.push(Vec::new());

@@ -235,7 +235,7 @@ fn what_was_mapped_ahead_is_composed_alike() {
     let entries = records.iter().cloned().map(Arc::new).map(crate::ports::Entry::Message).collect();
     let batch = crate::ports::Batch { lane, after: StreamId::ZERO, entries };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let of = |starts| AheadOf { plans: Arc::clone(&plans), generation: generation.clone(), starts };
+    let of = |starts| AheadOf { plans: Arc::clone(&plans), generation: generation.clone(), starts, encoder: None };
     let mut ahead = runtime.block_on(MappedAhead::map(of(None), &batch));
     for (from, other_plans, left) in
         [(0, false, 170), (0, false, 170), (120, false, 50), (200, true, 50), (250, false, 0)]

@@ -380,7 +380,12 @@ impl Delivery {
         let state = self.lanes.iter().find(|state| state.lane == *lane && alone)?;
         // Where rows are bad, or dead letters stand, what a piece comes to is known only when its turn comes.
         let starts = (state.dead.is_empty() && !self.bad_rows).then(|| state.starts.clone());
-        Some(AheadOf { plans: Arc::clone(self.plans.as_ref()?), generation: state.generation.clone(), starts })
+        Some(AheadOf {
+            plans: Arc::clone(self.plans.as_ref()?),
+            generation: state.generation.clone(),
+            starts,
+            encoder: self.database.encoder(),
+        })
     }
 
     /// Gives it the rows of the batch that is delivered next. They are used as far as they still hold.

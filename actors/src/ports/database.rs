@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     message::{Generation, StreamId},
     schema::TableSchema,
-    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, Trial, Tried, WatermarkRow},
+    transaction::{Committed, Encoder, LaneId, Statement, TakenOver, Transaction, Trial, Tried, WatermarkRow},
 };
 
 /// Why a database did not do what it was asked.
@@ -128,6 +128,11 @@ pub trait Destination {
     /// Carries out statements that an operator has seen and asked for (`CREATE TABLE`, `ALTER TABLE … ADD`), one after the other.
     async fn define(&mut self, _statements: &[String]) -> Result<(), WriteError> {
         Err(WriteError::Hold(Fault::new("this kind of database does not change its tables")))
+    }
+
+    /// How it encodes rows, for those who know them before their turn. Most kinds have nothing to gain from it.
+    fn encoder(&self) -> Option<Encoder> {
+        None
     }
 
     /// Writes one transaction.

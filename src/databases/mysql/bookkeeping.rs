@@ -9,6 +9,7 @@ use tidegate_actors::{
 };
 
 use super::{
+    literals,
     session::{Failure, Session, broken},
     sql,
 };
@@ -153,7 +154,27 @@ pub(super) async fn watermark(
     row.map(|row| watermark_row(&row, name)).transpose()
 }
 
-/// Moves the lane's row, and so locks it: the first statement of every transaction.
+/// Begins a transaction and moves the lane's row, in one trip to the server.
+pub(super) async fn begin_fenced(session: &mut Session, fence: &Fence) -> Result<(), Failure> {
+    let mut sql = "UPDATE tidegate_watermark SET updated_at = UTC_TIMESTAMP(6), last_id = ".to_owned();
+    let (new, lane, previous) = (fence.new.to_string(), fence.lane.to_string(), fence.previous.to_string());
+    literals::text(&mut sql, &new);
+    for (column, value) in [
+        ("WHERE lane", &*lane),
+        ("AND generation", &*fence.generation.0),
+        ("AND owner", &*fence.owner),
+        ("AND last_id", &*previous),
+    ] {
+        sql.extend([" ", column, " = "]);
+        literals::text(&mut sql, value);
+    }
+    match session.begin(&sql).await? {
+        1 => Ok(()),
+        _ => Err(Failure::Told(WriteError::Fenced)),
+    }
+}
+
+/// Moves the lane's row, and so locks it: before anything is written.
 pub(super) async fn fence(session: &mut Session, fence: &Fence) -> Result<(), Failure> {
     let sql = "UPDATE tidegate_watermark SET last_id = ?, updated_at = UTC_TIMESTAMP(6) \
                WHERE lane = ? AND generation = ? AND owner = ? AND last_id = ?";

@@ -6,10 +6,34 @@
 
 use tidegate_actors::{
     schema::{ColumnSchema, ColumnType},
-    transaction::{Cell, Statement},
+    transaction::{Cell, Encoded, Op, Statement},
 };
 
-use super::{sql, write::spelled};
+use super::{session::MAX_STATEMENT_BYTES, sql, write::spelled};
+
+/// All rows of a statement as [`rows`] has them, worked out before their turn.
+struct Values(String);
+
+/// Encodes all rows of a statement that is sent as literals in one piece.
+pub(super) fn encode(statement: &Statement) -> Encoded {
+    let in_one = statement.op == Op::Insert || statement.op == Op::Upsert && statement.plan.only_unique_key;
+    if !in_one || sql::literal_chunk(statement.rows.len()) < statement.rows.len() {
+        return Encoded::default();
+    }
+    let (columns, all): (Vec<_>, Vec<_>) = (statement.written().collect(), (0..statement.rows.len()).collect());
+    match rows(statement, &columns, &all, MAX_STATEMENT_BYTES) {
+        Some(values) => Encoded::of(&statement.rows, Values(values)),
+        None => Encoded::default(),
+    }
+}
+
+/// What [`rows`] would come to for all rows, where that was worked out already.
+pub(super) fn encoded<'s>(statement: &'s Statement, rows: &[usize], most_bytes: usize) -> Option<&'s str> {
+    // They rise, so as many as there are is all.
+    let all = rows.len() == statement.rows.len();
+    let Values(values) = statement.encoded.get(&statement.rows).filter(|_| all)?;
+    (values.len() <= most_bytes).then_some(values)
+}
 
 /// `(…),(…)` of these rows; none where it would be longer than so many bytes.
 pub(super) fn rows(
@@ -48,15 +72,19 @@ fn value(out: &mut String, column: &ColumnSchema, cell: &Cell) {
         Cell::Bytes(bytes) => hexadecimal(out, "_binary", bytes),
         Cell::Text(text) if matches!(column.kind, ColumnType::Int { .. }) && is_whole(text) => out.push_str(text),
         Cell::Text(text) => {
-            let text = spelled(column, text);
-            if text.bytes().all(is_plain) {
-                out.push('\'');
-                out.push_str(&text);
-                out.push('\'');
-            } else {
-                hexadecimal(out, "_utf8mb4", text.as_bytes());
-            }
+            self::text(out, &spelled(column, text));
         }
+    }
+}
+
+/// A text.
+pub(super) fn text(out: &mut String, text: &str) {
+    if text.bytes().all(is_plain) {
+        out.push('\'');
+        out.push_str(text);
+        out.push('\'');
+    } else {
+        hexadecimal(out, "_utf8mb4", text.as_bytes());
     }
 }
 

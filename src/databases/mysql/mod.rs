@@ -19,7 +19,7 @@ use tidegate_actors::{
     message::{Generation, StreamId},
     ports::{Destination, Rejection, TableName, WriteError},
     schema::TableSchema,
-    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, Trial, Tried, WatermarkRow},
+    transaction::{Committed, Encoder, Fence, LaneId, Statement, TakenOver, Transaction, Trial, Tried, WatermarkRow},
 };
 
 pub(crate) use self::session::options;
@@ -102,14 +102,18 @@ impl MySql {
         self.put_back(session, outcome)
     }
 
-    /// Work within a transaction, committed where it answers with true.
+    /// Work within a transaction, which begins behind this fence; committed where the work answers with true.
     async fn transact<T>(
         &mut self,
+        fence: Option<&Fence>,
         work: impl AsyncFnOnce(&mut Session) -> Result<(T, bool), Failure>,
     ) -> Result<T, WriteError> {
         let mut session = self.session().await?;
         let attempt = async {
-            session.begin().await?;
+            match fence {
+                Some(fence) => bookkeeping::begin_fenced(&mut session, fence).await?,
+                None => session.begin("").await.map(drop)?,
+            }
             match work(&mut session).await? {
                 (answer, true) => session.commit().await.map(|()| answer).map_err(Failure::Sql),
                 (answer, false) => session.rollback().await.map(|()| answer).map_err(Failure::Sql),
@@ -167,7 +171,7 @@ impl Destination for MySql {
     async fn take_over(&mut self, installation: &str, destination: &str, owner: &str) -> Result<TakenOver, WriteError> {
         self.ask(bookkeeping::make_tables).await?;
         let name = self.settings.name.clone();
-        self.transact(async |session| {
+        self.transact(None, async |session| {
             bookkeeping::take_over(session, installation, destination, owner, &name).await.map(|found| (found, true))
         })
         .await
@@ -180,7 +184,7 @@ impl Destination for MySql {
         owner: &str,
         last_id: StreamId,
     ) -> Result<(), WriteError> {
-        self.transact(async |session| {
+        self.transact(None, async |session| {
             bookkeeping::begin_lane(session, lane, generation, owner, last_id).await.map(|()| ((), true))
         })
         .await
@@ -229,6 +233,10 @@ impl Destination for MySql {
         .await
     }
 
+    fn encoder(&self) -> Option<Encoder> {
+        Some(Encoder::new(literals::encode))
+    }
+
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError> {
         self.commit_trials(transaction, &[]).await.map(|tried| tried.committed)
     }
@@ -236,8 +244,10 @@ impl Destination for MySql {
     async fn commit_trials(&mut self, transaction: &Transaction, trials: &[Trial]) -> Result<Tried, WriteError> {
         self.learn_tables(&transaction.statements).await?;
         let (tables, name) = (std::mem::take(&mut self.tables), self.settings.name.clone());
+        // Another row is to be locked before its own.
+        let fence = transaction.lock.is_none().then_some(&transaction.fence);
         let outcome = self
-            .transact(async |session| {
+            .transact(fence, async |session| {
                 let tried = write::transaction(session, &tables, transaction, trials, &name).await?;
                 let keep = tried.committed.exhumed;
                 Ok((tried, keep))
@@ -250,8 +260,11 @@ impl Destination for MySql {
     async fn sift(&mut self, transaction: &Transaction) -> Result<Vec<Rejection>, WriteError> {
         self.learn_tables(&transaction.statements).await?;
         let (tables, name) = (std::mem::take(&mut self.tables), self.settings.name.clone());
-        let outcome =
-            self.transact(async |session| Ok((write::sift(session, &tables, transaction, &name).await?, false))).await;
+        let outcome = self
+            .transact(Some(&transaction.fence), async |session| {
+                Ok((write::sift(session, &tables, transaction, &name).await?, false))
+            })
+            .await;
         self.keep_tables(tables, &outcome);
         outcome
     }
@@ -260,7 +273,7 @@ impl Destination for MySql {
         self.learn_tables(statements).await?;
         let (tables, name) = (std::mem::take(&mut self.tables), self.settings.name.clone());
         let outcome = self
-            .transact(async |session| {
+            .transact(None, async |session| {
                 let untouched = write::rows(session, &tables, statements, &name).await?;
                 Ok((Committed { untouched, exhumed: true }, true))
             })

@@ -21,7 +21,7 @@ const STATEMENTS: usize = 64;
 /// A connection that was idle for longer is asked whether it is still there before a transaction relies on it.
 const FRESH: Duration = Duration::from_secs(1);
 /// Most bytes of one statement's values, unless one row has more: a paused or slow network then holds little.
-const MAX_STATEMENT_BYTES: usize = 4 << 20;
+pub(super) const MAX_STATEMENT_BYTES: usize = 4 << 20;
 
 /// Why a piece of work failed.
 pub(super) enum Failure {
@@ -90,10 +90,12 @@ impl Session {
         MAX_STATEMENT_BYTES.min(self.max_packet_bytes / 2)
     }
 
-    /// Begins a transaction, in which the server ends the session by itself when nothing comes for a while. Outside of
-    /// one the server's own patience counts, since an idle session then holds nothing.
-    pub(super) async fn begin(&mut self) -> Result<(), sqlx::Error> {
-        self.text(&format!("SET SESSION wait_timeout={}; START TRANSACTION", self.idle_seconds)).await
+    /// Begins a transaction with this statement, if any; how many rows that matched. In it the server ends the session by itself
+    /// when nothing comes for a while. Outside of one the server's own patience counts, since an idle session then holds nothing.
+    pub(super) async fn begin(&mut self, first: &str) -> Result<u64, sqlx::Error> {
+        let sql = format!("SET SESSION wait_timeout={}; START TRANSACTION; {first}", self.idle_seconds);
+        let outcome = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection).await?;
+        Ok(outcome.rows_affected())
     }
 
     /// Commits.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tidegate_actors::{
     schema::{ColumnSchema, ColumnType, TableSchema},
-    transaction::{Op, Statement, TablePlan},
+    transaction::{Encoded, Op, Statement, TablePlan},
 };
 
 use super::{
@@ -57,6 +57,7 @@ fn statement(op: Op, key: &[usize], columns: &[usize]) -> Statement {
         columns: columns.to_vec(),
         insert_only: Vec::new(),
         parents: Vec::new(),
+        encoded: Encoded::default(),
         rows: Vec::new(),
     }
 }

@@ -48,7 +48,8 @@ impl From<sqlx::Error> for Bulk {
     }
 }
 
-/// Writes everything of a transaction that has begun. `exhumed` false: roll back.
+/// Writes everything of a transaction that has begun, behind its fence where no other row is to be locked first. `exhumed` false:
+/// roll back.
 pub(super) async fn transaction(
     session: &mut Session,
     tables: &Tables,
@@ -59,8 +60,8 @@ pub(super) async fn transaction(
     let lane = transaction.fence.lane.main().to_string();
     if let Some(lock) = &transaction.lock {
         bookkeeping::lock(session, lock).await?;
+        bookkeeping::fence(session, &transaction.fence).await?;
     }
-    bookkeeping::fence(session, &transaction.fence).await?;
     if let Some(dead) = &transaction.exhume
         && !bookkeeping::exhume(session, &lane, dead).await?
     {
@@ -113,14 +114,13 @@ async fn tried_rows(
     Ok(tried)
 }
 
-/// Writes what can be written of a transaction that has begun, and is to be rolled back; which rows can not.
+/// Writes what can be written of a transaction that has begun behind its fence, and is to be rolled back; which rows can not.
 pub(super) async fn sift(
     session: &mut Session,
     tables: &Tables,
     transaction: &Transaction,
     name: &str,
 ) -> Result<Vec<Rejection>, Failure> {
-    bookkeeping::fence(session, &transaction.fence).await?;
     let (mut found, nothing) = (Vec::new(), Facts::default());
     for (index, statement) in transaction.statements.iter().enumerate() {
         let table = &statement.plan.table;
@@ -350,7 +350,9 @@ impl<'a> Writer<'a> {
     /// Runs a statement with a list of VALUES: literals, or parameters where these would be too long for the server.
     async fn values(&mut self, rows: &[usize], sql: impl Fn(&Shape<'a>, &str) -> String) -> Result<(), sqlx::Error> {
         let room = self.session.most_bytes().saturating_sub(sql(&self.shape, "").len());
-        if let Some(values) = literals::rows(self.statement, &self.shape.columns, rows, room) {
+        let ahead = literals::encoded(self.statement, rows, room).map(Cow::Borrowed);
+        let now = || literals::rows(self.statement, &self.shape.columns, rows, room).map(Cow::Owned);
+        if let Some(values) = ahead.or_else(now) {
             return self.session.literal(sql(&self.shape, &values)).await;
         }
         let places = self.every_place();

@@ -3,6 +3,7 @@
 //! A type is sent in binary only where the canonical text of every value converts exactly; with one value that does not, the
 //! whole column goes as `text[]` and PostgreSQL itself says what it makes of it. Called by the writer of statements.
 
+use bytes::Bytes;
 use chrono::{Datelike as _, NaiveDate};
 use sqlx::{
     Encode, Postgres, Type,
@@ -12,7 +13,7 @@ use sqlx::{
 };
 use tidegate_actors::{
     schema::{ColumnSchema, ColumnType},
-    transaction::{Cell, Statement},
+    transaction::{Cell, Encoded, Op, Statement},
 };
 
 use super::sql::bare_type;
@@ -99,11 +100,11 @@ impl Wire {
 }
 
 /// One parameter: the values of a column, in the order of the rows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Array {
     /// How its elements are sent, which the statement's text must agree with.
     pub(super) wire: Wire,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
 impl Array {
@@ -116,7 +117,28 @@ impl Array {
             typed.map(|bytes| (wire, bytes)).or_else(|| Some((Wire::Text, Self::encoded(Wire::Text, cells())?)));
         // Text takes whatever there is.
         let (wire, bytes) = bytes.unwrap_or((Wire::Text, Vec::new()));
-        Self { wire, bytes }
+        Self { wire, bytes: bytes.into() }
+    }
+
+    /// The values of these places in these rows: as they were worked out before their turn, where that was done and it is all of them.
+    pub(super) fn of_columns(statement: &Statement, places: &[usize], rows: &[usize]) -> Vec<Self> {
+        let columns: Vec<_> = statement.written().collect();
+        let whole = places.iter().copied().eq(0..columns.len()) && rows.iter().copied().eq(0..statement.rows.len());
+        match statement.encoded.get::<Vec<Self>>(&statement.rows).filter(|_| whole) {
+            Some(arrays) => arrays.clone(),
+            None => places.iter().map(|&place| Self::of(statement, place, columns[place], rows)).collect(),
+        }
+    }
+
+    /// Encodes all rows of a statement whose rows go in as they are.
+    pub(super) fn encode(statement: &Statement) -> Encoded {
+        if !matches!(statement.op, Op::Insert | Op::Upsert) {
+            return Encoded::default();
+        }
+        let rows: Vec<_> = (0..statement.rows.len()).collect();
+        let columns = statement.written().enumerate();
+        let arrays: Vec<_> = columns.map(|(place, column)| Self::of(statement, place, column, &rows)).collect();
+        Encoded::of(&statement.rows, arrays)
     }
 
     /// The array in binary format (arrayfuncs.c, `array_recv`); none where a value does not convert.

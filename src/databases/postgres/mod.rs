@@ -20,7 +20,7 @@ use tidegate_actors::{
     message::{Generation, StreamId},
     ports::{Destination, Fault, Rejection, TableName, WriteError},
     schema::TableSchema,
-    transaction::{Committed, LaneId, Statement, TakenOver, Transaction, Trial, Tried, WatermarkRow},
+    transaction::{Committed, Encoder, LaneId, Statement, TakenOver, Transaction, Trial, Tried, WatermarkRow},
 };
 
 pub(crate) use self::connect::options;
@@ -130,6 +130,10 @@ impl Destination for Postgres {
 
     async fn write(&mut self, statements: &[Statement]) -> Result<Committed, WriteError> {
         self.on_session(async |pg, name| transaction::write(pg, name, statements).await).await
+    }
+
+    fn encoder(&self) -> Option<Encoder> {
+        Some(Encoder::new(binary::Array::encode))
     }
 
     async fn commit(&mut self, transaction: &Transaction) -> Result<Committed, WriteError> {

@@ -107,7 +107,7 @@ mod tests {
 
     use tidegate_actors::{
         schema::{ColumnSchema, TableSchema},
-        transaction::{Op, TablePlan},
+        transaction::{Encoded, Op, TablePlan},
     };
 
     use super::*;
@@ -146,6 +146,7 @@ mod tests {
             columns: vec![0, 1],
             insert_only: Vec::new(),
             parents: Vec::new(),
+            encoded: Encoded::default(),
             rows: rows.iter().map(|row| row.iter().map(|text| cell(text)).collect()).collect(),
         }
     }

@@ -236,7 +236,7 @@ mod tests {
     use std::sync::Arc;
 
     use insta::assert_snapshot;
-    use tidegate_actors::transaction::{Op, TablePlan};
+    use tidegate_actors::transaction::{Encoded, Op, TablePlan};
 
     use super::*;
 
@@ -277,6 +277,7 @@ mod tests {
             columns,
             insert_only: Vec::new(),
             parents: Vec::new(),
+            encoded: Encoded::default(),
             rows: Vec::new(),
         }
     }

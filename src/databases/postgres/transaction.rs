@@ -248,8 +248,7 @@ pub(super) fn bound(
     places: &[usize],
     rows: &[usize],
 ) -> Query<'static, Postgres, PgArguments> {
-    let columns: Vec<_> = statement.written().collect();
-    let arrays: Vec<_> = places.iter().map(|&place| Array::of(statement, place, columns[place], rows)).collect();
+    let arrays = Array::of_columns(statement, places, rows);
     let wires: Vec<_> = arrays.iter().map(|array| array.wire).collect();
     let query = sqlx::query(AssertSqlSafe(text(statement, &wires)));
     arrays.into_iter().fold(query, Query::bind)

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tidegate_actors::{
     ports::WriteError,
     schema::{ColumnSchema, ColumnType, TableSchema},
-    transaction::{Op, Statement, TablePlan},
+    transaction::{Encoded, Op, Statement, TablePlan},
 };
 
 use super::{catalogue::column_type, errors, statements};
@@ -53,6 +53,7 @@ fn statement(op: Op, columns: &[usize]) -> Statement {
         columns: columns.to_vec(),
         insert_only: Vec::new(),
         parents: Vec::new(),
+        encoded: Encoded::default(),
         rows: Vec::new(),
     }
 }

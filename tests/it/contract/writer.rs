@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use tidegate_actors::{
     message::{Generation, StreamId},
     ports::{Destination, WriteError},
-    transaction::{Cell, Committed, DeadId, DeadRow, Fence, LaneId, Op, Statement, TablePlan, TakenOver, Transaction},
+    transaction::{
+        Cell, Committed, DeadId, DeadRow, Encoded, Fence, LaneId, Op, Statement, TablePlan, TakenOver, Transaction,
+    },
 };
 
 use super::{
@@ -174,6 +176,7 @@ impl Plan {
             columns: places,
             insert_only: Vec::new(),
             parents: Vec::new(),
+            encoded: Encoded::default(),
             rows,
         }
     }

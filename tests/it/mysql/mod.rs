@@ -11,7 +11,7 @@ use tidegate::databases::{Connection, kind};
 use tidegate_actors::{
     message::{Generation, StreamId},
     ports::{Destination, WriteError},
-    transaction::{Cell, Committed, Fence, LaneId, Op, Statement, TablePlan, Transaction},
+    transaction::{Cell, Committed, Encoded, Fence, LaneId, Op, Statement, TablePlan, Transaction},
 };
 
 use crate::servers::mariadb::MariadbServer;
@@ -58,7 +58,16 @@ fn rows(rows: &[&[&str]]) -> Vec<Vec<Cell>> {
 /// Rows of a plan's first columns.
 fn statement(plan: &Arc<TablePlan>, op: Op, rows: Vec<Vec<Cell>>) -> Statement {
     let columns = (0..rows[0].len()).collect();
-    Statement { plan: plan.clone(), op, must_touch: false, columns, insert_only: Vec::new(), parents: Vec::new(), rows }
+    Statement {
+        plan: plan.clone(),
+        op,
+        must_touch: false,
+        columns,
+        insert_only: Vec::new(),
+        parents: Vec::new(),
+        encoded: Encoded::default(),
+        rows,
+    }
 }
 
 impl World {

@@ -14,7 +14,7 @@ use tidegate::databases::{Connection, postgres::KIND};
 use tidegate_actors::{
     message::{Generation, StreamId},
     ports::{Destination, Rejection, WriteError},
-    transaction::{Cell, Committed, Fence, LaneId, Op, Statement, TablePlan, Transaction},
+    transaction::{Cell, Committed, Encoded, Fence, LaneId, Op, Statement, TablePlan, Transaction},
 };
 
 use crate::servers::postgres::PostgresServer;
@@ -144,6 +144,7 @@ fn statement(plan: &Arc<TablePlan>, op: Op, columns: &[&str], rows: &[&[&str]]) 
         columns: columns.iter().map(place).collect(),
         insert_only: Vec::new(),
         parents: Vec::new(),
+        encoded: Encoded::default(),
         rows: rows.iter().map(|row| row.iter().map(cell).collect()).collect(),
     }
 }

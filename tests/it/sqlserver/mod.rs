@@ -17,7 +17,7 @@ use tidegate::{
 use tidegate_actors::{
     message::{Generation, StreamId},
     ports::{Destination, WriteError},
-    transaction::{Cell, Fence, LaneId, Op, Statement, TablePlan, Transaction},
+    transaction::{Cell, Encoded, Fence, LaneId, Op, Statement, TablePlan, Transaction},
 };
 
 use wire::{Deed, Of, Wire, answer, set};
@@ -117,6 +117,7 @@ fn statement(plan: &Arc<TablePlan>, op: Op, rows: &[[&str; 2]]) -> Statement {
         columns: vec![0, 1],
         insert_only: Vec::new(),
         parents: Vec::new(),
+        encoded: Encoded::default(),
         rows: rows.iter().map(|row| row.iter().copied().map(text).collect()).collect(),
     }
 }

@@ -203,7 +203,7 @@ mod tests {
     use super::*;
     use crate::{
         schema::TableSchema,
-        transaction::{Statement, TablePlan},
+        transaction::{Encoded, Statement, TablePlan},
     };
 
     #[test]
@@ -226,6 +226,7 @@ mod tests {
             columns: vec![0, 1],
             insert_only: vec![],
             parents: vec![],
+            encoded: Encoded::default(),
             rows: rows.iter().map(|(value, key)| vec![text(value), text(key)]).collect(),
         };
         let sources = vec![(0..4).map(|at| (vec![at], 0)).collect()];
@@ -257,6 +258,7 @@ mod tests {
             columns: vec![0],
             insert_only: vec![],
             parents,
+            encoded: Encoded::default(),
             rows: keys.map(|key| vec![Cell::Text(key.into())]).to_vec(),
         };
         let of = || vec![(0, 0), (0, 1), (0, 2)];

@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     message::{Generation, StreamId},
     ports::WriteError,
-    transaction::{Cell, DeadId, DeadRow, Fence, LaneId, Op, Statement, TablePlan, Transaction},
+    transaction::{Cell, DeadId, DeadRow, Encoded, Fence, LaneId, Op, Statement, TablePlan, Transaction},
 };
 
 /// A lane of the only destination.
@@ -71,6 +71,7 @@ fn statement(plan: &Arc<TablePlan>, op: Op, columns: &[&str], rows: &[&[&str]]) 
         columns: columns.iter().map(place).collect(),
         insert_only: Vec::new(),
         parents: Vec::new(),
+        encoded: Encoded::default(),
         rows: rows.iter().map(|row| row.iter().map(|cell| text(cell)).collect()).collect(),
     }
 }

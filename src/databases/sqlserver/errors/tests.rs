@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use tidegate_actors::{
     schema::{ColumnSchema, ColumnType, TableSchema},
-    transaction::{Cell, Op, TablePlan},
+    transaction::{Cell, Encoded, Op, TablePlan},
 };
 
 use super::*;
@@ -44,6 +44,7 @@ fn cars(rows: &[[&str; 2]]) -> Statement {
         columns: vec![0, 1],
         insert_only: Vec::new(),
         parents: Vec::new(),
+        encoded: Encoded::default(),
         rows,
     }
 }

@@ -8,7 +8,9 @@ use tidegate_actors::{
     message::{Generation, StreamId},
     ports::WriteError,
     schema::{ColumnSchema, ColumnType, TableSchema},
-    transaction::{Cell, DeadId, DeadRow, Fence, LaneId, Op, SideRow, Statement, Supersede, TablePlan, Transaction},
+    transaction::{
+        Cell, DeadId, DeadRow, Encoded, Fence, LaneId, Op, SideRow, Statement, Supersede, TablePlan, Transaction,
+    },
 };
 
 mod hostile;
@@ -68,6 +70,7 @@ fn statement(op: Op, key: &[usize], columns: &[usize], rows: &[&[&str]]) -> Stat
         columns: columns.to_vec(),
         insert_only: Vec::new(),
         parents: Vec::new(),
+        encoded: Encoded::default(),
         rows: rows.iter().map(cells).collect(),
     }
 }
