@@ -53,7 +53,8 @@ function callNow() {
   calls = [];
   const { sound } = category(all[0].message.category);
   play(sounds.includes(sound) ? sound : "chime");
-  navigator.vibrate?.([200, 100, 200]);
+  // Before anybody has pressed anything a browser refuses it, and says so aloud.
+  if (navigator.userActivation?.hasBeenActive) navigator.vibrate?.([200, 100, 200]);
   if (document.visibilityState === "visible" && document.hasFocus()) return;
   if (!("Notification" in window) || Notification.permission !== "granted") return;
   if (all.length > MOST_NOTICES) {

@@ -82,7 +82,7 @@ export async function find(id) {
 export function update(message) {
   const place = shown.findIndex((one) => one.id === message.id);
   if (place >= 0) shown[place] = { ...shown[place], ...message };
-  else if (!words) shown = [message, ...shown].sort((one, other) => other.sent_at - one.sent_at);
+  else if (!words && "title" in message) shown = [message, ...shown].sort((one, other) => other.sent_at - one.sent_at);
   draw();
 }
 

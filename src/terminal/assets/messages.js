@@ -81,7 +81,10 @@ export function recall({ id }) {
   const waited = kept().queue.some((one) => one.message.id === id);
   change((all) => { all.queue = all.queue.filter((one) => one.message.id !== id); });
   attention.dismiss(id);
-  if (message && !message.recalled_at) {
+  if (!message) {
+    // Older than what is kept here; the list may show it.
+    changed({ id, recalled_at: now() });
+  } else if (!message.recalled_at) {
     const recalled = { ...message, recalled_at: now() };
     remember(recalled);
     changed(recalled);
@@ -145,6 +148,7 @@ export function next() {
   popup.show(first.message, {
     mode: "new",
     count: queue.length,
-    state: { corrected: first.corrected, reminded: first.reminded },
+    // Whoever confirmed it before it was corrected need not do so again.
+    state: { corrected: first.corrected, reminded: first.reminded, confirmed: isConfirmed(first.message) },
   });
 }

@@ -25,7 +25,7 @@ function dismissed() {
   const button = dialog.querySelector("button.answer, button.leave");
   if (!showing || button?.disabled) return;
   if (showing.mode === "read") on.close();
-  else if (!showing.message.must_confirm) on.answer(showing.message);
+  else if (!showing.wantsConfirmation) on.answer(showing.message);
 }
 
 dialog.addEventListener("cancel", (event) => {
@@ -46,6 +46,7 @@ dialog.addEventListener("close", () => { if (showing) dialog.showModal(); });
  */
 export function show(message, { mode, place = 1, count = 1, state = {} }) {
   const look = category(message.category);
+  const wantsConfirmation = message.must_confirm && !state.confirmed && !state.recalled && !state.expired;
   const key = JSON.stringify([message, mode, state, look, language()]);
   if (showing?.key === key && dialog.open) {
     // Others came behind it: nothing moves under whoever reads.
@@ -54,7 +55,7 @@ export function show(message, { mode, place = 1, count = 1, state = {} }) {
     return;
   }
   const same = showing?.message.id === message.id && showing.mode === mode;
-  showing = { message, mode, key };
+  showing = { message, mode, key, wantsConfirmation };
   dialog.className = `popup colour-${look.colour}${mode === "new" ? " calls" : ""}`;
   const notes = [
     state.recalled && note("bad", "close", say("recalled_text")),
@@ -63,7 +64,6 @@ export function show(message, { mode, place = 1, count = 1, state = {} }) {
     state.expired && note("warning", "clock", say("expired")),
     state.waiting && note("note", "clock", say("not_told")),
   ];
-  const wantsConfirmation = message.must_confirm && !state.confirmed && !state.recalled && !state.expired;
   const facts = [
     make("span", {}, say("from_head_office")),
     make("time", { datetime: new Date(message.sent_at).toISOString() }, momentOf(message.sent_at)),
@@ -104,10 +104,9 @@ function footer(message, mode, wantsConfirmation) {
       wantsConfirmation && make("button", { type: "button", class: "button primary answer", onclick: () => on.answer(message) },
         icon("check"), make("span", {}, say("confirm"))));
   }
-  const confirm = message.must_confirm;
   return make("footer", { class: "popup-foot" },
     make("button", { type: "button", class: "button primary answer", onclick: () => on.answer(message) },
-      icon("check"), make("span", {}, say(confirm ? "confirm" : "ok"))));
+      icon("check"), make("span", {}, say(wantsConfirmation ? "confirm" : "ok"))));
 }
 
 function hold() {

@@ -250,7 +250,10 @@ function run() {
       byId("gap").hidden = false;
       history.load();
     },
-    redis() { receipts.soon(0); },
+    redis() {
+      receipts.soon(0);
+      if (history.isOffline()) history.load();
+    },
     revoked: refused,
   });
   showConnection();

@@ -52,7 +52,6 @@ export const texts = {
     expired: "No longer valid",
     corrected: "Corrected",
     corrected_text: "Head office has corrected this message. This is the new text.",
-    reminder: "Reminder",
     reminder_text: "Head office reminds you of this message.",
     recalled: "Recalled",
     recalled_text: "Head office has recalled this message. It no longer counts.",
@@ -77,7 +76,6 @@ export const texts = {
     number: "Number",
     today: "Today",
     yesterday: "Yesterday",
-    new_message: "New message",
     title_many: "({}) New messages",
   },
   id: {
@@ -131,7 +129,6 @@ export const texts = {
     expired: "Tidak berlaku lagi",
     corrected: "Diperbaiki",
     corrected_text: "Kantor pusat telah memperbaiki pesan ini. Ini isi yang baru.",
-    reminder: "Pengingat",
     reminder_text: "Kantor pusat mengingatkan Anda akan pesan ini.",
     recalled: "Ditarik",
     recalled_text: "Kantor pusat telah menarik pesan ini. Pesan ini tidak berlaku lagi.",
@@ -156,7 +153,6 @@ export const texts = {
     number: "Nomor",
     today: "Hari ini",
     yesterday: "Kemarin",
-    new_message: "Pesan baru",
     title_many: "({}) Pesan baru",
   },
 };

@@ -374,7 +374,7 @@ async fn what_must_be_confirmed_stays_and_a_correction_says_so() {
     office.press("Remind the rest").await;
     office.sees("Every terminal that has not answered").await;
     office.press_at("dialog button[value=yes]").await;
-    office.sees("Reminder sent to 1 terminals").await;
+    office.sees("Reminder sent. Terminals: 1").await;
     pops_up(&shop, "Head office reminds you").await;
     assert_eq!(popup(&other).await, "");
     shop.press("Confirm").await;
@@ -435,7 +435,7 @@ async fn a_terminal_is_enrolled_once_and_a_revoked_one_sees_nothing() {
     other.close().await;
     // It is on, by its beat.
     office.visit("/console/terminals").await;
-    office.until("the terminal to be on", LONG, async || office.text().await.contains("1 terminals, 1 on")).await;
+    office.until("the terminal to be on", LONG, async || office.text().await.contains("Terminals: 1, on now: 1")).await;
     office.is_accessible().await;
     // Two windows of one browser are one terminal.
     head.announce(("all", ""), "Before", true).await;
@@ -483,16 +483,16 @@ async fn writing_tells_whom_it_reaches_and_works_on_a_phone_and_without_scripts(
     office.visit("/console/broadcast").await;
     office
         .until("the terminal to be counted", LONG, async || {
-            office.text().await.contains("Reaches 1 terminals; 1 on now")
+            office.text().await.contains("Terminals reached: 1, on now: 1")
         })
         .await;
     office.fill("Chosen regions and shops", "yes").await;
     office.fill("Jawa Timur", "yes").await;
-    office.sees("Reaches 0 terminals").await;
+    office.sees("Terminals reached: 0").await;
     office.fill("Search regions and shops", "dua").await;
     office.sees_no_more("Toko Surabaya").await;
     office.fill("Toko Bandung Dua", "yes").await;
-    office.sees("Reaches 1 terminals; 1 on now").await;
+    office.sees("Terminals reached: 1, on now: 1").await;
     // What is wrong is told beside it, and nothing is lost.
     office.fill("Title", "  ").await;
     office.fill("Text", "A text").await;
@@ -501,7 +501,7 @@ async fn writing_tells_whom_it_reaches_and_works_on_a_phone_and_without_scripts(
     office.sees("Nothing was sent yet").await;
     office.sees("Give a title.").await;
     assert_eq!(office.value("Text").await, "A text");
-    office.sees("Reaches 1 terminals; 1 on now").await;
+    office.sees("Terminals reached: 1, on now: 1").await;
     for look in Look::ALL {
         office.look(look).await;
         office.is_accessible().await;
