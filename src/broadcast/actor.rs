@@ -271,7 +271,8 @@ impl Reader {
             if settled.elapsed() >= EVERY {
                 self.settle(&mut connection).await?;
                 settled = Instant::now();
-                if { self.hub.head().window.to } != at {
+                let stands = self.hub.head().window.to;
+                if stands != at {
                     continue;
                 }
             }
