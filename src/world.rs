@@ -97,7 +97,8 @@ impl World for NodeWorld {
             document.as_ref().and_then(|document| document.destinations.iter().find(|one| one.id == *destination.id));
         let opened = known.ok_or_else(|| "it is no longer in the registry".to_owned()).and_then(|known| {
             let kind = databases::kind(&known.kind)?;
-            let connection = connection(known, self.master_key.as_deref()).map_err(|error| error.to_string())?;
+            let mut connection = connection(known, self.master_key.as_deref()).map_err(|error| error.to_string())?;
+            connection.home = Some(databases::Home { redis: self.redis.clone(), documents: self.documents.clone() });
             Ok((kind.open)(connection))
         });
         opened.unwrap_or_else(|why| Box::new(Unusable(why)))

@@ -1,6 +1,8 @@
 //! Whether everything that an installation leads to can be reached and used: the settings, Redis, and every destination step by
 //! step, down to the columns of its routes. It writes nothing. `tidegate check` calls it.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use tidegate_actors::{
     mapping::Mapping,
@@ -13,7 +15,10 @@ use tidegate_actors::{
 use crate::{
     config::Settings,
     databases::{self, CheckStep, kind, nearest},
-    redis::server::{self, Server},
+    redis::{
+        Redis,
+        server::{self, Server},
+    },
     registry::{Store, connection::connection, secrets::MasterKey},
     resources::{Delivery, Destination, Document},
     tables::look,
@@ -115,7 +120,11 @@ async fn check_destinations(
             report.add(Some(&destination.name), None, CheckStep { step: "node", subject: node.clone(), outcome })?;
             continue;
         }
-        check_destination(document, destination, key, report).await?;
+        let home = databases::Home {
+            redis: Redis::open(settings.redis_url.expose(), &settings.prefix)?,
+            documents: tokio::sync::watch::channel(Some(Arc::new(document.clone()))).1,
+        };
+        check_destination(document, destination, key, home, report).await?;
     }
     Ok(())
 }
@@ -170,11 +179,13 @@ async fn check_destination(
     document: &Document,
     destination: &Destination,
     key: Option<&MasterKey>,
+    home: databases::Home,
     report: &mut Report<'_>,
 ) -> anyhow::Result<()> {
     let name = destination.name.as_str();
     let found = kind(&destination.kind).and_then(|kind| {
-        let connection = connection(destination, key).map_err(|error| error.to_string())?;
+        let mut connection = connection(destination, key).map_err(|error| error.to_string())?;
+        connection.home = Some(home);
         (kind.validate)(&connection)?;
         Ok((kind, connection))
     });

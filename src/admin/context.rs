@@ -7,6 +7,7 @@ use tidegate_actors::ports::LogError;
 use super::{ActError, Who};
 use crate::{
     config::Settings,
+    databases::Home,
     http::DocumentReceiver,
     redis::Redis,
     registry::{Registry, Store, StreamRegistration, secrets::MasterKey},
@@ -55,6 +56,12 @@ impl Admin {
             node: settings.node.as_str().into(),
             settings: Arc::new(settings),
         })
+    }
+
+    /// What a destination has of this node that leads to no server of its own.
+    #[must_use]
+    pub fn home(&self) -> Home {
+        Home { redis: self.redis.clone(), documents: self.documents.clone() }
     }
 
     /// The registry, for a change that is signed by `who`.

@@ -105,4 +105,28 @@ impl BroadcastKeys {
     pub fn named(&self, digest: &str) -> String {
         self.with(&format!("named:{digest}"))
     }
+
+    /// Hash: the key of a row that a route wrote → the id of its message.
+    #[must_use]
+    pub fn rows(&self) -> String {
+        self.with("rows")
+    }
+
+    /// Hash: `generation lane` → `epoch id ms owner`: how far a destination of the kind `broadcast` is.
+    #[must_use]
+    pub fn watermarks(&self, installation: &str, destination: &str) -> String {
+        self.with(&format!("watermarks:{installation}/{destination}"))
+    }
+
+    /// Hash: `generation id route lane` → what such a destination gave up, as JSON.
+    #[must_use]
+    pub fn dead(&self, installation: &str, destination: &str) -> String {
+        self.with(&format!("dead:{installation}/{destination}"))
+    }
+
+    /// Hash: such a destination → its bind token.
+    #[must_use]
+    pub fn bindings(&self) -> String {
+        self.with("bindings")
+    }
 }

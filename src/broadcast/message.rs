@@ -323,6 +323,16 @@ impl<'a> Shown<'a> {
     }
 }
 
+/// A text as it is shown: line breaks are one character, and control characters other than these and tabs have no place in it.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    text.replace("\r\n", "\n")
+        .replace('\r', "\n")
+        .chars()
+        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+        .collect()
+}
+
 /// A time as RFC 3339 in UTC, with milliseconds.
 #[must_use]
 pub fn rfc3339(ms: u64) -> String {

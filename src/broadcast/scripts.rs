@@ -232,6 +232,17 @@ return redis.call('TIME')
 );
 
 script!(
+    FORGET_ROWS,
+    "KEYS: rows. ARGV: for each its key and the id that goes.",
+    "
+for i = 1, #ARGV, 2 do
+  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then redis.call('HDEL', KEYS[1], ARGV[i]) end
+end
+return text(now)
+"
+);
+
+script!(
     TRIM,
     "KEYS: log, its meta. ARGV: a token, the id up to which it is forgotten, how many entries at most.",
     "

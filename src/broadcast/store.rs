@@ -369,6 +369,20 @@ impl Broadcasts {
             })
             .await?;
         if !ids.is_empty() {
+            // The keys of rows that routes wrote go first: one that leads nowhere is taken for none.
+            let (_, found) = self.load(&ids).await?;
+            let named = found.into_iter().flatten().filter_map(|message| Some([message.own_id?, message.id]));
+            let (named, rows): (Vec<[String; 2]>, _) = (named.collect(), keys.rows());
+            if !named.is_empty() {
+                self.run(async |mut connection| {
+                    scripts::FORGET_ROWS
+                        .key(&rows)
+                        .arg(&named.concat())
+                        .invoke_async::<redis::Value>(&mut connection)
+                        .await
+                })
+                .await?;
+            }
             self.run(async |mut connection| {
                 let mut call = scripts::FORGET.key(keys.messages());
                 call.key(&order);

@@ -346,6 +346,7 @@ pub(super) fn kind(kind: &str) -> &str {
         "mariadb" => "MariaDB",
         "sqlserver" => "SQL Server",
         "sqlite" => "SQLite",
+        "broadcast" => "Broadcasts",
         other => other,
     }
 }

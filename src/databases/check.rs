@@ -245,6 +245,7 @@ mod tests {
             tls: None,
             connect_timeout: Duration::from_millis(300),
             session_timeout: Duration::from_millis(300),
+            home: None,
         }
     }
 

@@ -3,6 +3,7 @@
 //!
 //! A new kind is one file with its settings, example, `open`, catalogue, write, error classes and tests, and two lines here.
 
+pub mod broadcast;
 pub mod check;
 pub mod mysql;
 pub mod postgres;
@@ -15,7 +16,7 @@ use futures_util::future::LocalBoxFuture;
 use secrecy::SecretString;
 use tidegate_actors::ports::{Destination, Fault};
 
-use crate::resources::Tls;
+use crate::{http::DocumentReceiver, redis::Redis, resources::Tls};
 
 /// What a driver needs to reach its database. The password has been unsealed and prints as nothing.
 #[derive(Clone, Debug)]
@@ -32,6 +33,17 @@ pub struct Connection {
     pub connect_timeout: Duration,
     /// After this long in an idle transaction or waiting for a lock, the database ends our session by itself.
     pub session_timeout: Duration,
+    /// What a node has beside every address; `None` where no node asks.
+    pub home: Option<Home>,
+}
+
+/// What a node has itself, for a kind that is no server of its own.
+#[derive(Clone, Debug)]
+pub struct Home {
+    /// This installation's Redis.
+    pub redis: Redis,
+    /// The registry, as the node knows it.
+    pub documents: DocumentReceiver,
 }
 
 /// One step of a connection check.
@@ -51,8 +63,10 @@ pub struct Kind {
     pub name: &'static str,
     /// The product's name for people.
     pub title: &'static str,
-    /// The default port; `None` for a file.
+    /// The default port; `None` for a file, and for what is here.
     pub port: Option<u16>,
+    /// Whether it is this installation's own Redis: no server, no file, no user and no password.
+    pub here: bool,
     /// A `[[destination]]` block in TOML that parses.
     pub example: &'static str,
     /// What an operator or DBA should know, in one or two sentences.
@@ -71,7 +85,15 @@ pub struct Kind {
 }
 
 /// Every kind there is.
-pub static KINDS: &[Kind] = &[postgres::KIND, mysql::KIND, sqlserver::KIND, sqlite::KIND];
+pub static KINDS: &[Kind] = &[postgres::KIND, mysql::KIND, sqlserver::KIND, sqlite::KIND, broadcast::KIND];
+
+impl Kind {
+    /// Whether it is a file on one node.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        self.port.is_none() && !self.here
+    }
+}
 
 /// The kind of this name, or a sentence with the nearest right one.
 ///

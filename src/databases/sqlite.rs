@@ -31,6 +31,7 @@ pub const KIND: Kind = Kind {
     name: "sqlite",
     title: "SQLite",
     port: None,
+    here: false,
     example: r#"[[destination]]
 name = "rooms"
 kind = "sqlite"

@@ -47,5 +47,6 @@ pub fn connection(destination: &Destination, key: Option<&MasterKey>) -> Result<
         tls: destination.tls.clone(),
         connect_timeout: CONNECT_TIMEOUT,
         session_timeout: SESSION_TIMEOUT,
+        home: None,
     })
 }

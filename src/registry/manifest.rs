@@ -285,6 +285,7 @@ fn destination(mut fields: Fields<'_, '_>, taken: &mut Taken) -> DestinationEntr
             tls: tls.clone(),
             connect_timeout: std::time::Duration::from_secs(5),
             session_timeout: std::time::Duration::from_secs(5),
+            home: None,
         };
         match kind(&kind_name.value) {
             Err(sentence) => fields.mistakes.add(kind_name.place, sentence),

@@ -372,6 +372,7 @@ async fn product(database: &Database, batches: &[Vec<Row>], upsert: bool) -> (Bo
         tls: None,
         connect_timeout: Duration::from_secs(10),
         session_timeout: Duration::from_secs(30),
+        home: None,
     });
     let lane = LaneId { installation: "i".into(), destination: "d".into(), stream: "cars".into(), part: "main".into() };
     let found = destination.take_over("i", "d", "one").await.unwrap();

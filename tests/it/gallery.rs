@@ -52,7 +52,7 @@ impl Example {
         let gallery = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/gallery");
         let folders = std::fs::read_dir(gallery).unwrap().map(|entry| entry.unwrap().path());
         let mut examples: Vec<_> = folders
-            .filter(|path| path.is_dir())
+            .filter(|path| path.join("rows.json").exists())
             .map(|folder| {
                 let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
                 let rows = std::fs::read_to_string(folder.join("rows.json")).unwrap();

@@ -7,7 +7,7 @@ use super::{Roll, of};
 use crate::{
     admin::{ActError, Admin, FieldError, Role, Who, fields::wrong},
     broadcast::{
-        message::{Audience, Content, MOST_IMAGE, MOST_TEXT, MOST_TITLE, Message, Reach, State},
+        message::{Audience, Content, MOST_IMAGE, MOST_TEXT, MOST_TITLE, Message, Reach, State, plain},
         parts::{KEPT_DAYS, all_categories},
         store::{CastError, Named, image_type},
     },
@@ -253,15 +253,6 @@ pub(super) fn content(draft: &Draft, document: &Document, now_ms: u64) -> Result
         valid_until_ms: draft.valid_until_ms,
         must_confirm: draft.must_confirm,
     })
-}
-
-/// Control characters other than line breaks and tabs have no place in a message.
-fn plain(text: &str) -> String {
-    text.replace("\r\n", "\n")
-        .replace('\r', "\n")
-        .chars()
-        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
-        .collect()
 }
 
 fn audience_complaint(audience: &Audience, document: &Document) -> Vec<FieldError> {

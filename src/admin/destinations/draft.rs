@@ -79,9 +79,10 @@ impl Draft {
         complaints.extend(kind.as_ref().err().cloned());
         complaints.extend(url.as_ref().err().cloned());
         let kept = known.and_then(|known| known.password.clone());
-        let is_file = kind.as_ref().is_ok_and(|kind| kind.port.is_none());
+        let is_file = kind.as_ref().is_ok_and(|kind| kind.is_file());
+        let is_here = kind.as_ref().is_ok_and(|kind| kind.here);
         if self.password.as_ref().is_some_and(|password| password.expose_secret().is_empty())
-            || (!is_file && self.password.is_none() && kept.is_none())
+            || (!is_file && !is_here && self.password.is_none() && kept.is_none())
         {
             complaints.push(wrong("password", "missing", "give the password of the database's user"));
         }
@@ -106,8 +107,9 @@ impl Draft {
             revision: known.map_or(1, |known| known.revision),
             by_hand: known.map(|known| known.by_hand.clone()).unwrap_or_default(),
         };
-        let connection = connection(&wanted, admin.master_key.as_deref())
+        let mut connection = connection(&wanted, admin.master_key.as_deref())
             .map_err(|error| ActError::Invalid(vec![wrong("password", "unusable", error.to_string())]))?;
+        connection.home = Some(admin.home());
         (kind.validate)(&connection).map_err(|why| ActError::Invalid(vec![wrong("url", "not_for_kind", why)]))?;
         Ok(Sound { kind, connection, wanted })
     }

@@ -98,6 +98,7 @@ impl Place {
                 connect_timeout: Duration::from_secs(5),
                 // The bare client's: as long as anything here may take.
                 session_timeout: CLEAN_WITHIN,
+                home: None,
             },
         })
     }

@@ -46,7 +46,7 @@ impl Form {
     /// Of a destination that there is; never its password.
     pub(super) fn of(view: &DestinationView) -> Self {
         let url = url::Url::parse(&view.url).ok();
-        let is_file = kind(&view.kind).is_ok_and(|kind| kind.port.is_none());
+        let is_file = kind(&view.kind).is_ok_and(Kind::is_file);
         let decoded = |text: &str| {
             url::form_urlencoded::parse(format!("x={}", text.replace('+', "%2B")).as_bytes())
                 .next()
@@ -77,13 +77,16 @@ impl Form {
             |field: &str, message: &str| FieldError { field: field.into(), code: "missing", message: message.into() };
         let kind =
             kind(&self.kind).map_err(|why| FieldError { field: "kind".into(), code: "unknown_kind", message: why })?;
+        if kind.here {
+            return Ok(format!("{}://shops", self.kind));
+        }
         let database = self.database.trim();
         if database.is_empty() {
             return Err(wrong("database", "give the database"));
         }
         let options = self.options.trim().trim_start_matches('?');
         let options = if options.is_empty() { String::new() } else { format!("?{options}") };
-        if kind.port.is_none() {
+        if kind.is_file() {
             let path = database.trim_start_matches('/');
             return Ok(format!("{}:///{}{options}", self.kind, encoded(path, "/")));
         }
@@ -195,6 +198,7 @@ struct FormPage {
     has_password: bool,
     kinds: &'static [Kind],
     is_file: bool,
+    is_here: bool,
     default_port: u16,
     notes: &'static str,
     failure: Option<String>,
@@ -252,7 +256,8 @@ pub(super) fn form_page(
             of: view.map(|view| view.name.clone()),
             has_password: view.is_some_and(|view| view.has_password),
             kinds: KINDS,
-            is_file: chosen.port.is_none(),
+            is_file: chosen.is_file(),
+            is_here: chosen.here,
             default_port: chosen.port.unwrap_or_default(),
             notes: chosen.notes,
             form,
@@ -413,6 +418,8 @@ mod tests {
         assert_eq!(six.url().unwrap(), "mysql://wri%40ter@[2001:db8::1]/cars%20room");
         let file = Form { kind: "sqlite".into(), database: "/srv/my rooms.db".into(), ..Form::default() };
         assert_eq!(file.url().unwrap(), "sqlite:///srv/my%20rooms.db");
+        let shops = Form { kind: "broadcast".into(), ..Form::default() };
+        assert_eq!(shops.url().unwrap(), "broadcast://shops");
     }
 
     #[test]

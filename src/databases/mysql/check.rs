@@ -149,6 +149,7 @@ mod tests {
             tls: None,
             connect_timeout: Duration::from_secs(5),
             session_timeout: Duration::from_secs(3),
+            home: None,
         }
     }
 

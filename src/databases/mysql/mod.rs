@@ -36,6 +36,7 @@ pub const KIND: Kind = Kind {
     name: "mysql",
     title: "MySQL and MariaDB",
     port: Some(3306),
+    here: false,
     example: r#"[[destination]]
 name = "rooms"
 kind = "mysql"

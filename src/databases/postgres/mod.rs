@@ -31,6 +31,7 @@ pub const KIND: Kind = Kind {
     name: "postgres",
     title: "PostgreSQL",
     port: Some(5432),
+    here: false,
     example: r#"[[destination]]
 name = "sales"
 kind = "postgres"
@@ -166,6 +167,7 @@ mod tests {
             tls: Some(tls),
             connect_timeout: Duration::from_secs(5),
             session_timeout: Duration::from_secs(3),
+            home: None,
         })
         .unwrap();
     }

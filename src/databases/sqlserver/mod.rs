@@ -34,6 +34,7 @@ pub const KIND: Kind = Kind {
     name: "sqlserver",
     title: "SQL Server",
     port: Some(1433),
+    here: false,
     example: r#"[[destination]]
 name = "branches"
 kind = "sqlserver"

@@ -51,6 +51,7 @@ impl Elsewhere {
             tls: Some(Tls { mode: tls, ca: None }),
             connect_timeout: Duration::from_secs(10),
             session_timeout: Duration::from_secs(3),
+            home: None,
         }
     }
 }

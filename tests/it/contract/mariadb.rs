@@ -46,6 +46,7 @@ impl Database for OneDatabase {
             tls: None,
             connect_timeout: Duration::from_secs(5),
             session_timeout: Duration::from_secs(3),
+            home: None,
         })
     }
 

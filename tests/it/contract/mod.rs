@@ -4,6 +4,7 @@
 //! then a test of its own, `contract::<kind>::<area>::<behaviour>`. A behaviour gets a fresh, empty [`Database`] and
 //! only speaks of tables in the neutral words of [`table`]; what a kind cannot do it says in [`Database::can`].
 
+pub(crate) mod broadcast;
 mod bulk;
 mod catalogue;
 mod children;
@@ -261,6 +262,43 @@ macro_rules! contract_suite {
     };
 }
 
+// What speaks of tables of other shapes can't apply: see the module.
+contract_suite! { @areas on_broadcasts, crate::contract::broadcast::Shops,
+    fencing: [
+        a_take_over_of_an_empty_database_makes_the_tables,
+        a_probe_answers,
+        a_lane_that_was_never_begun_has_no_watermark,
+        a_begun_lane_stands_where_it_was_begun,
+        a_lane_is_begun_once,
+        another_owner_is_fenced,
+        a_take_over_raises_the_epoch_and_reads_every_row,
+        a_take_over_leaves_other_destinations_alone,
+        a_commit_moves_the_watermark_with_its_rows,
+        a_wrong_previous_place_writes_nothing,
+        a_transaction_is_not_written_twice,
+        lanes_of_one_destination_move_apart,
+        a_call_that_is_dropped_leaves_nothing_half_done,
+    ],
+    sides: [
+        a_side_row_is_opened_moved_and_closed_with_its_rows,
+        a_side_row_that_is_there_already_is_not_opened_again,
+        a_side_row_moves_only_under_the_main_row_its_owner_knows,
+        a_take_over_fences_the_side_rows_too,
+        a_transaction_that_fails_opens_and_closes_nothing,
+        closing_takes_the_rows_of_all_generations_and_of_no_other_part,
+        parts_differ_by_case_and_may_be_long,
+        a_side_lane_can_be_begun_by_its_owner,
+        what_a_side_lane_gives_up_is_the_main_lanes,
+    ],
+    dead_letters: [
+        what_is_buried_is_found_by_the_next_owner,
+        nothing_is_buried_by_a_transaction_that_fails,
+        a_later_record_supersedes_the_dead_ones_of_its_key,
+        a_redrive_takes_the_dead_row_back_and_writes,
+        a_redrive_that_is_refused_leaves_the_dead_row,
+        a_discard_takes_back_exactly_one_dead_row,
+    ],
+}
 contract_suite!(in_memory, crate::contract::memory::Memory);
 contract_suite!(on_mariadb, crate::contract::mariadb::Mariadb);
 contract_suite!(on_mysql, crate::contract::mysql::MySql);

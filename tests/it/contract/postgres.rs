@@ -45,6 +45,7 @@ impl Database for OnServer {
             tls: None,
             connect_timeout: Duration::from_secs(10),
             session_timeout: Duration::from_secs(3),
+            home: None,
         })
     }
 

@@ -49,6 +49,7 @@ impl File {
             tls: None,
             connect_timeout: Duration::from_secs(5),
             session_timeout: Duration::from_secs(3),
+            home: None,
         }
     }
 

@@ -31,6 +31,7 @@ fn settings(url: &str) -> Connection {
         tls: None,
         connect_timeout: Duration::from_secs(5),
         session_timeout: Duration::from_secs(1),
+        home: None,
     }
 }
 

@@ -28,6 +28,7 @@ fn settings(url: &str) -> Connection {
         tls: None,
         connect_timeout: Duration::from_secs(10),
         session_timeout: Duration::from_secs(2),
+        home: None,
     }
 }
 

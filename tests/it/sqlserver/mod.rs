@@ -33,6 +33,7 @@ fn settings(port: u16) -> Connection {
         tls: Some(Tls { mode: TlsMode::Off, ca: None }),
         connect_timeout: Duration::from_secs(2),
         session_timeout: Duration::from_millis(200),
+        home: None,
     }
 }
 

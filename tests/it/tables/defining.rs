@@ -103,5 +103,6 @@ fn open(of: &str, url: &str) -> Box<dyn Destination> {
         tls: None,
         connect_timeout: Duration::from_secs(10),
         session_timeout: Duration::from_secs(3),
+        home: None,
     })
 }
