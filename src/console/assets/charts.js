@@ -15,7 +15,7 @@
     while (value >= 1024 && unit < units.length - 1) { value /= 1024; unit += 1; }
     return `${short.format(value)} ${units[unit]}`;
   };
-  const time = (ms) => (ms >= 10000 ? `${short.format(ms / 1000)} s` : ms >= 1 || ms === 0 ? `${short.format(ms)} ms` : `${short.format(ms * 1000)} µs`);
+  const time = (ms) => (ms >= 1000 ? `${short.format(ms / 1000)} s` : ms >= 1 || ms === 0 ? `${short.format(ms)} ms` : `${short.format(ms * 1000)} µs`);
   const palette = ["--c1", "--c2", "--c3", "--c4", "--c5", "--c6"];
 
   let data = null;
