@@ -34,8 +34,8 @@ use tidegate_actors::ports::LogError;
 pub use self::context::{Admin, REDIS_WITHIN};
 use crate::registry::{ChangeError, StoreError};
 
-/// What somebody may do; each role of an operator may do all that those before it may, except that a viewer and an operator
-/// see no broadcast terminal's codes. `Broadcaster` is apart: the broadcast screens only.
+/// What somebody may do; each role of an operator may do all that those before it may. `Broadcaster` is apart: broadcasts and
+/// their terminals only, which an operator may write and make too, and a viewer only sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {

@@ -221,7 +221,8 @@ async fn tick(broadcasts: &Broadcasts, beats: &[String]) -> Result<Tick, CastErr
         now_ms: now.parse().map_err(|_| odd())?,
         generations: parse_generations(&list).filter(|list| !list.is_empty()).ok_or_else(odd)?,
         trimmed: trimmed.parse().map_err(|_| odd())?,
-        terminals,
+        // A Redis that was emptied counts from the beginning.
+        terminals: format!("{terminals} {}", list.rsplit(',').next().unwrap_or_default()),
         newest: newest.parse().map_err(|_| odd())?,
         due,
     })
@@ -270,7 +271,8 @@ impl Reader {
             if settled.elapsed() >= EVERY {
                 self.settle(&mut connection).await?;
                 settled = Instant::now();
-                if { self.hub.head().window.to } != at {
+                let stands = self.hub.head().window.to;
+                if stands != at {
                     continue;
                 }
             }

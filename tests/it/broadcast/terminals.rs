@@ -83,8 +83,11 @@ async fn a_moved_terminal_sees_what_is_for_its_new_shop_with_the_same_token() {
     scene.send_draft(&to_shops("for two", &["s2"])).await;
     listening.until_told(&["message for two"]).await;
     acts::rename(&scene.admin().await, &head_office(), &terminal.id, "Counter").await.unwrap();
-    let view = acts::show(&scene.admin().await, &head_office(), &terminal.id).await.unwrap();
-    assert_eq!((view.name.as_str(), view.shop.as_str(), view.on), ("Counter", "s2", true));
+    crate::servers::wait_for("it is on, and listed so", Duration::from_secs(5), async || {
+        let view = acts::show(&scene.admin().await, &head_office(), &terminal.id).await.unwrap();
+        ((view.name.as_str(), view.shop.as_str(), view.on) == ("Counter", "s2", true)).then_some(())
+    })
+    .await;
 }
 
 #[actix_web::test]
