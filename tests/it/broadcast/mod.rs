@@ -2,6 +2,7 @@
 
 mod acts;
 mod faults;
+mod listen;
 mod producers;
 mod terminal;
 mod terminals;
