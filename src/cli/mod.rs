@@ -10,6 +10,7 @@ mod destination;
 mod export;
 mod health;
 mod key;
+mod listen;
 mod live;
 mod replay;
 mod resume;
@@ -55,6 +56,7 @@ enum Command {
     Export(export::Export),
     Check(check::Check),
     Key(key::Key),
+    Listen(listen::Listen),
     Dead(dead::Dead),
     Demo(demo::Demo),
     Destination(destination::Destination),
@@ -80,6 +82,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Export(export) => export.run(flags).await,
         Command::Check(check) => check.run(flags).await,
         Command::Key(key) => key.run(flags).await,
+        Command::Listen(listen) => listen.run(flags).await,
         Command::Dead(dead) => dead.run(flags).await,
         Command::Demo(demo) => demo.run(flags).await,
         Command::Destination(destination) => destination.run(flags).await,

@@ -6,6 +6,8 @@
 //!
 //! `writes` compares one batch's way into each kind of database with a bare client's statement.
 //!
+//! `terminals` sends broadcasts to thousands of shops' terminals, and kills a node.
+//!
 //! `thesis` repeats the measurements of the published system instead.
 //!
 //! usage: `cargo bench --bench limits -- STAGE… [--rounds N] [--seconds S] [--records N] [--appendfsync MODE] [--limit N] [--short]`
@@ -48,6 +50,7 @@ mod report;
 mod sampler;
 mod shape;
 mod sustained;
+mod terminals;
 mod thesis;
 mod writes;
 mod wrk;
@@ -65,6 +68,7 @@ const STAGES: &[&str] = &[
     "dead",     // the same with bad records
     "memory",   // of Redis
     "writes",   // one batch into each kind of database
+    "terminals", // broadcasts to shops' terminals
     "thesis",   // what was published
 ];
 /// What `all` is: everything but what was published, and `ndjson`, which is a part of `ingest`.
@@ -77,6 +81,7 @@ const ALL: &[&str] = &[
     "hung",     //
     "fleet",    //
     "memory",   //
+    "terminals", //
 ];
 const FLAGS: &str = "--rounds N, --seconds S, --records N, --appendfsync MODE, --limit RECORDS_PER_S, --into DATABASE, \
                      --op insert|upsert, --bytes 250|2000, --short";
@@ -163,6 +168,7 @@ fn main() {
                 "fleet" => fleet::run(&options).await,
                 "dead" => dead::run(&options).await,
                 "thesis" => thesis::run(&options).await,
+                "terminals" => terminals::run(&options).await,
                 "writes" => writes::run(&options).await,
                 _ => memory::run(&options).await,
             }

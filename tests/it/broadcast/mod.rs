@@ -3,6 +3,7 @@
 mod acts;
 mod destination;
 mod faults;
+mod listen;
 mod producers;
 mod terminal;
 mod terminals;
