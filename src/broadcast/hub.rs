@@ -55,6 +55,9 @@ pub(super) struct Head {
     pub(super) window: Window,
 }
 
+/// The shops of a document, by name, for as long as that is the newest.
+type Shops = (Arc<Document>, Arc<BTreeMap<String, Shop>>);
+
 /// What a node's terminals are served from.
 pub struct Hub {
     pub(super) admin: Admin,
@@ -62,7 +65,7 @@ pub struct Hub {
     pub(super) head: RwLock<Head>,
     roster: RwLock<HashMap<String, Arc<Terminal>>>,
     key: Mutex<Option<(TerminalKey, Arc<TokenKey>)>>,
-    shops: Mutex<Option<(Arc<Document>, Arc<BTreeMap<String, Shop>>)>>,
+    shops: Mutex<Option<Shops>>,
     known: Mutex<HashMap<String, Arc<Message>>>,
     bell: watch::Sender<u64>,
     up: AtomicBool,

@@ -305,7 +305,8 @@ impl TerminalStream {
         };
         for piece in pieces {
             let told = piece.is_new() && self.is_told(&piece.message);
-            if !told && !(piece.says() && gone.contains(&*piece.message)) {
+            let recalled = piece.says() && gone.contains(&*piece.message);
+            if !told && !recalled {
                 self.queue.push_back(piece.bytes);
             }
         }
