@@ -377,7 +377,7 @@ impl Broadcasts {
                 self.run(async |mut connection| {
                     scripts::FORGET_ROWS
                         .key(&rows)
-                        .arg(&named.concat())
+                        .arg(named.concat())
                         .invoke_async::<redis::Value>(&mut connection)
                         .await
                 })

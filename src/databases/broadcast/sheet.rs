@@ -93,8 +93,8 @@ impl Sheet {
             let until = trial.map_or(index + 1, |place| trials[place].statements.end.max(index + 1));
             // As a savepoint.
             let before = trial.map(|_| (self.clone(), tried.committed.untouched.len()));
-            for at in index..until.min(statements.len()) {
-                match self.statement(around, at, &statements[at], &mut left_out) {
+            for (at, statement) in statements.iter().enumerate().take(until).skip(index) {
+                match self.statement(around, at, statement, &mut left_out) {
                     Ok(untouched) => tried.committed.untouched.extend(untouched),
                     Err(WriteError::Reject(reason)) => {
                         let (Some(place), Some((sheet, known))) = (trial, before) else {

@@ -60,7 +60,7 @@ line 13, column 3: a manifest has no `routes`; did you mean `route`?
 line 21, column 2: write `[[route]]`: there may be several
 "###);
     insta::assert_snapshot!(mistakes(&EXAMPLE.replace("\"mysql\"", "\"mysq\"").replace("\"ordered\"", "\"orderd\"")), @r###"
-line 7, column 8: `mysq` is not a kind of database; did you mean `mysql`? (there are postgres, mysql, sqlserver, sqlite)
+line 7, column 8: `mysq` is not a kind of database; did you mean `mysql`? (there are postgres, mysql, sqlserver, sqlite, broadcast)
 line 10, column 12: `orderd` is not a value of `delivery`; did you mean `ordered`?
 "###);
     insta::assert_snapshot!(mistakes(&EXAMPLE.replace("\"trim\"", "\"tirm\"").replace("\"int\"", "\"number\"")), @r###"

@@ -11,7 +11,7 @@ use tidegate::{
 use tidegate_actors::{
     failpoint,
     ports::{Rejection, WriteError},
-    transaction::{Cell, Op, Statement, Trial},
+    transaction::{Cell, LaneId, Op, SideRow, Statement, Trial},
 };
 
 use super::{
@@ -89,7 +89,14 @@ async fn the_example_of_the_gallery_comes_out_as_it_says() {
         listening.is_open().await;
         terminals.push((shop, terminal, listening));
     }
-    post(&scene, "a", &key, gallery("records.ndjson")).await;
+    // One after the other: changes of one key that come in one batch are told as one.
+    let told = [[1, 0], [2, 1], [3, 1], [3, 1], [4, 2]];
+    for (record, told) in gallery("records.ndjson").lines().zip(told) {
+        post(&scene, "a", &key, record.to_owned()).await;
+        for ((shop, _, listening), told) in terminals.iter().zip(told) {
+            listening.until(shop, |_| said(listening).len() == told).await;
+        }
+    }
     for (shop, _, listening) in &terminals {
         let wanted = wanted[shop].as_array().unwrap();
         listening.until(shop, |_| said(listening).len() >= wanted.len()).await;
@@ -123,7 +130,7 @@ async fn the_example_of_the_gallery_comes_out_as_it_says() {
         (found == *refused).then_some(())
     })
     .await;
-    let checked = scene.installation.run(&["check", "--destination", "shops"]);
+    let checked = scene.installation.run(&["check", "shops"]);
     assert!(checked.contains("2 terminals"), "{checked}");
 }
 
@@ -305,6 +312,10 @@ async fn what_will_not_do_is_refused_with_its_column() {
         let sifted = desk.writer.destination.sift(&desk.writer.transaction(statements)).await.unwrap();
         assert_eq!(sifted.iter().map(|one| (one.statement, one.row)).collect::<Vec<_>>(), [(Some(1), Some(0))]);
     }
+    let mut sided = desk.writer.transaction(vec![plan.texts(Op::Upsert, &["key", "title"], &[&["k", "t"]])]);
+    let part = LaneId { part: "table broadcasts".into(), ..lane("app") };
+    sided.open = vec![SideRow { lane: part, generation: generation(), last_id: desk.writer.at }];
+    assert!(matches!(desk.writer.commit(sided).await, Err(WriteError::Reject(_))));
     assert!(messages(&desk.server).await.is_empty(), "all or nothing");
     // On trial, what is refused is given up and the rest is written.
     let bad: &[&str] = &["k", "nowhere", "t", "x"];
@@ -318,7 +329,7 @@ async fn what_will_not_do_is_refused_with_its_column() {
     );
     assert_eq!(desk.all().await, ["good sent good"]);
     let found = open(&desk.server, Document::default()).take_over(INSTALLATION, DESTINATION, "two").await.unwrap();
-    assert_eq!(found.dead.len(), 1);
+    assert_eq!((found.dead.len(), found.rows.len()), (1, 1));
 }
 
 #[actix_web::test]

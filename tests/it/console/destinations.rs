@@ -204,3 +204,24 @@ async fn a_paused_destination_keeps_its_records_and_a_backlog_is_given_up_up_to_
     assert_eq!(operator.post("/console/destinations/rooms/remove", &csrf, &[]).await.status, 303);
     assert!(operator.get("/console/destinations").await.body.contains("No destination yet"));
 }
+
+/// The shops' terminals have no server: the form asks for a name and how to deliver, and for nothing else.
+#[actix_web::test]
+async fn the_shops_are_a_destination_without_server_and_password() {
+    let scene = Scene::start(&["olga:operator"]).await;
+    let mut operator = scene.browser_of("olga").await;
+    let page = operator.get("/console/destinations/~new?kind=broadcast").await;
+    assert_eq!(page.status, 200, "{}", page.body);
+    for field in ["host", "port", "database", "user", "password", "tls", "node", "options"] {
+        assert!(!page.body.contains(&format!("name=\"{field}\"")), "{field}: {}", page.body);
+    }
+    let fields = vec![("kind", "broadcast"), ("name", "shops"), ("delivery", "ordered")];
+    let checked = operator.post("/console/destinations/~check", &page.csrf(), &fields).await;
+    assert!(checked.body.contains("takes writes") && checked.body.contains("0 terminals"), "{}", checked.body);
+    let token = checked.after("name=\"token\" value=\"");
+    let with_token = [fields, vec![("token", token.as_str())]].concat();
+    let saved = operator.post("/console/destinations", &page.csrf(), &with_token).await;
+    assert_eq!(saved.status, 303, "{}", saved.body);
+    let shown = operator.get("/console/destinations/shops").await;
+    assert!(shown.body.contains("Broadcasts") && !shown.body.contains("GRANT"), "{}", shown.body);
+}

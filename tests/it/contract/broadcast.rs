@@ -3,7 +3,8 @@
 //!
 //! What can't apply: `operations`, `bulk`, `types`, `catalogue` and `definition` make tables of other shapes; `versions` and
 //! `children` need columns of their own; `rejections` speak of constraints, and an insert of a key that stands is a
-//! correction here. These have tests of their own (`broadcast::destination`).
+//! correction here, so that `sides::a_transaction_that_fails_opens_and_closes_nothing` has
+//! nothing that fails. All of these have tests of their own, in words of this table (`broadcast::destination`).
 
 use std::{sync::Arc, time::Duration};
 
