@@ -57,30 +57,30 @@ mod wrk;
 
 /// Every stage.
 const STAGES: &[&str] = &[
-    "ingest",   // HTTP to Redis
-    "ndjson",   // many records per request alone
-    "latency",  // HTTP to a commit
-    "both",     // ingest and delivery at once
-    "delivery", // Redis to databases
-    "drain",    // the same from a backlog of up to a million
-    "hung",     // the same beside a destination that hangs
-    "fleet",    // the same to one to fifty destinations
-    "dead",     // the same with bad records
-    "memory",   // of Redis
-    "writes",   // one batch into each kind of database
+    "ingest",    // HTTP to Redis
+    "ndjson",    // many records per request alone
+    "latency",   // HTTP to a commit
+    "both",      // ingest and delivery at once
+    "delivery",  // Redis to databases
+    "drain",     // the same from a backlog of up to a million
+    "hung",      // the same beside a destination that hangs
+    "fleet",     // the same to one to fifty destinations
+    "dead",      // the same with bad records
+    "memory",    // of Redis
+    "writes",    // one batch into each kind of database
     "terminals", // broadcasts to shops' terminals
-    "thesis",   // what was published
+    "thesis",    // what was published
 ];
 /// What `all` is: everything but what was published, and `ndjson`, which is a part of `ingest`.
 const ALL: &[&str] = &[
-    "ingest",   //
-    "latency",  //
-    "both",     //
-    "delivery", //
-    "drain",    //
-    "hung",     //
-    "fleet",    //
-    "memory",   //
+    "ingest",    //
+    "latency",   //
+    "both",      //
+    "delivery",  //
+    "drain",     //
+    "hung",      //
+    "fleet",     //
+    "memory",    //
     "terminals", //
 ];
 const FLAGS: &str = "--rounds N, --seconds S, --records N, --appendfsync MODE, --limit RECORDS_PER_S, --into DATABASE, \

@@ -137,8 +137,11 @@ pub(crate) async fn run(options: &Options) {
     report::line("the nodes without terminals", "MiB", &[alone], 1);
     report::line("a terminal whose stream is open", "KiB", &[per(idle)], 1);
     report::line("with receipts and beats", "KiB", &[per(busy)], 1);
-    let in_all: Vec<f64> =
-        cpu_before.iter().zip(cpu_after).map(|(before, after)| (after - *before).as_secs_f64() / seconds as f64).collect();
+    let in_all: Vec<f64> = cpu_before
+        .iter()
+        .zip(cpu_after)
+        .map(|(before, after)| (after - *before).as_secs_f64() / seconds as f64)
+        .collect();
     report::line("nodes' processor", "s/s", &[in_all[0] + in_all[1]], 2);
     report::line("Redis's processor", "s/s", &[in_all[2]], 2);
     report::line("load average", "", &[load_before, machine::load()], 1);
@@ -267,9 +270,14 @@ async fn send(client: &awc::Client, node: &Node, shops: &[&str], number: u32) ->
 }
 
 fn manifest() -> String {
-    let mut text = format!("[[application]]\nname = \"{}\"\ntopics = [\"cars\"]\nbroadcasts = true\n", node::APPLICATION);
+    let mut text =
+        format!("[[application]]\nname = \"{}\"\ntopics = [\"cars\"]\nbroadcasts = true\n", node::APPLICATION);
     for number in 0..SHOPS {
-        text += &format!("[[shop]]\nname = \"{}\"\ntitle = \"Shop {number}\"\nregion = \"r{}\"\n", shop(number), number % 10);
+        text += &format!(
+            "[[shop]]\nname = \"{}\"\ntitle = \"Shop {number}\"\nregion = \"r{}\"\n",
+            shop(number),
+            number % 10
+        );
     }
     // One without terminals.
     text + "[[shop]]\nname = \"nobody\"\ntitle = \"Nobody\"\n"

@@ -111,7 +111,8 @@ async fn enrol(nodes: &Nodes, keeper: &mut Keeper, code: &str) -> anyhow::Result
         }
         nodes.turn();
     };
-    let token = answer["token"].as_str().context("the answer holds no token; is the address that of a Tidegate console?")?;
+    let token =
+        answer["token"].as_str().context("the answer holds no token; is the address that of a Tidegate console?")?;
     // A new terminal: nothing of an old one counts.
     keeper.kept = Kept { code: digest(code), token: token.to_owned(), ..Kept::default() };
     keeper.save()?;

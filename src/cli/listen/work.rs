@@ -220,7 +220,9 @@ impl Work {
     /// Whether this is the end of it all.
     fn end_by(&self, trouble: &Trouble) -> anyhow::Result<()> {
         match &trouble.with {
-            TroubleWith::Refusal { status: 401, code } if code == "revoked" => self.revoked().map(|never| match never {}),
+            TroubleWith::Refusal { status: 401, code } if code == "revoked" => {
+                self.revoked().map(|never| match never {})
+            }
             TroubleWith::Refusal { status: 401, .. } => bail!(
                 "this terminal is not known at {}: {}; is it the console of the installation that it was enrolled with? If so, ask \
                  for a new code and give it with --code",
@@ -236,7 +238,13 @@ impl Work {
         loop {
             let part: Vec<(String, bool)> = {
                 let keeper = self.keeper.borrow();
-                keeper.kept.receipts.iter().take(MOST_RECEIPTS).map(|(id, confirmed)| (id.clone(), *confirmed)).collect()
+                keeper
+                    .kept
+                    .receipts
+                    .iter()
+                    .take(MOST_RECEIPTS)
+                    .map(|(id, confirmed)| (id.clone(), *confirmed))
+                    .collect()
             };
             if part.is_empty() {
                 self.owed.notified().await;

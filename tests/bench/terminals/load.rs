@@ -290,8 +290,7 @@ impl Terminal {
                 ("beat", "{}".to_owned(), 0)
             } else {
                 let owes = self.owes.borrow();
-                let all: Vec<String> =
-                    owes.iter().map(|id| format!(r#"{{"id":"{id}","confirmed":false}}"#)).collect();
+                let all: Vec<String> = owes.iter().map(|id| format!(r#"{{"id":"{id}","confirmed":false}}"#)).collect();
                 ("receipts", format!(r#"{{"receipts":[{}]}}"#, all.join(",")), all.len())
             };
             match timeout(ANSWER_WITHIN, self.post(&mut connection, path, &body)).await {
