@@ -138,6 +138,7 @@ async fn way<'a>(kind: &Kind, connection: &'a Connection, rule: LocalDestination
 }
 
 /// Whether a database may be asked.
+#[allow(clippy::large_enum_variant, reason = "one at a time, and gone at once")]
 pub enum Allowed {
     /// Like this: to the very address that was looked at, where no certificate is verified.
     At(Connection),
