@@ -87,7 +87,8 @@ async fn a_page_waits_for_one_question_and_not_for_each() {
         }
     }
     // Acts: refused as soon, with what was typed.
-    let acts: [(&str, &[(&str, &str)], &str); 5] = [
+    type Fields<'f> = &'f [(&'f str, &'f str)];
+    let acts: [(&str, Fields<'_>, &str); 5] = [
         ("/console/applications", &[("name", "typed-in"), ("topics", "t1"), ("records_per_s", "")], "typed-in"),
         ("/console/applications/car-app/limit", &[("records_per_s", "12345")], "12345"),
         ("/console/destinations/rooms/by-hand", &[("act", "pause")], ""),
