@@ -381,7 +381,7 @@ mod tests {
         assert!(html("summary").contains("1 of 2 destinations need attention"));
         let down = html("tile-id-rooms");
         assert!(down.contains("Down") && down.contains("datetime=\"2026-11-22T10:00:00.000Z\""), "{down}");
-        assert!(down.contains("&#60;script&#62;") && !down.contains("<script>"), "{down}");
+        assert!(down.contains("&lt;script&gt;") && !down.contains("<script>"), "{down}");
         assert!(down.contains("2 dead letters") && !html("tile-id-cars").contains("is away"), "{down}");
     }
 

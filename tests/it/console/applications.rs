@@ -26,7 +26,7 @@ async fn with_a_key(operator: &mut Browser) -> String {
     assert_eq!((made.status, made.to().as_str()), (303, "/console/applications/car-app"), "{}", made.body);
     let made = operator.post("/console/applications/car-app/keys", &page.csrf(), &[("days", "")]).await;
     assert_eq!(made.status, 200, "{}", made.body);
-    made.after("id=\"fresh-key\">").split('<').next().unwrap().to_owned()
+    made.after("id=\"fresh-key\" tabindex=\"0\">").split('<').next().unwrap().to_owned()
 }
 
 #[actix_web::test]
@@ -68,7 +68,7 @@ async fn a_key_is_rotated_and_revoked() {
     let csrf = operator.get("/console/applications/car-app").await.csrf();
     let made = operator.post("/console/applications/car-app/rotate", &csrf, &[("days", "7")]).await;
     assert_eq!(made.status, 200);
-    let new = made.after("id=\"fresh-key\">").split('<').next().unwrap().to_owned();
+    let new = made.after("id=\"fresh-key\" tabindex=\"0\">").split('<').next().unwrap().to_owned();
     for key in [&old, &new] {
         wait_for("both work", std::time::Duration::from_secs(5), async || {
             (send(&scene, key, 1).await.0 == 202).then_some(())
