@@ -62,7 +62,7 @@ async fn a_route_is_sent_again_after_its_table_was_emptied() {
     // In Indonesian, a refusal too.
     browser.cookies.insert("lang".into(), "id".into());
     let gone = browser.get("/console/tables/lite-part/replay").await;
-    assert!(gone.status == 404 && gone.body.contains("apakah maksud Anda `lite-parts`?"), "{}", gone.body);
+    assert!(gone.status == 404 && gone.body.contains("apakah maksud Anda <code>lite-parts</code>?"), "{}", gone.body);
 }
 
 #[actix_web::test]

@@ -537,7 +537,7 @@ async fn everybody_has_an_account_with_password_second_factor_and_language() {
     assert_eq!(codes.status, 200, "{}", codes.body);
     let codes: Vec<String> = codes
         .body
-        .split_once("id=\"codes\">")
+        .split_once("id=\"codes\" tabindex=\"0\">")
         .unwrap()
         .1
         .split("</pre>")
