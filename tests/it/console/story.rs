@@ -560,7 +560,7 @@ impl Show {
         browser.sees("hotel-app").await;
         stop("settings-import").await;
         // A webhook, whose secret is shown once, and what a test of it comes to.
-        browser.visit("/console/settings/alerts/new?way=webhook").await;
+        browser.visit("/console/settings/alerts/~new?way=webhook").await;
         stop("settings-alert-new").await;
         browser.fill("Name", "on-call").await;
         browser.fill("Address", "https://127.0.0.1:1/hooks/tidegate").await;

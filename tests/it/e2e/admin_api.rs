@@ -234,6 +234,7 @@ async fn resources_are_exported_and_imported_as_by_the_commands() {
     let unfit = limited.replace("version = \"version\"", "version = \"version\"\ncolour = \"color\"");
     let refused = ask(&node, "POST", "/v1/import", json!({"toml": unfit})).await;
     assert_eq!((refused.0, codes(&refused.1)), (422, vec![("toml".into(), "mistake".into())]), "{refused:?}");
+    assert_eq!(export().await, limited, "what is refused changes nothing");
     let mistake = refused.1["errors"][0]["message"].as_str().unwrap().to_owned();
     let file = installation.dir.path().join("unfit.toml");
     std::fs::write(&file, &unfit).unwrap();
@@ -244,6 +245,7 @@ async fn resources_are_exported_and_imported_as_by_the_commands() {
     assert!(applied.contains(&mistake) || applied.contains("node `a`"), "{applied} has not {mistake}");
 
     // Nothing of the node is read, and nothing leads where a check must not.
+    let before = export().await;
     let elsewhere = |url: &str, password: &str| {
         format!("[[destination]]\nname = \"d\"\nkind = \"postgres\"\nurl = \"{url}\"\n{password}")
     };
@@ -261,5 +263,5 @@ async fn resources_are_exported_and_imported_as_by_the_commands() {
         let refused = ask(&node, "POST", "/v1/import", json!({"toml": toml})).await;
         assert!(refused.0 == 422 && refused.1.to_string().contains(word), "{word}: {refused:?}");
     }
-    assert_eq!(export().await, limited);
+    assert_eq!(export().await, before);
 }
