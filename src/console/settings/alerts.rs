@@ -310,7 +310,7 @@ fn form(
     };
     let kinds = AlarmKind::ALL.into_iter().map(|kind| (kind, named(text, kind), given.kinds.contains(&kind))).collect();
     let ways = MailTls::ALL.into_iter().zip([text.mail_tls_tls, text.mail_tls_starttls, text.mail_tls_off]).collect();
-    let (frame, path) = (page.frame(Nav::Settings, title), format!("{HOME}/{}", id.unwrap_or("new")));
+    let (frame, path) = (page.frame(Nav::Settings, title), format!("{HOME}/{}", id.unwrap_or("~new")));
     let (tabs, known) = (tabs(text, "alerts"), id.is_some());
     page.render_with(status, &Form { frame, text, tabs, path, given, kinds, ways, known, wrong })
 }
