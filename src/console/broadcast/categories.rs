@@ -24,7 +24,7 @@ const PATH: &str = "/console/broadcast/categories";
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/broadcast/categories").route(web::get().to(list)))
-        .service(web::resource("/broadcast/categories/new").route(web::get().to(show_new)).route(web::post().to(add)))
+        .service(web::resource("/broadcast/categories/~new").route(web::get().to(show_new)).route(web::post().to(add)))
         .service(web::resource("/broadcast/categories/{name}").route(web::get().to(show)).route(web::post().to(change)))
         .service(web::resource("/broadcast/categories/{name}/remove").route(web::post().to(remove)));
 }
@@ -100,7 +100,7 @@ fn one(
         frame: page.frame(Nav::Broadcast, title),
         text,
         tabs: tabs(page, PATH),
-        path: if is_new { format!("{PATH}/new") } else { format!("{PATH}/{}", encoded(&form.name)) },
+        path: if is_new { format!("{PATH}/~new") } else { format!("{PATH}/{}", encoded(&form.name)) },
         form,
         is_new,
         may_remove,

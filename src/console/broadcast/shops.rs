@@ -24,7 +24,7 @@ const ROWS: usize = 100;
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/shops").route(web::get().to(list)))
-        .service(web::resource("/shops/new").route(web::get().to(show_new)).route(web::post().to(add)))
+        .service(web::resource("/shops/~new").route(web::get().to(show_new)).route(web::post().to(add)))
         .service(web::resource("/shops/{name}").route(web::get().to(show)).route(web::post().to(change)))
         .service(web::resource("/shops/{name}/remove").route(web::post().to(remove)));
 }
@@ -156,7 +156,7 @@ fn one(
         frame: page.frame(Nav::Broadcast, title),
         text,
         tabs: tabs(page, PATH),
-        path: if is_new { format!("{PATH}/new") } else { format!("{PATH}/{}", encoded(&form.name)) },
+        path: if is_new { format!("{PATH}/~new") } else { format!("{PATH}/{}", encoded(&form.name)) },
         form,
         regions: regions_of(&page.admin().document()),
         is_new,

@@ -23,7 +23,7 @@ const PATH: &str = "/console/terminals";
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/terminals").route(web::get().to(list)))
-        .service(web::resource("/terminals/new").route(web::get().to(show_new)).route(web::post().to(make)))
+        .service(web::resource("/terminals/~new").route(web::get().to(show_new)).route(web::post().to(make)))
         .service(web::resource("/terminals/{id}").route(web::get().to(show)))
         .service(web::resource("/terminals/{id}/move").route(web::post().to(move_to)))
         .service(web::resource("/terminals/{id}/revoke").route(web::post().to(revoke)));

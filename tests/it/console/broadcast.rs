@@ -101,7 +101,7 @@ impl HeadOffice {
             ("bandung-2", "Toko Bandung Dua", "Jawa Barat"),
             ("surabaya", "Toko Surabaya", "Jawa Timur"),
         ] {
-            office.post("/console/shops/new", &[("name", name), ("title", title), ("region", region)]).await;
+            office.post("/console/shops/~new", &[("name", name), ("title", title), ("region", region)]).await;
         }
         office
     }
@@ -114,7 +114,7 @@ impl HeadOffice {
     /// A one-time code for a terminal of this shop.
     async fn code(&mut self, shop: &str, name: &str) -> String {
         let given = [("shop", shop), ("name", name)];
-        let made = self.operator.post("/console/terminals/new", &self.csrf, &given).await;
+        let made = self.operator.post("/console/terminals/~new", &self.csrf, &given).await;
         assert_eq!(made.status, 200, "{}", made.body);
         let (_, rest) = made.body.split_once("/terminal#code=").unwrap();
         rest.split('<').next().unwrap().to_owned()
@@ -615,7 +615,7 @@ async fn screens() {
     for (name, path) in [
         ("broadcast-sent", "/console/broadcast/sent"),
         ("broadcast-terminals", "/console/terminals"),
-        ("broadcast-terminal-new", "/console/terminals/new"),
+        ("broadcast-terminal-new", "/console/terminals/~new"),
         ("broadcast-shops", "/console/shops"),
         ("broadcast-shop", "/console/shops/surabaya"),
         ("broadcast-categories", "/console/broadcast/categories"),
@@ -624,7 +624,7 @@ async fn screens() {
         office.visit(path).await;
         shoot(&office, name).await;
     }
-    office.visit("/console/terminals/new").await;
+    office.visit("/console/terminals/~new").await;
     office.fill("Toko", "Toko Surabaya").await;
     office.fill("Nama terminal", "Kasir 2").await;
     office.press("Buat kode").await;

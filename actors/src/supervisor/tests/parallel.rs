@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::node::{Mischief, Node, in_system, route, spec};
 use crate::{
-    message::{Action, StreamId},
+    message::Action,
     ports::{Command, GroupReader as _, WriteError},
     route::{DeliveryMode, DestinationSpec, RouteSpec},
     status::ActorKind,
