@@ -116,10 +116,7 @@ impl ApplicationView {
 /// They may not.
 pub async fn list(admin: &Admin, who: &Who) -> Result<(Vec<ApplicationView>, Option<ActError>), ActError> {
     who.needs(Role::Viewer)?;
-    let (document, away) = match admin.newest().await {
-        Ok(document) => (document, None),
-        Err(error) => ((*admin.document()).clone(), Some(error)),
-    };
+    let (document, away) = admin.newest_or_known().await;
     let names: Vec<&str> = document.applications.iter().map(|application| application.name.as_str()).collect();
     let looked = async { Ok((used::last(&admin.redis).await?, status::arrivals(&admin.redis, &names).await?)) };
     let (seen, away) = match if away.is_none() { admin.ask(looked).await.map(Some) } else { Ok(None) } {

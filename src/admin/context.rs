@@ -108,6 +108,14 @@ impl Admin {
         }
     }
 
+    /// The registry as it stands in Redis now; where Redis is away as this node knows it, with the reason.
+    pub async fn newest_or_known(&self) -> (Document, Option<ActError>) {
+        match self.newest().await {
+            Ok(document) => (document, None),
+            Err(error) => ((*self.document()).clone(), Some(error)),
+        }
+    }
+
     /// One question to Redis, within its time.
     ///
     /// # Errors

@@ -33,10 +33,7 @@ pub struct CategoryView {
 /// # Errors
 /// None so far; what is away is told beside the list.
 pub async fn list(admin: &Admin, _who: &Who) -> Result<(Vec<CategoryView>, Option<ActError>), ActError> {
-    let (document, away) = match admin.newest().await {
-        Ok(document) => (document, None),
-        Err(error) => ((*admin.document()).clone(), Some(error)),
-    };
+    let (document, away) = admin.newest_or_known().await;
     let view = |category: Category| CategoryView {
         built_in: built_in().iter().any(|one| one.name == category.name),
         own: document.categories.iter().any(|one| one.name == category.name),

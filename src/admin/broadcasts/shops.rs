@@ -32,10 +32,7 @@ pub struct ShopView {
 /// # Errors
 /// None so far; what is away is told beside the list.
 pub async fn list(admin: &Admin, _who: &Who) -> Result<(Vec<ShopView>, Option<ActError>), ActError> {
-    let (document, away) = match admin.newest().await {
-        Ok(document) => (document, None),
-        Err(error) => ((*admin.document()).clone(), Some(error)),
-    };
+    let (document, away) = admin.newest_or_known().await;
     let (roll, away) = match away {
         None => match Roll::call(admin, &document).await {
             Ok(roll) => (Some(roll), None),

@@ -8,7 +8,7 @@ use tidegate_actors::{
     ports::Command,
 };
 
-use super::{applications, find};
+use super::{chosen, find};
 use crate::{
     admin::{ActError, Admin, FieldError, Role, Who, fields::wrong},
     redis::abandon::{self, Ordered},
@@ -104,12 +104,7 @@ pub async fn look(
     who.needs(Role::Operator)?;
     let document = admin.newest().await?;
     let id = &find(&document, name)?.id;
-    let mut streams = applications(&document, name);
-    streams.retain(|application| only.is_none_or(|only| only == application));
-    if streams.is_empty() {
-        let of = only.map_or(String::new(), |only| format!(" from application `{only}`"));
-        return Err(ActError::Unknown(format!("no route leads{of} to destination `{name}`")));
-    }
+    let streams = chosen(&document, name, only)?;
     if matches!(until, Until::Message(_) | Until::Place(_)) && streams.len() > 1 {
         let message = format!("a message is one application's; say which of {} is meant", streams.join(", "));
         return Err(ActError::Invalid(vec![wrong("application", "missing", message)]));

@@ -39,3 +39,17 @@ fn applications(document: &Document, name: &str) -> Vec<String> {
     applications.dedup();
     applications
 }
+
+/// Those of them that an act is for: all, or `only` that one.
+///
+/// # Errors
+/// There is none.
+fn chosen(document: &Document, name: &str, only: Option<&str>) -> Result<Vec<String>, ActError> {
+    let mut streams = applications(document, name);
+    streams.retain(|application| only.is_none_or(|only| only == application));
+    if streams.is_empty() {
+        let of = only.map_or(String::new(), |only| format!(" from application `{only}`"));
+        return Err(ActError::Unknown(format!("no route leads{of} to destination `{name}`")));
+    }
+    Ok(streams)
+}

@@ -7,7 +7,7 @@ use tidegate_actors::{
     ports::Command,
 };
 
-use super::{applications, find};
+use super::{chosen, find};
 use crate::{
     admin::{ActError, Admin, Role, Who},
     redis::{
@@ -65,12 +65,7 @@ pub async fn look(
     who.needs(Role::Operator)?;
     let document = admin.newest().await?;
     let id = &find(&document, name)?.id;
-    let mut streams = applications(&document, name);
-    streams.retain(|application| only.is_none_or(|only| only == application));
-    if streams.is_empty() {
-        let of = only.map_or(String::new(), |only| format!(" from application `{only}`"));
-        return Err(ActError::Unknown(format!("no route leads{of} to destination `{name}`")));
-    }
+    let streams = chosen(&document, name, only)?;
     let from = match from {
         GoOnFrom::Last => resume::From::Last,
         GoOnFrom::Earliest => resume::From::Earliest,

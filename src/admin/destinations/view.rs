@@ -73,10 +73,7 @@ impl DestinationView {
 /// They may not.
 pub async fn list(admin: &Admin, who: &Who) -> Result<(Vec<DestinationView>, Option<ActError>), ActError> {
     who.needs(Role::Viewer)?;
-    let (document, away) = match admin.newest().await {
-        Ok(document) => (document, None),
-        Err(error) => ((*admin.document()).clone(), Some(error)),
-    };
+    let (document, away) = admin.newest_or_known().await;
     let reports = match &away {
         None => admin.ask(members::reports(admin.redis.link(), admin.redis.keys())).await,
         Some(_) => Ok(Vec::new()),
