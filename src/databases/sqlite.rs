@@ -8,8 +8,10 @@ mod bookkeeping;
 mod catalogue;
 mod errors;
 mod session;
+mod sql;
 mod statements;
 mod trials;
+mod values;
 
 use std::path::PathBuf;
 

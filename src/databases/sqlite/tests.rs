@@ -8,7 +8,7 @@ use tidegate_actors::{
     transaction::{Encoded, Op, Statement, TablePlan},
 };
 
-use super::{catalogue::column_type, errors, statements};
+use super::{catalogue::column_type, errors, sql, values};
 use crate::databases::Connection;
 
 fn settings(url: &str) -> Connection {
@@ -63,7 +63,7 @@ fn statement(op: Op, columns: &[usize]) -> Statement {
 fn every_operation_has_its_statement() {
     let all = statement(Op::Upsert, &[0, 1, 2]);
     let key = statement(Op::Delete, &[0, 1]);
-    let (all, key) = (statements::Form::of(&all), statements::Form::of(&key));
+    let (all, key) = (sql::Form::of(&all), sql::Form::of(&key));
     let sql = [all.insert(2), all.upsert(1), key.upsert(1), all.update(2), key.delete(2), key.select_missing(2)];
     insta::assert_snapshot!(sql.join("\n"), @r#"
     INSERT INTO "my ""cars""" ("branch", "no", "order") VALUES (?, ?, ?), (?, ?, ?)
@@ -92,8 +92,7 @@ fn guarded(op: Op) -> Statement {
 #[test]
 fn a_guard_is_in_every_statement_and_a_clearing_has_none() {
     let (all, delete, clear) = (guarded(Op::Upsert), guarded(Op::Delete), statement(Op::Clear, &[0, 1]));
-    let (all, delete, clear) =
-        (statements::Form::of(&all), statements::Form::of(&delete), statements::Form::of(&clear));
+    let (all, delete, clear) = (sql::Form::of(&all), sql::Form::of(&delete), sql::Form::of(&clear));
     let sql = [all.upsert(1), all.update(1), delete.delete(2), all.select_newer(2), clear.clear(2)];
     insta::assert_snapshot!(sql.join("\n"), @r#"
     INSERT INTO "my ""cars""" ("branch", "no", "order") VALUES (?, ?, ?) ON CONFLICT ("branch", "no") DO UPDATE SET "order" = excluded."order" WHERE ("my ""cars"""."order" > excluded."order") IS NOT TRUE
@@ -136,10 +135,10 @@ fn numbers_that_would_be_rounded_are_told_from_those_that_would_not() {
     for exact in
         ["0", "-1.5", "9223372036854775807", "123456789012.345", "0.000000000000000123", "1e20", "[1]", "\"x\""]
     {
-        assert!(!statements::is_rounded(exact), "{exact}");
+        assert!(!values::is_rounded(exact), "{exact}");
     }
     for rounded in ["9223372036854775808", "1234567890123.456", "-0.1234567890123456"] {
-        assert!(statements::is_rounded(rounded), "{rounded}");
+        assert!(values::is_rounded(rounded), "{rounded}");
     }
 }
 
@@ -206,8 +205,8 @@ async fn rows_are_found_by_their_key() {
     let all = statement(Op::Upsert, &[0, 1, 2]);
     let key = statement(Op::Delete, &[0, 1]);
     let (guarded_upsert, guarded_delete) = (guarded(Op::Upsert), guarded(Op::Delete));
-    let (all, key) = (statements::Form::of(&all), statements::Form::of(&key));
-    let (upsert, delete) = (statements::Form::of(&guarded_upsert), statements::Form::of(&guarded_delete));
+    let (all, key) = (sql::Form::of(&all), sql::Form::of(&key));
+    let (upsert, delete) = (sql::Form::of(&guarded_upsert), sql::Form::of(&guarded_delete));
     for prepare in ["SELECT 1", "ANALYZE"] {
         sqlx::raw_sql(prepare).execute(&mut connection).await.unwrap();
         for rows in [1, 256] {
