@@ -36,6 +36,10 @@ const CATCHING_UP: usize = 16;
 /// Broadcasts whose audience is remembered for receipts.
 const MOST_KNOWN: usize = 5_000;
 
+/// Answers a second that terminals are spread for, and the least and most milliseconds that they are given.
+const ANSWERS_A_SECOND: u64 = 5_000;
+const ANSWER_WITHIN_MS: (u64, u64) = (250, 5_000);
+
 /// Why somebody is not let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -240,6 +244,14 @@ impl Hub {
         let there: HashSet<&str> = all.iter().map(|terminal| terminal.id.as_str()).collect();
         let roster = self.roster.read().unwrap_or_else(PoisonError::into_inner);
         roster.values().filter(|terminal| !there.contains(terminal.id.as_str())).cloned().collect()
+    }
+
+    /// Within how many milliseconds terminals answer a message, each at a moment of its own: with all of them connected to few nodes,
+    /// each answer is a connection that costs its node 20 KiB for as long as it is open.
+    #[must_use]
+    pub fn answer_within_ms(&self) -> u64 {
+        let terminals = self.roster.read().unwrap_or_else(PoisonError::into_inner).len() as u64;
+        (terminals * 1_000 / ANSWERS_A_SECOND).clamp(ANSWER_WITHIN_MS.0, ANSWER_WITHIN_MS.1)
     }
 
     /// One more, or as it is now.

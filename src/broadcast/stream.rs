@@ -193,6 +193,7 @@ impl TerminalStream {
             "terminal": shown(&self.hub, &self.terminal),
             "node": self.hub.node(),
             "redis": self.up,
+            "answer_within_ms": self.hub.answer_within_ms(),
         });
         self.tell("hello", &hello);
     }

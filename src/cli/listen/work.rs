@@ -34,8 +34,9 @@ const SILENCE: Duration = Duration::from_secs(35);
 const BEAT: Duration = Duration::from_secs(20);
 /// Receipts of one request.
 const MOST_RECEIPTS: usize = 200;
-/// Receipts of one moment go together; thousands of terminals do not answer in the same millisecond.
-const GATHER_MS: u64 = 250;
+/// Receipts of one moment go together; thousands of terminals do not answer in the same millisecond. This is where a node does not
+/// say how far to spread.
+const ANSWER_WITHIN_MS: u64 = 250;
 /// Failures in a row before it is said that the connection is lost.
 const QUIET_TRIES: u32 = 2;
 
@@ -46,6 +47,8 @@ pub(super) struct Work {
     screen: Screen,
     confirm: bool,
     beat: Cell<Duration>,
+    /// Milliseconds.
+    answer_within: Cell<u64>,
     /// Receipts wait.
     owed: Notify,
     /// It was said that the connection is lost.
@@ -61,6 +64,7 @@ impl Work {
             screen,
             confirm,
             beat: Cell::new(BEAT),
+            answer_within: Cell::new(ANSWER_WITHIN_MS),
             owed: Notify::new(),
             said_lost: Cell::new(false),
             said_hello: Cell::new(false),
@@ -194,6 +198,9 @@ impl Work {
     }
 
     fn hello(&self, data: &Value) {
+        if let Some(within) = data["answer_within_ms"].as_u64().filter(|within| *within > 0) {
+            self.answer_within.set(within);
+        }
         if !self.said_hello.replace(true) {
             note(&format!("Connected as {}.", named(&data["terminal"])));
         } else if self.said_lost.get() {
@@ -248,7 +255,7 @@ impl Work {
             };
             if part.is_empty() {
                 self.owed.notified().await;
-                sleep(Duration::from_millis(rand::random_range(0..GATHER_MS))).await;
+                sleep(Duration::from_millis(rand::random_range(0..self.answer_within.get()))).await;
                 continue;
             }
             let receipts: Vec<Value> =

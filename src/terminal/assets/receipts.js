@@ -4,9 +4,9 @@
 import { change, kept } from "./keep.js";
 
 const MOST = 200;
-/** Receipts of one moment go together; thousands of terminals do not answer in the same millisecond. */
-const GATHER_MS = 250;
 
+/** Receipts of one moment go together; thousands of terminals do not answer in the same millisecond. The node says how far to spread. */
+let withinMs = 250;
 let timer = 0;
 let busy = false;
 let failures = 0;
@@ -20,6 +20,10 @@ export function begin(onRefused, onAnswered) {
   soon(0);
 }
 
+export function spread(ms) {
+  if (ms > 0) withinMs = ms;
+}
+
 export function end() {
   clearTimeout(timer);
   refused = () => {};
@@ -27,7 +31,7 @@ export function end() {
 
 export function received(id) {
   change((all) => { all.receipts[id] ??= false; });
-  soon(Math.random() * GATHER_MS);
+  soon(Math.random() * withinMs);
 }
 
 export function confirmed(id) {

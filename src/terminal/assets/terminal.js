@@ -225,6 +225,7 @@ function run() {
     state: showConnection,
     lost: refused,
     hello(data) {
+      receipts.spread(data.answer_within_ms);
       if (data.terminal && JSON.stringify(data.terminal) !== JSON.stringify(kept().me?.terminal)) {
         // Another shop's messages are not for this one's screen.
         const moved = data.terminal.shop?.name !== kept().me?.terminal?.shop?.name;

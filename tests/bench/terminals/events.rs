@@ -6,8 +6,8 @@ use serde::Deserialize;
 /// What a stream says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Said {
-    /// It is open.
-    Hello,
+    /// It is open, and a message is to be answered within so many milliseconds.
+    Hello(u64),
     /// A broadcast: its number, which its title is, and its id.
     Message(u32, String),
     /// Something that the load does not look for, by its name.
@@ -25,6 +25,11 @@ pub(super) struct Events {
     id: Option<String>,
     name: Option<String>,
     data: Option<Vec<u8>>,
+}
+
+#[derive(Deserialize)]
+struct Hello {
+    answer_within_ms: u64,
 }
 
 #[derive(Deserialize)]
@@ -83,7 +88,10 @@ impl Events {
 
     fn event(name: String, data: &[u8]) -> Said {
         match name.as_str() {
-            "hello" => Said::Hello,
+            "hello" => {
+                let hello: Hello = serde_json::from_slice(data).unwrap();
+                Said::Hello(hello.answer_within_ms)
+            }
             "message" => {
                 let message: Message<'_> = serde_json::from_slice(data).unwrap();
                 Said::Message(message.title.parse().unwrap(), message.id.to_owned())

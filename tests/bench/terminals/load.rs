@@ -5,7 +5,7 @@
 //! It checks as it goes: every terminal must be told every number, in order and once.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::VecDeque,
     io::{Error, ErrorKind},
     net::SocketAddr,
@@ -30,8 +30,6 @@ use super::events::{Events, Said};
 /// Terminals that open their stream at the same moment, at the start.
 const AT_ONCE: usize = 100;
 const BEAT: Duration = Duration::from_secs(20);
-/// Receipts of one moment go together, as in the web terminal.
-const GATHER_MS: u64 = 250;
 /// The first pause of a terminal that has lost its node, and the longest, as in the web terminal.
 const FIRST_MS: u64 = 300;
 const MOST_MS: u64 = 5_000;
@@ -156,6 +154,7 @@ impl Load {
                         seen: Arc::clone(&of_thread),
                         owes: RefCell::default(),
                         rung: Notify::new(),
+                        answer_within_ms: Cell::new(1),
                     });
                     tokio::task::spawn_local(Rc::clone(&terminal).listen(Rc::clone(&turns)));
                     tokio::task::spawn_local(terminal.answer());
@@ -184,6 +183,8 @@ struct Terminal {
     /// Ids of broadcasts whose receipt was not answered yet.
     owes: RefCell<VecDeque<String>>,
     rung: Notify,
+    /// As its node said last.
+    answer_within_ms: Cell<u64>,
 }
 
 impl Terminal {
@@ -234,7 +235,8 @@ impl Terminal {
             let read = BUFFER.with_borrow_mut(|buffer| {
                 let read = stream.try_read(buffer)?;
                 events.take(&buffer[..read], &mut |said| match said {
-                    Said::Hello => {
+                    Said::Hello(within) => {
+                        self.answer_within_ms.set(within);
                         self.seen.open.fetch_add(1, Ordering::Relaxed);
                         self.seen.returned.fetch_max(self.seen.now_us(), Ordering::Relaxed);
                         opened();
@@ -282,7 +284,7 @@ impl Terminal {
             let (path, body, receipts) = if self.owes.borrow().is_empty() {
                 let left = beat.saturating_duration_since(Instant::now());
                 if timeout(left, self.rung.notified()).await.is_ok() {
-                    sleep(Duration::from_millis(rand::random_range(0..GATHER_MS))).await;
+                    sleep(Duration::from_millis(rand::random_range(0..self.answer_within_ms.get()))).await;
                     continue;
                 }
                 beat = Instant::now() + BEAT;
