@@ -187,7 +187,7 @@ columns = "matching"
     let parallel = refused(&SHOPS.replace("\"ordered\"", "\"parallel\""));
     assert!(parallel.starts_with("line 9, column 12: destination `shops`: people read what comes there"), "{parallel}");
     let version = refused(&SHOPS.replace("version_column = \"valid_until\"", "version_column = \"title\""));
-    assert!(version.starts_with("line 18, column 18: route `news`: `title` does not tell which"), "{version}");
+    assert!(version.starts_with("line 18, column 1: route `news`: `title` does not tell which"), "{version}");
     let children = refused(&format!("{SHOPS}{CHILD}"));
     assert!(children.contains("route `news`: a message has no rows below it"), "{children}");
 }
