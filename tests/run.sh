@@ -26,6 +26,7 @@ need python3 python3
 need node nodejs
 need wrk wrk
 need chromedriver chromium-driver
+need dbus-daemon dbus-daemon
 install_missing
 tools=$(pwd)/target/tools
 export PATH="$tools/bin:$PATH"

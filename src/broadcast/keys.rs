@@ -82,6 +82,12 @@ impl BroadcastKeys {
         self.with(&format!("codes:{digest}"))
     }
 
+    /// Hash: id → `expires_ms key JSON` of each one-time code that may still be open.
+    #[must_use]
+    pub fn offers(&self) -> String {
+        self.with("offers")
+    }
+
     /// Number with a time limit: wrong codes from this address.
     #[must_use]
     pub fn tries(&self, address: &str) -> String {

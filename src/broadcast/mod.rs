@@ -5,6 +5,7 @@
 //! [`hub::Hub`] is what a node's terminals are served from, fed by the [`actor`].
 
 pub mod actor;
+pub mod codes;
 pub mod hub;
 pub mod keys;
 pub mod message;

@@ -184,11 +184,13 @@ return {'UNKNOWN', '', text(now)}
 
 script!(
     ENROL,
-    "KEYS: code, terminals, their version. ARGV: what the code is for, the terminal's id and record. Uses the code up.",
+    "KEYS: code, terminals, their version, the list of codes. ARGV: what the code is for, the terminal's id and record, the code's \
+     id. Uses the code up.",
     "
 if redis.call('HGET', KEYS[2], ARGV[2]) == ARGV[3] then return 1 end
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
+redis.call('HDEL', KEYS[4], ARGV[4])
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
 redis.call('INCR', KEYS[3])
 return 1
@@ -209,11 +211,38 @@ return ARGV[3]
 
 script!(
     OFFER,
-    "KEYS: code. ARGV: what it is for, how long it is good in ms.",
+    "KEYS: code, the list of codes. ARGV: what it is for, how long it is good in ms, its id.",
     "
 redis.call('SET', KEYS[1], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('HSET', KEYS[2], ARGV[3], text(now + tonumber(ARGV[2])) .. ' ' .. KEYS[1] .. ' ' .. ARGV[1])
 return text(now)
+"
+);
+
+script!(
+    OFFERS,
+    "KEYS: the list of codes. Those that are still good; the others are forgotten.",
+    "
+local open = {}
+local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  if tonumber(string.match(all[i + 1], '^%d+') or '0') > now then
+    open[#open + 1] = all[i + 1]
+  else
+    redis.call('HDEL', KEYS[1], all[i])
+  end
+end
+return open
+"
+);
+
+script!(
+    WITHDRAW,
+    "KEYS: code, the list of codes. ARGV: its id. Whether it could still have been used.",
+    "
+redis.call('HDEL', KEYS[2], ARGV[1])
+return redis.call('DEL', KEYS[1])
 "
 );
 

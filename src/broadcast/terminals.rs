@@ -1,4 +1,5 @@
-//! Terminals: made by a one-time code, known by a token of their own from then on, moved and revoked by a word.
+//! Terminals: made by a one-time code (see [`super::codes`]), known by a token of their own from then on, moved and revoked by a
+//! word.
 //!
 //! A token is the terminal's id, its time of issue and its shop, with an HMAC by a key that the registry keeps: so a Redis that
 //! was emptied and restored still knows them. What an operator decided later, another shop or the end, stands in the record and
@@ -11,15 +12,14 @@ use base64::{
     engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD},
 };
 use hmac::{Hmac, Mac};
-use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
+use secrecy::{SecretString, zeroize::Zeroizing};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use tidegate_actors::delivery::random_token;
 
 use super::{
     parts::{TERMINAL_KEY_ID, TerminalKey, UNASSIGNED},
     scripts,
-    store::{Broadcasts, CastError, digest, odd},
+    store::{Broadcasts, CastError, odd},
 };
 use crate::{
     registry::secrets::{MasterKey, SecretError},
@@ -28,19 +28,8 @@ use crate::{
 
 /// What a token begins with.
 pub const TOKEN_PREFIX: &str = "tg_term_";
-/// How long a one-time code is good.
-pub const CODE_LASTS: Duration = Duration::from_secs(24 * 60 * 60);
-/// Wrong codes of an address before it has to wait.
-const MOST_TRIES: u32 = 10;
-/// How long it has to wait.
-const TRIES_REMEMBERED: Duration = Duration::from_secs(10 * 60);
 /// A terminal whose last beat is younger is on.
 pub const ON_WITHIN: Duration = Duration::from_secs(45);
-/// Letters of codes: none that is taken for another.
-const CODE_LETTERS: &[u8] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
-/// Letters of a code, without its hyphens.
-const CODE_LENGTH: usize = 12;
-const ID_LENGTH: usize = 12;
 /// Longest name of a terminal, in characters.
 pub const MOST_NAME: usize = 80;
 
@@ -66,17 +55,6 @@ pub struct Terminal {
     pub revoked_by: Option<String>,
 }
 
-/// What a one-time code is for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Offer {
-    /// The shop.
-    pub shop: String,
-    /// What the terminal is to be called.
-    pub name: String,
-    /// Who made it.
-    pub by: String,
-}
-
 /// What a token says, once its HMAC was found right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
@@ -86,26 +64,6 @@ pub struct Claim {
     pub issued_ms: u64,
     /// The shop that it was enrolled for.
     pub shop: String,
-}
-
-/// Why somebody is not enrolled.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EnrolError {
-    /// Wrong, used or old.
-    #[error("this code is not known: it is good once, for a day; ask for a new one")]
-    UnknownCode,
-    /// Too many wrong ones.
-    #[error("too many wrong codes from this address; try again in ten minutes")]
-    TooMany,
-    /// Redis is away, or the key is.
-    #[error("{0}")]
-    Unavailable(String),
-}
-
-impl From<CastError> for EnrolError {
-    fn from(error: CastError) -> Self {
-        Self::Unavailable(error.to_string())
-    }
 }
 
 /// The key of the terminals' tokens. It does not print itself.
@@ -215,75 +173,7 @@ impl Terminal {
     }
 }
 
-/// A code as people type it, without what does not count.
-fn normal(code: &str) -> String {
-    code.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_uppercase()).collect()
-}
-
 impl Broadcasts {
-    /// Makes a one-time code: `ABCD-EFGH-JKLM`. It is told here and never again.
-    ///
-    /// # Errors
-    /// Redis is away.
-    pub async fn offer(&self, offer: &Offer) -> Result<(SecretString, u64), CastError> {
-        use rand::Rng as _;
-        let letters: String = {
-            let mut random = rand::rng();
-            (0..CODE_LENGTH).map(|_| char::from(CODE_LETTERS[random.random_range(0..CODE_LETTERS.len())])).collect()
-        };
-        let key = self.keys().code(&digest(&[letters.as_bytes()]));
-        let body = serde_json::to_string(offer).map_err(|_| odd())?;
-        let lasts = u64::try_from(CODE_LASTS.as_millis()).unwrap_or(u64::MAX);
-        let now: String = self
-            .run(async |mut connection| {
-                scripts::OFFER.key(&key).arg(&body).arg(lasts).invoke_async(&mut connection).await
-            })
-            .await?;
-        let code = format!("{}-{}-{}", &letters[..4], &letters[4..8], &letters[8..]);
-        Ok((code.into(), now.parse::<u64>().unwrap_or_default() + lasts))
-    }
-
-    /// Uses a one-time code up for a new terminal.
-    ///
-    /// # Errors
-    /// See [`EnrolError`].
-    pub async fn enrol(&self, code: &SecretString, address: &str) -> Result<Terminal, EnrolError> {
-        let keys = self.keys();
-        let code = keys.code(&digest(&[normal(code.expose_secret()).as_bytes()]));
-        let tries = keys.tries(address);
-        let remembered = u64::try_from(TRIES_REMEMBERED.as_millis()).unwrap_or(u64::MAX);
-        let (outcome, found, now): (String, String, String) = self
-            .run(async |mut connection| {
-                let mut call = scripts::LOOK_UP.key(&code);
-                call.key(&tries).arg(MOST_TRIES).arg(remembered).invoke_async(&mut connection).await
-            })
-            .await?;
-        match outcome.as_str() {
-            "FOUND" => {}
-            "LIMITED" => return Err(EnrolError::TooMany),
-            _ => return Err(EnrolError::UnknownCode),
-        }
-        let offer: Offer = serde_json::from_str(&found).map_err(|_| EnrolError::from(odd()))?;
-        let terminal = Terminal {
-            id: random_token(ID_LENGTH),
-            name: offer.name,
-            shop: offer.shop,
-            created_ms: now.parse().unwrap_or_default(),
-            by: offer.by,
-            revoked_ms: None,
-            revoked_by: None,
-        };
-        let record = serde_json::to_string(&terminal).map_err(|_| EnrolError::from(odd()))?;
-        let taken: u8 = self
-            .run(async |mut connection| {
-                let mut call = scripts::ENROL.key(&code);
-                call.key(keys.terminals()).key(keys.terminals_version());
-                call.arg(&found).arg(&terminal.id).arg(&record).invoke_async(&mut connection).await
-            })
-            .await?;
-        if taken == 1 { Ok(terminal) } else { Err(EnrolError::UnknownCode) }
-    }
-
     /// All terminals, as their records have them.
     ///
     /// # Errors
@@ -377,6 +267,8 @@ pub fn is_on(beat_ms: Option<u64>, now_ms: u64) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use secrecy::ExposeSecret as _;
+
     use super::*;
 
     fn terminal() -> Terminal {
@@ -411,11 +303,6 @@ mod tests {
         assert!(!terminal().settled(&document).is_revoked());
         document.revoked_terminals.insert("abcdefghijkl".into());
         assert!(terminal().settled(&document).is_revoked());
-    }
-
-    #[test]
-    fn a_code_is_read_however_it_is_typed() {
-        assert_eq!(normal(" abcd-efgh jklm\n"), "ABCDEFGHJKLM");
     }
 
     #[test]

@@ -159,7 +159,7 @@ fn row(actor: &ActorHealth, node: &NodeSeen, look: Look, text: &'static Overview
             let share = actor.detail.get("memory_ratio").and_then(Value::as_f64);
             vec![share.map(|share| text.work_memory.replacen("{}", &look.share(share), 1))]
         }
-        ActorKind::Broadcast => Vec::new(),
+        ActorKind::Broadcast => vec![counted("terminals", text.work_terminals), some("lag_ms", text.work_behind)],
     };
     let [starting, running, waiting, restarting, stopped] = text.actor_states;
     let (state, tone, icon) = match actor.state {
@@ -259,13 +259,15 @@ mod tests {
                 actor(ActorKind::StreamReader, "rooms", json!({"entries_read": 5, "last_error": null})),
                 actor(ActorKind::Destination, "rooms", serde_json::to_value(down).unwrap()),
                 actor(ActorKind::Supervisor, "supervisor", json!({"units": 1})),
+                actor(ActorKind::Broadcast, "terminals", json!({"terminals": 1_250, "lag_ms": 0, "last_error": null})),
             ],
         };
         let look = Look { lang: Lang::En };
         let rows = rows(&node, look);
-        assert_eq!(rows.rows.iter().map(|row| row.level).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(rows.rows.iter().map(|row| row.level).collect::<Vec<_>>(), [1, 2, 2, 3]);
         let html = rows.render().unwrap();
         assert!(html.contains("&#60;b&#62;refused") && html.contains("1,234") && html.contains("held here"), "{html}");
+        assert!(html.contains("terminals connected: 1,250") && !html.contains("behind the log"), "{html}");
         assert!(html.contains("5 entries read") && html.contains("just now"), "{html}");
     }
 }

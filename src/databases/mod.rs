@@ -14,7 +14,10 @@ use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use secrecy::SecretString;
-use tidegate_actors::ports::{Destination, Fault};
+use tidegate_actors::{
+    ports::{Destination, Fault},
+    route::RouteSpec,
+};
 
 use crate::{http::DocumentReceiver, redis::Redis, resources::Tls};
 
@@ -67,6 +70,10 @@ pub struct Kind {
     pub port: Option<u16>,
     /// Whether it is this installation's own Redis: no server, no file, no user and no password.
     pub here: bool,
+    /// Whether all nodes may write at once, without order and perhaps twice (`delivery = "parallel"`); see [`NO_PARALLEL`].
+    pub parallel: bool,
+    /// What of a route makes no sense with this kind, whatever its table: the field, and why and what to do.
+    pub refuses: fn(&RouteSpec) -> Vec<(&'static str, String)>,
     /// A `[[destination]]` block in TOML that parses.
     pub example: &'static str,
     /// What an operator or DBA should know, in one or two sentences.
@@ -83,6 +90,10 @@ pub struct Kind {
     /// that fails.
     pub check: for<'a> fn(&'a Connection) -> LocalBoxFuture<'a, Vec<CheckStep>>,
 }
+
+/// Why a kind is not written by all nodes at once.
+pub const NO_PARALLEL: &str = "people read what comes there: it must come in order and once, which parallel delivery does not \
+                               promise; make it ordered";
 
 /// Every kind there is.
 pub static KINDS: &[Kind] = &[postgres::KIND, mysql::KIND, sqlserver::KIND, sqlite::KIND, broadcast::KIND];

@@ -34,6 +34,8 @@ pub const KIND: Kind = Kind {
     title: "SQLite",
     port: None,
     here: false,
+    parallel: true,
+    refuses: |_| Vec::new(),
     example: r#"[[destination]]
 name = "rooms"
 kind = "sqlite"

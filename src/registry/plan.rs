@@ -22,7 +22,7 @@ use super::{
     secrets::{MasterKey, SecretError},
 };
 use crate::{
-    databases::nearest,
+    databases::{NO_PARALLEL, kind, nearest},
     resources::{Application, Delivery, Destination, Document, Sealed},
 };
 
@@ -238,6 +238,10 @@ fn apply_destination(
     plan: &mut Plan,
     means: &Means<'_>,
 ) -> Result<(), Mistake> {
+    if entry.delivery == Delivery::Parallel && kind(&entry.kind).is_ok_and(|kind| !kind.parallel) {
+        let message = format!("destination `{}`: {NO_PARALLEL}", entry.name);
+        return Err(manifest.mistake(entry.delivery_place, message));
+    }
     let place = plan.document.destinations.iter().position(|known| known.name == entry.name);
     let known = place.map(|place| plan.document.destinations[place].clone());
     let id = known.as_ref().map_or_else(random_id, |known| known.id.clone());
@@ -374,6 +378,14 @@ fn check_references(manifest: &Manifest, entry: &RouteEntry, document: &Document
             }));
         }
         Some(_) => {}
+    }
+    let of_route = document.destinations.iter().find(|destination| destination.name == route.destination);
+    if let Some(Ok(kind)) = of_route.map(|destination| kind(&destination.kind)) {
+        found.extend(
+            (kind.refuses)(route).into_iter().map(|(field, why)| {
+                manifest.mistake(entry.places.find(field), format!("route `{}`: {why}", route.name))
+            }),
+        );
     }
     found
 }

@@ -15,7 +15,7 @@ use super::{
     refusal::{Refusal, What},
 };
 use crate::{
-    broadcast::{parts::all_categories, stream::shown, terminals::EnrolError},
+    broadcast::{codes::EnrolError, parts::all_categories, stream::shown},
     console::Console,
 };
 
@@ -75,7 +75,8 @@ pub(super) async fn me(request: HttpRequest) -> Result<HttpResponse, Refusal> {
     })))
 }
 
-pub(super) async fn beat(request: HttpRequest) -> Result<HttpResponse, Refusal> {
+/// The body says nothing; but one that is not read ends the connection.
+pub(super) async fn beat(request: HttpRequest, _: Bytes) -> Result<HttpResponse, Refusal> {
     let Known { hub, terminal, .. } = known(&request).await?;
     hub.beat(&terminal.id);
     Ok(HttpResponse::NoContent().finish())

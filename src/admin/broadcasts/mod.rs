@@ -5,6 +5,7 @@
 
 pub mod categories;
 pub mod changes;
+pub mod codes;
 pub mod compose;
 pub mod history;
 pub mod kept;

@@ -49,6 +49,43 @@ impl Standing {
     }
 }
 
+/// Which terminals are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Only {
+    /// Those that stand so.
+    Standing(Standing),
+    /// Those that have not received it, on or off.
+    Missing,
+}
+
+impl Only {
+    /// The one of this word: that of a [`Standing`], or `missing`.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        if word == "missing" { Some(Self::Missing) } else { Standing::parse(word).map(Self::Standing) }
+    }
+
+    fn has(self, standing: Standing) -> bool {
+        match self {
+            Self::Standing(wanted) => standing == wanted,
+            Self::Missing => matches!(standing, Standing::Off | Standing::Waiting),
+        }
+    }
+}
+
+/// What is looked for; what is empty is not asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// In the terminal's name and id, in its shop's name and title, and in the region, without regard to upper and lower case.
+    pub q: String,
+    /// How they stand.
+    pub only: Option<Only>,
+    /// How many are skipped.
+    pub skip: usize,
+    /// How many are wanted; 0 for all.
+    pub limit: usize,
+}
+
 /// One terminal and one broadcast.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ReceiptRow {
@@ -92,17 +129,19 @@ pub struct Counts {
 pub struct Receipts {
     /// The broadcast.
     pub message: Message,
-    /// How many stand where.
+    /// How many stand where, whatever is looked for.
     pub counts: Counts,
+    /// How many were found, on this page and others.
+    pub found: usize,
     /// Those who are furthest behind first, then by shop and name.
     pub rows: Vec<ReceiptRow>,
 }
 
-/// Who has received and confirmed a broadcast; `only` those that stand so.
+/// Who has received and confirmed a broadcast, as far as they are looked for.
 ///
 /// # Errors
 /// There is none of this id, or Redis is away.
-pub async fn list(admin: &Admin, _who: &Who, id: &str, only: Option<Standing>) -> Result<Receipts, ActError> {
+pub async fn list(admin: &Admin, _who: &Who, id: &str, query: &Query) -> Result<Receipts, ActError> {
     let broadcasts = of(admin);
     let message = broadcasts.get(id).await?;
     let document = admin.document();
@@ -152,11 +191,21 @@ pub async fn list(admin: &Admin, _who: &Who, id: &str, only: Option<Standing>) -
             }
         }
     }
-    rows.retain(|row| only.is_none_or(|only| row.standing == only));
+    let q = query.q.trim().to_lowercase();
+    rows.retain(|row| query.only.is_none_or(|only| only.has(row.standing)) && (q.is_empty() || says(row, &q)));
     rows.sort_by(|a, b| {
         (a.standing, &a.shop_title, &a.name, &a.terminal).cmp(&(b.standing, &b.shop_title, &b.name, &b.terminal))
     });
-    Ok(Receipts { message, counts, rows })
+    let found = rows.len();
+    let limit = if query.limit == 0 { found } else { query.limit };
+    let rows = rows.into_iter().skip(query.skip).take(limit).collect();
+    Ok(Receipts { message, counts, found, rows })
+}
+
+fn says(row: &ReceiptRow, q: &str) -> bool {
+    [&row.name, &row.terminal, &row.shop, &row.shop_title, &row.region]
+        .iter()
+        .any(|text| text.to_lowercase().contains(q))
 }
 
 /// The same as CSV: a line of names, then one for each terminal. Cells that a spreadsheet would take for a formula begin with
@@ -165,7 +214,7 @@ pub async fn list(admin: &Admin, _who: &Who, id: &str, only: Option<Standing>) -
 /// # Errors
 /// There is none of this id, or Redis is away.
 pub async fn csv(admin: &Admin, who: &Who, id: &str) -> Result<String, ActError> {
-    let Receipts { rows, .. } = list(admin, who, id, None).await?;
+    let Receipts { rows, .. } = list(admin, who, id, &Query::default()).await?;
     let mut out = String::from("terminal,name,shop,shop_title,region,state,on,received_at,confirmed_at\r\n");
     for row in rows {
         let time = |ms: Option<u64>| ms.map(rfc3339).unwrap_or_default();

@@ -6,7 +6,10 @@ use serde::Serialize;
 use super::{Roll, of};
 use crate::{
     admin::{ActError, Admin, Role, Who, fields::wrong},
-    broadcast::terminals::{MOST_NAME, Offer, Terminal, TokenKey},
+    broadcast::{
+        codes::Offer,
+        terminals::{MOST_NAME, Terminal, TokenKey},
+    },
     registry::Edit,
     resources::Document,
 };

@@ -8,7 +8,7 @@ use crate::{
         ActError, Admin, FieldError,
         fields::{name_complaint, wrong},
     },
-    databases::{Connection, Kind, kind},
+    databases::{Connection, Kind, NO_PARALLEL, kind},
     registry::{connection::connection, plan::random_id},
     resources::{Delivery, Destination, Document, Tls},
 };
@@ -72,6 +72,9 @@ impl Draft {
             let message = "it has routes, and ordered and parallel delivery keep their places in other ways; remove its \
                            routes first, or make another destination";
             complaints.push(wrong("delivery", "fixed", message));
+        }
+        if self.delivery == Delivery::Parallel && kind.as_ref().is_ok_and(|kind| !kind.parallel) {
+            complaints.push(wrong("delivery", "no_parallel", NO_PARALLEL));
         }
         if let Some(node) = &self.node {
             complaints.extend(name_complaint("node", node));

@@ -119,9 +119,10 @@ impl Kept {
         if confirmed { None } else { self.text(id) }
     }
 
-    /// Somebody here has confirmed the oldest that must be.
-    pub(super) fn confirm(&mut self) -> Option<Message> {
-        let message = self.open.pop_front()?;
+    /// Somebody here has confirmed this one, or the oldest that must be.
+    pub(super) fn confirm(&mut self, id: Option<&str>) -> Option<Message> {
+        let place = id.map_or(Some(0), |id| self.open.iter().position(|message| message.id == id))?;
+        let message = self.open.remove(place)?;
         if let Some(seen) = self.seen.iter_mut().find(|seen| seen.id == message.id) {
             seen.confirmed = true;
         }
@@ -242,8 +243,8 @@ mod tests {
         let mut kept = Kept::default();
         kept.arrive(&message("a", None));
         let part = [("a".to_owned(), false)];
-        assert_eq!(kept.confirm().unwrap().id, "a");
-        assert_eq!(kept.confirm(), None);
+        assert_eq!(kept.confirm(None).unwrap().id, "a");
+        assert_eq!(kept.confirm(None), None);
         kept.answered(&part);
         assert_eq!(kept.receipts.get("a"), Some(&true));
         assert_eq!(kept.remind("a"), None, "confirmed already");
@@ -256,7 +257,7 @@ mod tests {
         assert_eq!(kept.remind("a").unwrap().title, "A");
         assert_eq!(kept.remind("never heard of"), None);
         assert_eq!(kept.recall("a").unwrap().title, "A");
-        assert_eq!((kept.remind("a"), kept.confirm()), (None, None));
+        assert_eq!((kept.remind("a"), kept.confirm(None)), (None, None));
     }
 
     #[test]

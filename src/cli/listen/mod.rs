@@ -87,10 +87,15 @@ impl Listen {
             );
         }
         nodes.use_token(&keeper.kept.token);
-        let desktop = (!self.no_notifications).then(Desktop::start);
+        let (desktop, pressed) = if self.no_notifications {
+            (None, None)
+        } else {
+            let (desktop, pressed) = Desktop::start();
+            (Some(desktop), Some(pressed))
+        };
         let screen = Screen { json: self.json, desktop, categories: RefCell::default() };
         tokio::select! {
-            ended = Work::new(nodes, keeper, screen, self.confirm).run() => ended.map(|()| ExitCode::SUCCESS),
+            ended = Work::new(nodes, keeper, screen, self.confirm).run(pressed) => ended.map(|()| ExitCode::SUCCESS),
             _ = tokio::signal::ctrl_c() => Ok(ExitCode::SUCCESS),
         }
     }

@@ -112,13 +112,14 @@ impl Screen {
         if let Some(desktop) = &self.desktop {
             let title = format!("{category}: {}{}", plain(&message.title), why.words());
             let body = plain_lines(&message.text);
-            desktop.show(Notice { title, body, stays: message.must_confirm });
+            desktop.show(Notice { id: message.id.clone(), title, body, must_confirm: message.must_confirm });
         }
         Ok(())
     }
 
     /// A message was taken back.
     pub(super) fn recalled(&self, id: &str, message: Option<&Message>) -> io::Result<()> {
+        self.close(id);
         let title = message.map_or("", |message| message.title.as_str());
         if self.json {
             return say(&json!({"event": "recall", "id": id, "title": title}).to_string());
@@ -132,11 +133,18 @@ impl Screen {
 
     /// Somebody here has confirmed it.
     pub(super) fn confirmed(&self, message: &Message, left: usize) -> io::Result<()> {
+        self.close(&message.id);
         if self.json {
             return say(&json!({"event": "confirmed", "id": message.id, "title": message.title}).to_string());
         }
         let left = if left == 0 { String::new() } else { format!(" ({left} more to confirm)") };
         say(&format!("{}  Confirmed: {}{left}", now(), plain(&message.title)))
+    }
+
+    fn close(&self, id: &str) {
+        if let Some(desktop) = &self.desktop {
+            desktop.close(id);
+        }
     }
 
     /// Head office can't tell any more what came while this terminal was off.

@@ -1,4 +1,5 @@
-//! The work: the stream of events, opened again for ever; receipts, repeated until they are answered; beats; and Enter.
+//! The work: the stream of events, opened again for ever; receipts, repeated until they are answered; beats; Enter, and the
+//! desktop's button.
 //!
 //! A message is shown before its place counts and before its receipt goes out, so a power cut may show one again, and loses none.
 
@@ -45,7 +46,8 @@ pub(super) struct Work {
     nodes: Nodes,
     keeper: RefCell<Keeper>,
     screen: Screen,
-    confirm: bool,
+    /// Enter confirms.
+    by_enter: bool,
     beat: Cell<Duration>,
     /// Milliseconds.
     answer_within: Cell<u64>,
@@ -57,12 +59,12 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) fn new(nodes: Nodes, keeper: Keeper, screen: Screen, confirm: bool) -> Self {
+    pub(super) fn new(nodes: Nodes, keeper: Keeper, screen: Screen, by_enter: bool) -> Self {
         Self {
             nodes,
             keeper: RefCell::new(keeper),
             screen,
-            confirm,
+            by_enter,
             beat: Cell::new(BEAT),
             answer_within: Cell::new(ANSWER_WITHIN_MS),
             owed: Notify::new(),
@@ -71,17 +73,19 @@ impl Work {
         }
     }
 
-    /// Works until this terminal may see nothing any more, or nothing can be shown or kept.
-    pub(super) async fn run(self) -> anyhow::Result<()> {
+    /// Works until this terminal may see nothing any more, or nothing can be shown or kept. `pressed` tells which messages somebody
+    /// confirms on the desktop.
+    pub(super) async fn run(self, pressed: Option<mpsc::UnboundedReceiver<String>>) -> anyhow::Result<()> {
         let open: Vec<Message> = self.keeper.borrow().kept.open.iter().cloned().collect();
         for message in open {
-            self.screen.message(&message, Why::StillOpen, self.confirm)?;
+            self.screen.message(&message, Why::StillOpen, self.by_enter)?;
         }
         tokio::select! {
             ended = self.listen() => match ended? {},
             ended = self.answer() => match ended? {},
             ended = self.live() => match ended? {},
-            ended = self.enter(), if self.confirm => match ended? {},
+            ended = self.enter(), if self.by_enter => match ended? {},
+            ended = self.pressed(pressed) => match ended? {},
         }
     }
 
@@ -172,7 +176,7 @@ impl Work {
                     Arrival::Corrected => Why::Corrected,
                     Arrival::Known => return Ok(true),
                 };
-                self.screen.message(&message, why, self.confirm)?;
+                self.screen.message(&message, why, self.by_enter)?;
                 return Ok(true);
             }
             "recall" => {
@@ -183,7 +187,7 @@ impl Work {
             "remind" => {
                 let message = self.keeper.borrow_mut().kept.remind(id);
                 if let Some(message) = message {
-                    self.screen.message(&message, Why::Reminder, self.confirm)?;
+                    self.screen.message(&message, Why::Reminder, self.by_enter)?;
                 }
                 return Ok(true);
             }
@@ -296,17 +300,32 @@ impl Work {
                 // Nobody is at the keyboard any more.
                 std::future::pending::<()>().await;
             }
-            let (message, left) = {
-                let mut keeper = self.keeper.borrow_mut();
-                let message = keeper.kept.confirm();
-                keeper.save()?;
-                (message, keeper.kept.open.len())
-            };
-            if let Some(message) = message {
-                self.screen.confirmed(&message, left)?;
-                self.owed.notify_one();
+            self.confirm(None)?;
+        }
+    }
+
+    async fn pressed(&self, ids: Option<mpsc::UnboundedReceiver<String>>) -> anyhow::Result<Infallible> {
+        if let Some(mut ids) = ids {
+            while let Some(id) = ids.recv().await {
+                self.confirm(Some(&id))?;
             }
         }
+        std::future::pending().await
+    }
+
+    /// Confirms this message, or the oldest that must be.
+    fn confirm(&self, id: Option<&str>) -> anyhow::Result<()> {
+        let (message, left) = {
+            let mut keeper = self.keeper.borrow_mut();
+            let message = keeper.kept.confirm(id);
+            keeper.save()?;
+            (message, keeper.kept.open.len())
+        };
+        if let Some(message) = message {
+            self.screen.confirmed(&message, left)?;
+            self.owed.notify_one();
+        }
+        Ok(())
     }
 }
 

@@ -109,6 +109,11 @@
     event.preventDefault();
     ask(asked).then((yes) => {
       if (!yes) return;
+      // A list that is alive may have been drawn anew meanwhile; a form that is nowhere is not sent.
+      if (!form.isConnected) {
+        form.hidden = true;
+        document.body.append(form);
+      }
       form.dataset.confirmed = "yes";
       form.requestSubmit(submitter);
       delete form.dataset.confirmed;

@@ -200,7 +200,7 @@ async fn send(page: PageContext, given: web::Form<Vec<(String, String)>>) -> Res
             Ok(page.done(&path, if sent.due_ms.is_some() { text.done_scheduled } else { text.done_sent }))
         }
         Err(ActError::Unavailable(why)) => {
-            let wrong = Wrong { away: Some(why), ..Wrong::default() };
+            let wrong = Wrong { away: Some(page.look().why(why)), ..Wrong::default() };
             render(&page, StatusCode::SERVICE_UNAVAILABLE, form, wrong).await
         }
         Err(error) => {

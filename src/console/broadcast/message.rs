@@ -18,7 +18,7 @@ use crate::{
         ActError, Role,
         broadcasts::{
             changes, history,
-            receipts::{self, Counts, ReceiptRow, Receipts, Standing},
+            receipts::{self, Counts, Only, ReceiptRow, Receipts, Standing},
         },
     },
     broadcast::message::{MOST_TEXT, MOST_TITLE, Message, State, Version},
@@ -53,6 +53,8 @@ fn path_of(id: &str) -> String {
 struct Query {
     /// How the terminals stand that are wanted.
     only: String,
+    /// In their names, shops and regions.
+    q: String,
     page: Option<usize>,
 }
 
@@ -145,6 +147,7 @@ struct MessagePage {
     versions: Vec<Version>,
     counts: Option<Counts>,
     filters: Vec<Filter>,
+    found: usize,
     rows: Vec<Line>,
     at: usize,
     pages: usize,
@@ -158,7 +161,13 @@ struct MessagePage {
 impl MessagePage {
     fn address(&self, page: usize) -> String {
         let page = if page > 1 { page.to_string() } else { String::new() };
-        list_address(&self.path, vec![("only", self.query.only.as_str()), ("page", &page)], &[])
+        let query = &self.query;
+        list_address(&self.path, vec![("only", query.only.as_str()), ("q", &query.q), ("page", &page)], &[])
+    }
+
+    /// All terminals that stand so, whatever they are called.
+    fn without_search(&self) -> String {
+        list_address(&self.path, vec![("only", self.query.only.as_str())], &[])
     }
 
     fn refresh(&self) -> String {
@@ -187,8 +196,8 @@ fn filters(text: &'static Broadcast, path: &str, query: &Query, counts: &Counts,
     let only_received = counts.received - counts.confirmed;
     let mut all = vec![
         ("", text.all, counts.terminals),
+        ("missing", text.missing, counts.off + counts.waiting),
         ("off", text.off, counts.off),
-        ("waiting", text.waiting, counts.waiting),
         ("received", if must_confirm { text.waits_confirmation } else { text.received }, only_received),
     ];
     if must_confirm {
@@ -196,9 +205,10 @@ fn filters(text: &'static Broadcast, path: &str, query: &Query, counts: &Counts,
     }
     let filter = |(word, label, count): (&'static str, &'static str, u64)| Filter {
         word,
-        href: list_address(path, vec![("only", word)], &[]),
+        href: list_address(path, vec![("only", word), ("q", &query.q)], &[]),
         label,
-        count: Some(count),
+        // They count all terminals, not those that were found.
+        count: query.q.trim().is_empty().then_some(count),
         current: query.only == word,
     };
     all.into_iter().map(filter).collect()
@@ -206,12 +216,23 @@ fn filters(text: &'static Broadcast, path: &str, query: &Query, counts: &Counts,
 
 async fn show(page: PageContext, id: web::Path<String>, query: web::Query<Query>) -> Result<HttpResponse, PageError> {
     let (query, text) = (query.into_inner(), text(&page));
-    let only = Standing::parse(&query.only);
-    let Receipts { message, counts, rows } = receipts::list(page.admin(), &page.who(), &id, only).await?;
+    let wanted = |at: usize| receipts::Query {
+        q: query.q.clone(),
+        only: Only::parse(&query.only),
+        skip: (at - 1).saturating_mul(ROWS),
+        limit: ROWS,
+    };
+    let (mut at, who) = (query.page.unwrap_or(1).max(1), page.who());
+    let mut list = receipts::list(page.admin(), &who, &id, &wanted(at)).await?;
+    let pages = list.found.div_ceil(ROWS).max(1);
+    if at > pages {
+        // There were more when this address was written down.
+        at = pages;
+        list = receipts::list(page.admin(), &who, &id, &wanted(at)).await?;
+    }
+    let Receipts { message, counts, found, rows } = list;
     let must_confirm = message.content.must_confirm;
-    let pages = rows.len().div_ceil(ROWS).max(1);
-    let at = query.page.unwrap_or(1).clamp(1, pages);
-    let rows = rows.into_iter().skip((at - 1) * ROWS).take(ROWS).map(|row| Line::of(text, must_confirm, row)).collect();
+    let rows = rows.into_iter().map(|row| Line::of(text, must_confirm, row)).collect();
     let path = path_of(&message.id);
     let categories = categories_of(&page.admin().document(), page.lang());
     let over = message.content.is_over(now_ms());
@@ -226,6 +247,7 @@ async fn show(page: PageContext, id: web::Path<String>, query: web::Query<Query>
         facts: Facts::of(&page, &message),
         shown: Form::of(&message, &categories),
         counts: (message.sent_ms.is_some()).then_some(counts),
+        found,
         rows,
         at,
         pages,
@@ -315,7 +337,7 @@ async fn correct(
     match outcome {
         Ok(_) => Ok(page.done(&path_of(&id), text(&page).done_corrected)),
         Err(ActError::Unavailable(why)) => {
-            let wrong = Wrong { away: Some(why), ..Wrong::default() };
+            let wrong = Wrong { away: Some(page.look().why(why)), ..Wrong::default() };
             correction(&page, StatusCode::SERVICE_UNAVAILABLE, &id, form, wrong)
         }
         Err(error) => {

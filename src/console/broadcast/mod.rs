@@ -79,7 +79,10 @@ struct Wrong {
 impl Wrong {
     /// Why an act was refused, and the answer's status; what is no matter of the form is a page of its own.
     fn of(page: &PageContext, error: ActError) -> Result<(StatusCode, Self), PageError> {
-        let top = |why: String| Self { top: Some(format!("{} {why}.", text(page).not_saved)), ..Self::default() };
+        let top = |why: String| Self {
+            top: Some(format!("{} {}.", text(page).not_saved, page.look().why(why))),
+            ..Self::default()
+        };
         match error {
             ActError::Invalid(fields) => Ok((StatusCode::UNPROCESSABLE_ENTITY, Self::fields(page, fields))),
             ActError::Conflict(why) => Ok((StatusCode::CONFLICT, top(why))),
@@ -121,7 +124,10 @@ fn answer(
             let all: Vec<String> = fields.iter().map(|error| said(page.lang(), error)).collect();
             Ok(page.failed(path, all.join(" ")))
         }
-        Err(error) => Ok(page.failed(path, format!("{} {error}.", text(page).not_saved))),
+        Err(error) => {
+            let why = page.look().why(error.to_string());
+            Ok(page.failed(path, format!("{} {why}.", text(page).not_saved)))
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Terminals: which there are and which are on; one-time codes with link and QR code; moving and revoking.
+//! Terminals: which there are and which are on; one-time codes with link and QR code, and those that are open; moving and revoking.
 
 use actix_web::{HttpResponse, http::StatusCode, web};
 use askama::Template;
@@ -9,7 +9,10 @@ use super::{Choice, Tab, Wrong, answer, encoded, filled, may_act, present, shops
 use crate::{
     admin::{
         ActError, Role,
-        broadcasts::terminals::{self as acts, PAGE, TerminalState, TerminalView, Terminals},
+        broadcasts::{
+            codes::{self, CodeView},
+            terminals::{self as acts, PAGE, TerminalState, TerminalView, Terminals},
+        },
     },
     console::{
         me::drawn,
@@ -24,6 +27,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/terminals").route(web::get().to(list)))
         .service(web::resource("/terminals/~new").route(web::get().to(show_new)).route(web::post().to(make)))
+        .service(web::resource("/terminals/~codes/{id}/take-back").route(web::post().to(take_back)))
         .service(web::resource("/terminals/{id}").route(web::get().to(show)))
         .service(web::resource("/terminals/{id}/move").route(web::post().to(move_to)))
         .service(web::resource("/terminals/{id}/revoke").route(web::post().to(revoke)));
@@ -99,10 +103,16 @@ struct ListPage {
     at: usize,
     pages: usize,
     away: Option<String>,
+    /// Codes that are open; none for whoever may not make any.
+    codes: Vec<CodeView>,
     may_act: bool,
 }
 
 impl ListPage {
+    fn take_back_ask(&self, code: &CodeView) -> String {
+        filled(self.text.code_take_back_ask, &[&code.shop_title])
+    }
+
     fn counted(&self) -> String {
         filled(self.text.terminals_count, &[&self.frame.count(self.all as u64), &self.frame.count(self.on as u64)])
     }
@@ -134,6 +144,11 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
         Err(ActError::Unavailable(why)) => (Terminals::default(), Some(why)),
         Err(error) => return Err(error.into()),
     };
+    let codes = if may_act(&page) && away.is_none() {
+        codes::list(page.admin(), &page.who()).await.unwrap_or_default()
+    } else {
+        Vec::new()
+    };
     page.render(&ListPage {
         frame: page.frame(Nav::Broadcast, text.terminals),
         text,
@@ -146,6 +161,7 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
         at,
         pages: found.div_ceil(PAGE).max(1),
         away,
+        codes,
         may_act: may_act(&page),
     })
 }
@@ -305,4 +321,16 @@ async fn revoke(page: PageContext, id: web::Path<String>) -> Result<HttpResponse
     let outcome = acts::revoke(page.admin(), &page.who(), &id).await;
     let path = if outcome.is_ok() { PATH.to_owned() } else { format!("{PATH}/{}", encoded(&id)) };
     answer(&page, &path, outcome, filled(text(&page).done_revoked, &[&name]))
+}
+
+async fn take_back(page: PageContext, id: web::Path<String>) -> Result<HttpResponse, PageError> {
+    page.needs(Role::Broadcaster)?;
+    match codes::take_back(page.admin(), &page.who(), &id).await {
+        Ok(code) => Ok(page.done(PATH, filled(text(&page).done_code_taken_back, &[&code.shop_title]))),
+        // Used in the meantime, or its day is over: the list says which terminal came of it.
+        Err(ActError::Unknown(why)) => {
+            Ok(page.failed(PATH, format!("{} {}.", text(&page).not_saved, page.look().why(why))))
+        }
+        Err(error) => answer(&page, PATH, Err(error), String::new()),
+    }
 }

@@ -131,6 +131,9 @@ fn indonesian(code: &str) -> Option<&'static str> {
         "check_failed" => "Pemeriksaan koneksi gagal: {}",
         "another_node" => "Berkas ini milik node lain, dan hanya dapat diperiksa di sana: {}",
         // Routes.
+        "no_parallel" => {
+            "Yang tiba di sana dibaca orang: harus berurutan dan sekali saja, dan itu tidak dijanjikan pengiriman paralel; pilih berurutan."
+        }
         "unfit" => "Tidak cocok dengan tabelnya: {}",
         "invalid" => "Isian ini tidak dapat dipakai: {}",
         "unknown" => "Ini tidak dikenal: {}",
@@ -360,6 +363,19 @@ const SENTENCES: &[(&str, &str)] = &[
     ("there are {} terminals already", "sudah ada {} terminal"),
     ("there is no such terminal", "terminal ini tidak ada"),
     ("this terminal is revoked; enrol it anew", "terminal ini sudah dicabut; daftarkan lagi"),
+    ("this code was used, taken back, or is over", "kode ini sudah dipakai, ditarik, atau berakhir"),
+    ("others change the same terminal all the time; try again", "terminal ini terus diubah oleh orang lain; coba lagi"),
+    ("others change the same broadcast all the time; try again", "pesan ini terus diubah oleh orang lain; coba lagi"),
+    ("there is no such broadcast, or it is no longer kept", "pesan ini tidak ada, atau tidak lagi disimpan"),
+    (
+        "it was recalled, and says nothing any more; send a new one",
+        "pesan ini sudah ditarik dan tidak berlaku lagi; kirim pesan baru",
+    ),
+    ("it is over; nobody needs to be reminded of it", "pesan ini tidak berlaku lagi; tidak ada yang perlu diingatkan"),
+    ("it is not sent yet", "pesan ini belum dikirim"),
+    ("it was recalled", "pesan ini sudah ditarik"),
+    ("this id is taken; send it again", "id ini sudah dipakai; kirim lagi"),
+    ("Redis is full; nothing was sent", "Redis penuh; tidak ada yang dikirim"),
     // Alerts, the list of changes, the overview.
     ("there is no such alert target (any more)", "target peringatan ini tidak ada (lagi)"),
     ("there are {} targets already; remove some", "sudah ada {} target; hapus beberapa"),

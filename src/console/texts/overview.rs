@@ -90,6 +90,8 @@ pub(crate) struct Overview {
     pub(crate) work_written: &'static str,
     pub(crate) work_units: &'static str,
     pub(crate) work_memory: &'static str,
+    pub(crate) work_terminals: &'static str,
+    pub(crate) work_behind: &'static str,
     states: [&'static str; 6],
 }
 
@@ -187,6 +189,8 @@ pub(crate) const EN: Overview = Overview {
     work_written: "{} rows written",
     work_units: "watches {}",
     work_memory: "Redis at {}",
+    work_terminals: "terminals connected: {}",
+    work_behind: "{} ms behind the log",
     states: ["Down", "Held", "Silent", "Paused", "Standby", "Up"],
 };
 
@@ -275,5 +279,7 @@ pub(crate) const ID: Overview = Overview {
     work_written: "{} baris ditulis",
     work_units: "mengawasi {}",
     work_memory: "Redis pada {}",
+    work_terminals: "{} terminal terhubung",
+    work_behind: "tertinggal {} md dari log",
     states: ["Mati", "Tertahan", "Bisu", "Dijeda", "Siaga", "Aktif"],
 };

@@ -20,6 +20,7 @@ use tidegate_actors::{
     delivery::random_token,
     message::{Generation, StreamId},
     ports::{Destination, Fault, Rejection, TableName, WriteError},
+    route::RouteSpec,
     schema::TableSchema,
     transaction::{Committed, LaneId, Statement, TakenOver, Transaction, Trial, Tried, WatermarkRow, settled},
 };
@@ -46,6 +47,8 @@ pub const KIND: Kind = Kind {
     title: "Broadcasts",
     port: None,
     here: true,
+    parallel: false,
+    refuses,
     example: r#"[[destination]]
 name = "shops"
 kind = "broadcast"
@@ -84,6 +87,24 @@ fn validate(settings: &Connection) -> Result<(), String> {
         );
     }
     Ok(())
+}
+
+/// What a message on a terminal can't be part of.
+fn refuses(route: &RouteSpec) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    if !route.children.is_empty() {
+        let why = "a message has no rows below it: write what is in the list into its `text` (an expression can join it), or \
+                   send it by a route of its own";
+        found.push(("children", why.to_owned()));
+    }
+    if let Some(column) = route.version_column.as_ref().filter(|column| *column != "valid_until") {
+        let why = format!(
+            "`{column}` does not tell which of two messages is the newer one: leave `version_column` out (records of a key come in \
+             their order anyway), or use `valid_until`"
+        );
+        found.push(("version_column", why));
+    }
+    found
 }
 
 /// The shops' terminals, behind Redis.

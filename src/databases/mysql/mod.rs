@@ -37,6 +37,8 @@ pub const KIND: Kind = Kind {
     title: "MySQL and MariaDB",
     port: Some(3306),
     here: false,
+    parallel: true,
+    refuses: |_| Vec::new(),
     example: r#"[[destination]]
 name = "rooms"
 kind = "mysql"

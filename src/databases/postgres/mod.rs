@@ -32,6 +32,8 @@ pub const KIND: Kind = Kind {
     title: "PostgreSQL",
     port: Some(5432),
     here: false,
+    parallel: true,
+    refuses: |_| Vec::new(),
     example: r#"[[destination]]
 name = "sales"
 kind = "postgres"

@@ -35,6 +35,8 @@ pub const KIND: Kind = Kind {
     title: "SQL Server",
     port: Some(1433),
     here: false,
+    parallel: true,
+    refuses: |_| Vec::new(),
     example: r#"[[destination]]
 name = "branches"
 kind = "sqlserver"

@@ -10,6 +10,7 @@ mod openapi;
 mod records;
 mod routes;
 mod settings;
+mod terminals;
 mod users;
 
 use std::{
@@ -171,6 +172,19 @@ resources! {
     "/v1/dead-letters/{application}/{destination}/{route_id}/{id}" {
         get records::letter, "One dead letter with its record, the row it would be, and the reason", "";
         post records::act, "Redrive (`force`), edit (`data`, `force`) or discard (`reason`) it", r#"{"act": "edit", "data": "{\"id\": 42}", "force": false}"#;
+    }
+    "/v1/terminals" {
+        get terminals::list, "Shop terminals by shop and name, 100 at a time unless `limit` says else. `state` is on, off or revoked; without it, all that are not revoked", "", ["q" "shop" "region" "state" "skip" "limit"];
+    }
+    "/v1/terminals/{id}" {
+        delete terminals::revoke, "Revoke a terminal: it sees nothing from now on", "";
+    }
+    "/v1/terminal-codes" {
+        get terminals::codes, "One-time codes that were made and not used yet, without the code", "";
+        post terminals::make_code, "Make a one-time code for a terminal; the answer is the only place where it stands", r#"{"shop": "bandung-1", "name": "Counter 1"}"#;
+    }
+    "/v1/terminal-codes/{id}" {
+        delete terminals::take_back_code, "Take a code back: nobody becomes a terminal by it any more", "";
     }
     "/v1/users" {
         get users::list, "The console's users", "";

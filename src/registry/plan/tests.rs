@@ -145,6 +145,54 @@ fn a_parallel_destination_wants_keyed_routes() {
 }
 
 #[test]
+fn what_makes_no_sense_for_a_message_on_a_terminal_is_refused_with_the_reason() {
+    const SHOPS: &str = r#"
+[[application]]
+name = "office"
+
+[[destination]]
+name = "shops"
+kind = "broadcast"
+url = "broadcast://shops"
+delivery = "ordered"
+
+[[route]]
+name = "news"
+application = "office"
+topic = "items"
+destination = "shops"
+table = "broadcasts"
+key = ["key"]
+version_column = "valid_until"
+[route.columns]
+key = "sku"
+audience = { value = "all" }
+title = "name"
+text = "text"
+valid_until = "until"
+"#;
+    const CHILD: &str = r#"
+[[route.children]]
+from = "lines"
+table = "broadcasts"
+parent = { key = "key" }
+columns = "matching"
+"#;
+    let refused =
+        |text: &str| match plan(&Manifest::parse(text).unwrap(), &Document::default(), &means(None, &hunter2, false)) {
+            Ok(_) => String::new(),
+            Err(mistaken) => mistaken.to_string(),
+        };
+    assert_eq!(refused(SHOPS), "", "as it is meant");
+    let parallel = refused(&SHOPS.replace("\"ordered\"", "\"parallel\""));
+    assert!(parallel.starts_with("line 9, column 12: destination `shops`: people read what comes there"), "{parallel}");
+    let version = refused(&SHOPS.replace("version_column = \"valid_until\"", "version_column = \"title\""));
+    assert!(version.starts_with("line 18, column 1: route `news`: `title` does not tell which"), "{version}");
+    let children = refused(&format!("{SHOPS}{CHILD}"));
+    assert!(children.contains("route `news`: a message has no rows below it"), "{children}");
+}
+
+#[test]
 fn a_destination_with_routes_keeps_its_way_of_delivery() {
     let key = MasterKey::generate();
     let first = apply(EXAMPLE, &Document::default(), &key).document;

@@ -132,6 +132,22 @@ async fn the_example_of_the_gallery_comes_out_as_it_says() {
     .await;
     let checked = scene.installation.run(&["check", "shops"]);
     assert!(checked.contains("2 terminals"), "{checked}");
+    // What the node's actors show of it: the destination as any other, and who brings it to the terminals.
+    let url = format!("http://127.0.0.1:{}/health/actors", scene.nodes["a"].0.admin);
+    wait_for("the actors to have caught up", Duration::from_secs(20), async || {
+        let (_, body) = crate::e2e::installation::get(&url).await?;
+        let health: Value = serde_json::from_str(&body).unwrap();
+        let of = |kind: &str, name: &str| {
+            let all = health["actors"].as_array().unwrap().iter();
+            let mut of_kind = all.filter(|actor| actor["kind"] == kind && actor["name"] == name);
+            of_kind.next().map_or(Value::Null, |actor| actor["detail"].clone())
+        };
+        let (shops, terminals) = (of("destination", "shops"), of("broadcast", "terminals"));
+        let sound = shops["status"] == "up" && shops["backlog"] == 0 && shops["rows_written"].as_u64() >= Some(4);
+        let brought = terminals["terminals"] == 2 && terminals["lag_ms"] == 0 && terminals["last_event"].is_string();
+        (sound && brought && shops["dead_letters_made"].as_u64() >= Some(1)).then_some(())
+    })
+    .await;
 }
 
 /// Each time the node that writes dies right behind its commit, so that the next one can't know of it.

@@ -1,5 +1,7 @@
 //! `tidegate listen` as a shop runs it: with real nodes, real codes, and its own process stopped and started.
 
+mod desktop;
+
 use std::{
     io::{BufRead as _, BufReader, Read, Write as _},
     os::unix::fs::PermissionsExt as _,
@@ -44,6 +46,10 @@ fn gather(from: impl Read + Send + 'static) -> (Arc<Mutex<Vec<String>>>, JoinHan
 
 impl Listener {
     fn start(scene: &Scene, arguments: &[&str]) -> Self {
+        Self::spawn(Self::command(scene, arguments))
+    }
+
+    fn command(scene: &Scene, arguments: &[&str]) -> Command {
         let mut command = scene.installation.command(&["listen"]);
         // It is run in a shop, where nothing is known of Redis.
         command
@@ -51,7 +57,7 @@ impl Listener {
             .env_remove("TIDEGATE_MASTER_KEY")
             .env_remove("DBUS_SESSION_BUS_ADDRESS");
         command.args(arguments);
-        Self::spawn(command)
+        command
     }
 
     fn spawn(mut command: Command) -> Self {

@@ -118,7 +118,7 @@ impl Scene {
     }
 
     async fn counts(&self, id: &str) -> receipts::Counts {
-        receipts::list(&self.admin().await, &head_office(), id, None).await.unwrap().counts
+        receipts::list(&self.admin().await, &head_office(), id, &receipts::Query::default()).await.unwrap().counts
     }
 
     /// Waits until so many have received and confirmed it.

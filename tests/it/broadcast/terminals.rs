@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use tidegate::admin::{
-    ActError,
-    broadcasts::{shops, terminals as acts},
+    ActError, Role, Who,
+    broadcasts::{codes, shops, terminals as acts},
 };
 
 use super::{
@@ -33,6 +33,58 @@ async fn a_code_works_once_and_guessing_is_stopped() {
     }
     let (status, body) = enrol(&scene.base("a"), &good, true).await;
     assert_eq!((status, body["code"].as_str()), (429, Some("too_many_tries")), "{body}");
+}
+
+#[actix_web::test]
+async fn a_code_that_was_taken_back_or_used_is_open_no_more() {
+    let scene = Scene::start(&["a"]).await;
+    let admin = scene.admin().await;
+    let (first, second) = (scene.code("s1").await, scene.code("s2").await);
+    let open = codes::list(&admin, &head_office()).await.unwrap();
+    let mut seen: Vec<_> =
+        open.iter().map(|code| (code.shop_title.as_str(), code.name.as_str(), code.by.as_str())).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [("Shop One", "Till 1", "sari"), ("Shop Two", "Till 1", "sari")]);
+    let of = |shop: &str| open.iter().find(|code| code.shop == shop).unwrap().id.clone();
+    let viewer = Who { name: "vera".into(), role: Role::Viewer, from: "10.0.0.1".into() };
+    assert!(matches!(codes::list(&admin, &viewer).await, Err(ActError::Forbidden { .. })));
+    assert!(matches!(codes::take_back(&admin, &viewer, &of("s1")).await, Err(ActError::Forbidden { .. })));
+    assert_eq!(codes::take_back(&admin, &head_office(), &of("s1")).await.unwrap().shop, "s1");
+    let (status, body) = enrol(&scene.base("a"), &first, true).await;
+    assert_eq!((status, body["code"].as_str()), (422, Some("unknown_code")), "{body}");
+    assert_eq!(enrol(&scene.base("a"), &second, true).await.0, 200);
+    assert!(codes::list(&admin, &head_office()).await.unwrap().is_empty());
+    for id in [of("s1"), of("s2"), "nothing".into()] {
+        let gone = codes::take_back(&admin, &head_office(), &id).await.unwrap_err();
+        assert!(matches!(gone, ActError::Unknown(_)), "{gone}");
+    }
+    // One whose day is over is forgotten by looking.
+    scene.code("s3").await;
+    let mut connection = scene.installation.redis.connection().await;
+    let key = "tidegate:{broadcasts}:offers";
+    let all: Vec<(String, String)> = redis::cmd("HGETALL").arg(key).query_async(&mut connection).await.unwrap();
+    let old = format!("1{}", &all[0].1[all[0].1.find(' ').unwrap()..]);
+    let _: u8 = redis::cmd("HSET").arg(key).arg(&all[0].0).arg(old).query_async::<u8>(&mut connection).await.unwrap();
+    assert!(codes::list(&admin, &head_office()).await.unwrap().is_empty());
+    let left: u8 = redis::cmd("HLEN").arg(key).query_async(&mut connection).await.unwrap();
+    assert_eq!(left, 0);
+}
+
+#[actix_web::test]
+async fn beats_and_receipts_end_their_connection_in_the_clear() {
+    let scene = Scene::start(&["a"]).await;
+    let terminal = scene.terminal("a", "s1").await;
+    let client = awc::Client::builder().timeout(Duration::from_secs(8)).finish();
+    for (path, body) in [("beat", json!({})), ("receipts", json!({"receipts": []})), ("receipts", json!(1))] {
+        let request = client.post(format!("{}/terminal/{path}", scene.base("a")));
+        let request = request.insert_header(("Authorization", format!("Bearer {}", terminal.token)));
+        let answer = request.send_json(&body).await.unwrap();
+        let said = answer.headers().get("connection").and_then(|value| value.to_str().ok());
+        assert_eq!(said, Some("close"), "{path} {body}");
+    }
+    let request = client.get(format!("{}/terminal/me", scene.base("a")));
+    let answer = request.insert_header(("Authorization", format!("Bearer {}", terminal.token))).send().await.unwrap();
+    assert!(answer.headers().get("connection").is_none(), "all else stays open");
 }
 
 #[actix_web::test]

@@ -1,5 +1,9 @@
 //! Broadcasts in real browsers: head office at its console, shops at their terminals, in both languages, as they would live it.
 
+mod codes;
+mod receipts;
+mod times;
+
 use std::{path::PathBuf, time::Duration};
 
 use super::{

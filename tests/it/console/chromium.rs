@@ -22,6 +22,8 @@ use crate::servers::{Guard, free_port, temp_dir, wait_for};
 
 /// Longest wait for something on a page.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Where files go that it loads down.
+const DOWNLOADS: &str = "downloads";
 /// The highest picture.
 const HIGHEST: u32 = 2_000;
 const AXE: &str = include_str!("axe.min.js");
@@ -60,7 +62,7 @@ pub(crate) struct Chromium {
     driver: Child,
     // Ends the browser before the driver's folder goes.
     guard: Option<Guard>,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
 }
 
 /// One thing that axe-core finds wrong.
@@ -125,7 +127,11 @@ impl Chromium {
         ];
         let capabilities = json!({
             "browserName": "chrome",
-            "goog:chromeOptions": { "args": arguments, "prefs": { "intl.accept_languages": language } },
+            "goog:chromeOptions": { "args": arguments, "prefs": {
+                "intl.accept_languages": language,
+                "download.default_directory": profile.path().join(DOWNLOADS),
+                "download.prompt_for_download": false,
+            } },
             "goog:loggingPrefs": { "browser": "ALL" },
             // A page that streams is never done loading.
             "pageLoadStrategy": "eager",
@@ -135,7 +141,7 @@ impl Chromium {
             ClientBuilder::new(HttpConnector::new()).capabilities(capabilities).connect(&driver_url).await.unwrap();
         let id = client.session_id().await.unwrap().unwrap();
         let session = format!("{driver_url}/session/{id}");
-        let browser = Self { client, session, base: base.to_owned(), driver, guard: Some(guard), _profile: profile };
+        let browser = Self { client, session, base: base.to_owned(), driver, guard: Some(guard), profile };
         browser.look(Look::LIGHT).await;
         browser
     }
@@ -236,7 +242,10 @@ impl Chromium {
                 let is_set = field.is_selected().await?;
                 return if is_set == (value != "no") { Ok(()) } else { field.click().await };
             }
-            field.clear().await?;
+            // A file is given by its path.
+            if form != "file" {
+                field.clear().await?;
+            }
             field.send_keys(value).await
         })
         .await;
@@ -409,6 +418,12 @@ impl Chromium {
         self.run("const e = document.documentElement; return [e.scrollWidth, e.clientWidth];").await
     }
 
+    /// A file that was loaded down under this name, once it is whole.
+    pub(crate) async fn downloaded(&self, name: &str) -> String {
+        let file = self.profile.path().join(DOWNLOADS).join(name);
+        wait_for(&format!("{name} to be loaded down"), PATIENCE, async || std::fs::read_to_string(&file).ok()).await
+    }
+
     /// What the browser complained of since the last time: scripts that failed, what the Content-Security-Policy stopped,
     /// what could not be loaded. Refused forms (4xx answers) are told too; a story that expects some says which.
     pub(crate) async fn complaints(&self) -> Vec<String> {
@@ -574,7 +589,7 @@ mod tests {
         let serious = |rule: &str| found.iter().any(|found| found.rule == rule && found.impact == "critical");
         assert!(serious("label") && serious("image-alt"), "{found:?}");
         let process = browser.driver.id();
-        let lock = std::fs::read_link(browser._profile.path().join("profile/SingletonLock")).unwrap();
+        let lock = std::fs::read_link(browser.profile.path().join("profile/SingletonLock")).unwrap();
         let chromium: u32 = lock.to_str().unwrap().rsplit('-').next().unwrap().parse().unwrap();
         drop(browser);
         for process in [process, chromium] {

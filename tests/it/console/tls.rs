@@ -58,6 +58,9 @@ async fn one_signs_in_over_tls_and_is_given_a_cookie_that_stays_there() {
         ["--header", "Origin: http://localhost", "--data-urlencode", "name=olga", "--data-urlencode", &password];
     let refused = curl(&authority, &[&other[..], &[&at("/console/sign-in")]].concat()).unwrap();
     assert!(refused.lines().next().unwrap().contains("403"), "{refused}");
+    // A terminal's beat: a handshake for each would cost too much, so its connection stays.
+    let beat = curl(&authority, &["--http1.1", "--data", "{}", &at("/terminal/beat")]).unwrap();
+    assert!(beat.starts_with("HTTP/1.1 401") && !beat.to_lowercase().contains("connection: close"), "{beat}");
     // Who does not know the authority, and who speaks in the clear.
     assert!(curl(&file("wrong-ca.crt"), &[&at("/console/sign-in")]).unwrap_err().contains("certificate"));
     curl(&authority, &[&format!("http://localhost:{port}/console/sign-in")]).unwrap_err();

@@ -265,3 +265,33 @@ async fn resources_are_exported_and_imported_as_by_the_commands() {
     }
     assert_eq!(export().await, before);
 }
+
+#[actix_web::test]
+async fn codes_and_terminals_are_listed_made_taken_back_and_revoked() {
+    let installation = Installation::new().await;
+    installation.apply("[[shop]]\nname = \"s1\"\ntitle = \"Shop One\"\nregion = \"west\"\n");
+    let node = node(&installation, "a", &[]).await;
+    let made = ask(&node, "POST", "/v1/terminal-codes", json!({"shop": "s1", "name": "Till 1"})).await;
+    assert_eq!(made.0, 201, "{made:?}");
+    let code = made.1["code"].as_str().unwrap().to_owned();
+    let odd = ask(&node, "POST", "/v1/terminal-codes", json!({"shop": "nowhere"})).await;
+    assert_eq!((odd.0, codes(&odd.1)), (422, vec![("shop".into(), "unknown".into())]), "{odd:?}");
+    let open = get(&node, "/v1/terminal-codes").await;
+    let one = &open["codes"][0];
+    assert_eq!(
+        (one["name"].as_str(), one["shop_title"].as_str(), one["region"].as_str(), one["by"].as_str()),
+        (Some("Till 1"), Some("Shop One"), Some("west"), Some("admin token")),
+        "{open}"
+    );
+    assert_eq!(one["expires_ms"], made.1["expires_ms"]);
+    assert!(!open.to_string().contains(&code), "{open}");
+    let path = format!("/v1/terminal-codes/{}", one["id"].as_str().unwrap());
+    assert_eq!(done(&node, "DELETE", &path, Value::Null).await["name"], "Till 1");
+    assert_eq!(ask(&node, "DELETE", &path, Value::Null).await.0, 404);
+    assert_eq!(get(&node, "/v1/terminal-codes").await, json!({"codes": []}));
+    let said = get(&node, "/v1/audit?limit=1").await.to_string();
+    assert!(said.contains("take back the one-time code for a terminal `Till 1` in shop `s1`"), "{said}");
+    assert_eq!(get(&node, "/v1/terminals?state=on").await["found"], 0);
+    assert_eq!(ask(&node, "GET", "/v1/terminals?state=gone", Value::Null).await.0, 400);
+    assert_eq!(ask(&node, "DELETE", "/v1/terminals/nobody", Value::Null).await.0, 404);
+}

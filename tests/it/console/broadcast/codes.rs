@@ -1,0 +1,89 @@
+//! One-time codes that are open, and the figures of the compose page that follow what happens.
+
+use super::{Chromium, EN, HeadOffice, ID, LONG, PASSWORD, signs_in};
+
+#[actix_rt::test]
+async fn open_codes_are_listed_without_the_code_and_can_be_taken_back() {
+    let mut head = HeadOffice::open().await;
+    let (wanted, used) = (head.code("surabaya", "Back office").await, head.code("bandung-1", "Counter 1").await);
+    let office = Chromium::open(&head.scene.base).await;
+    office.sign_in("bo", PASSWORD).await;
+    office.visit("/console/terminals").await;
+    office.sees("Open codes").await;
+    office.sees("Good until").await;
+    let text = office.text().await;
+    for said in ["Back office", "Toko Surabaya", "Counter 1", "Toko Bandung Satu", "op"] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    let page = office.run("return document.documentElement.outerHTML").await;
+    for code in [&wanted, &used] {
+        assert!(!page.as_str().unwrap().contains(code.as_str()), "a code is told once");
+    }
+    assert_eq!(office.troubles().await, [""; 0]);
+    // One that is used goes from the list.
+    let shop = Chromium::open(&head.scene.base).await;
+    shop.visit(&format!("/terminal#code={used}")).await;
+    shop.press(EN.enrol).await;
+    shop.sees_within(EN.connected, LONG).await;
+    office.until("the used code to go", LONG, async || !office.offers("Take back: Counter 1").await).await;
+    assert!(office.offers("Take back: Back office").await);
+    // The question may stand there while the list is drawn anew.
+    office.press("Take back: Back office").await;
+    office.sees("Nobody becomes a terminal of Toko Surabaya").await;
+    office.is_accessible().await;
+    office.run("document.getElementById('terminals').dataset.old = 'yes'").await;
+    let anew = "return document.getElementById('terminals').dataset.old !== 'yes'";
+    office.until("the list to be drawn anew", LONG, async || office.run(anew).await == true).await;
+    office.press_at("dialog button[value=yes]").await;
+    office.sees("The code for Toko Surabaya is taken back").await;
+    office.sees_no_more("Open codes").await;
+    let late = Chromium::open(&head.scene.base).await;
+    late.visit(&format!("/terminal#code={wanted}")).await;
+    late.press(EN.enrol).await;
+    late.sees("This code is wrong, was used already, or is too old").await;
+    // Twice, by somebody whose page is old.
+    let gone = head.operator.post("/console/terminals/~codes/abcdefghijkl/take-back", &head.csrf, &[]).await;
+    assert_eq!((gone.status, gone.to().as_str()), (303, "/console/terminals"));
+    let page = head.operator.get("/console/terminals").await.body;
+    assert!(page.contains("this code was used, taken back, or is over"), "{page}");
+    // The same in Indonesian, with a code for a terminal without a name.
+    let admin = Chromium::open_in(&head.scene.base, "id-ID").await;
+    head.code("surabaya", "").await;
+    signs_in(&admin, &ID, "op", PASSWORD).await;
+    admin.sees("Ringkasan").await;
+    admin.visit("/console/terminals").await;
+    admin.sees("Kode yang masih terbuka").await;
+    admin.sees("Berlaku sampai").await;
+    // A viewer is not told of codes.
+    let mut viewer = head.scene.browser_of("vi").await;
+    let page = viewer.get("/console/terminals").await.body;
+    assert!(page.contains("Counter 1") && !page.contains("Open codes"), "{page}");
+    for browser in [office, shop, late, admin] {
+        browser.close().await;
+    }
+}
+
+#[actix_rt::test]
+async fn how_many_a_message_reaches_follows_while_one_writes() {
+    let mut head = HeadOffice::open().await;
+    let office = Chromium::open(&head.scene.base).await;
+    office.sign_in("bo", PASSWORD).await;
+    office.visit("/console/broadcast").await;
+    office.sees("Terminals reached: 0").await;
+    office.fill("Title", "Half written").await;
+    // Nothing is pressed here: a shop comes on, then its terminal is revoked.
+    let shop = head.terminal("surabaya", "Counter 1", &EN).await;
+    office.sees_within("Terminals reached: 1, on now: 1", LONG).await;
+    office.fill("Chosen regions and shops", "yes").await;
+    office.fill("Jawa Barat", "yes").await;
+    office.sees("Terminals reached: 0, on now: 0").await;
+    office.fill("Jawa Timur", "yes").await;
+    office.sees("Terminals reached: 1, on now: 1").await;
+    let id = head.operator.get("/console/terminals").await.after("<a id=\"terminal-");
+    head.post(&format!("/console/terminals/{id}/revoke"), &[]).await;
+    office.sees_within("Terminals reached: 0, on now: 0", LONG).await;
+    assert_eq!(office.value("Title").await, "Half written", "what was typed stays");
+    for browser in [office, shop] {
+        browser.close().await;
+    }
+}
