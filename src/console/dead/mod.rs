@@ -3,7 +3,7 @@
 mod letter;
 mod many;
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
@@ -237,6 +237,22 @@ impl LettersPage {
     }
 }
 
+/// One page in this order: what stands before and after it is not sorted.
+fn page_of<T>(all: &mut [T], at: usize, order: impl Fn(&T, &T) -> Ordering) -> &[T] {
+    let begin = (at - 1) * ROWS;
+    if begin > 0 && begin < all.len() {
+        all.select_nth_unstable_by(begin, &order);
+    }
+    let rest = all.get_mut(begin..).unwrap_or_default();
+    if rest.len() > ROWS {
+        rest.select_nth_unstable_by(ROWS - 1, &order);
+    }
+    let many = rest.len().min(ROWS);
+    let shown = &mut rest[..many];
+    shown.sort_unstable_by(&order);
+    shown
+}
+
 async fn letters(page: PageContext, query: web::Query<Query>) -> Result<HttpResponse, PageError> {
     let query = query.into_inner();
     let text = page.dead();
@@ -245,10 +261,10 @@ async fn letters(page: PageContext, query: web::Query<Query>) -> Result<HttpResp
     let group = (!query.group.is_empty()).then(|| dead_letters::groups(&document, &lots).groups.pop()).flatten();
     let mut all: Vec<(&Lot, &DeadId, &Arc<Summary>)> =
         lots.iter().flat_map(|lot| lot.letters.iter().map(move |(id, letter)| (lot, id, letter))).collect();
-    all.sort_by(|a, b| (b.2.at_ms, b.1).cmp(&(a.2.at_ms, a.1)));
     let count = all.len();
     let pages = count.div_ceil(ROWS).max(1);
     let at = query.page.unwrap_or(1).clamp(1, pages);
+    let all = page_of(&mut all, at, |a, b| (b.2.at_ms, b.1).cmp(&(a.2.at_ms, a.1)));
     let line = |(lot, id, letter): &(&Lot, &DeadId, &Arc<Summary>)| {
         let name = dead_letters::name(id);
         Line {
@@ -260,8 +276,25 @@ async fn letters(page: PageContext, query: web::Query<Query>) -> Result<HttpResp
             letter: Arc::clone(letter),
         }
     };
-    let lines = all.iter().skip((at - 1) * ROWS).take(ROWS).map(line).collect();
+    let lines = all.iter().map(line).collect();
     let frame = page.frame(Nav::Dead, text.inside);
     let (choices, may_act) = (Choices::of(&document), page.may(Role::Operator));
     page.render(&LettersPage { frame, text, query, choices, group, lines, count, at, pages, may_act })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_what_the_whole_sorted_list_has_there() {
+        // Each once, in no order.
+        let all: Vec<usize> = (0..173).map(|n| n * 71 % 173).collect();
+        for at in 1..=4 {
+            let sorted: Vec<usize> = (0..173).skip((at - 1) * ROWS).take(ROWS).collect();
+            assert_eq!(page_of(&mut all.clone(), at, Ord::cmp), sorted, "page {at}");
+        }
+        assert_eq!(page_of(&mut [2, 1], 1, Ord::cmp), [1, 2]);
+        assert!(page_of(&mut Vec::<u8>::new(), 1, Ord::cmp).is_empty());
+    }
 }
