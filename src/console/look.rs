@@ -235,6 +235,17 @@ impl Look {
         Html(format!(r#"<time datetime="{exact}" data-time="{form}" title="{exact}">{shown} UTC</time>"#))
     }
 
+    /// Where a database is: host and port as they are; of a file its name, with the whole path on hover.
+    pub(crate) fn place(self, place: impl AsRef<str>) -> Html {
+        let place = place.as_ref();
+        match place.rsplit_once('/') {
+            Some((_, name)) if place.starts_with('/') && !name.is_empty() => {
+                Html(format!(r#"<span title="{}">{}</span>"#, escaped(place), escaped(name)))
+            }
+            _ => Html(escaped(place)),
+        }
+    }
+
     /// `text` with what lies between two `` ` `` as code.
     pub(crate) fn coded(self, text: impl AsRef<str>) -> Html {
         let parts = text.as_ref().split('`').enumerate();
@@ -295,6 +306,8 @@ mod tests {
     #[test]
     fn what_came_from_outside_stays_text() {
         assert_eq!(EN.time_of("<b>").to_string(), "&lt;b&gt;");
+        assert_eq!(EN.place("db.example:5432").to_string(), "db.example:5432");
+        assert_eq!(EN.place("/srv/<i>/r&d.db").to_string(), "<span title=\"/srv/&lt;i&gt;/r&amp;d.db\">r&amp;d.db</span>");
         assert_eq!(EN.coded("set `a<b` now").to_string(), "set <code>a&lt;b</code> now");
         let time = EN.time(1_763_775_403_250_u64).to_string();
         assert!(
