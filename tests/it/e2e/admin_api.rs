@@ -281,7 +281,7 @@ async fn a_replay_is_listed_and_stopped_with_one_entry_in_the_list_of_changes() 
         let body = json!({"topic": "cars", "key": id, "data": {"id": id, "version": 1}});
         let mut answer = post.bearer_auth(&key).send_json(&body).await.unwrap();
         let answer: Value = answer.json().await.unwrap();
-        ids.push(answer["ids"][0].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned());
+        ids.push(answer["id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned());
     }
     let counted = json!({"route": "rooms-cars", "from": ids[1], "to": ids[3], "dry_run": true});
     crate::servers::wait_for("all to be delivered", std::time::Duration::from_secs(20), async || {
