@@ -52,6 +52,25 @@
   };
   setInterval(() => { if (!document.hidden) document.querySelectorAll('time[data-time="ago"]').forEach(show); }, 5000);
 
+  // Moments in forms: the reader's own time, with the browser's picker; addresses and the server keep UTC.
+  const zoned = /(z|[+-]\d\d:?\d\d)$/i;
+  const moments = (within) => within.querySelectorAll?.('input[data-moment]:not([type="datetime-local"])').forEach((field) => {
+    const value = field.value.trim();
+    const text = value.length === 10 ? `${value}T00:00` : value.replace(" ", "T");
+    const moment = new Date(zoned.test(text) ? text : `${text}Z`);
+    // What is no moment stays as it was typed.
+    if (value && Number.isNaN(moment.getTime())) return;
+    const there = value && new Date(moment - moment.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+    field.type = "datetime-local";
+    field.step = there && !there.endsWith(":00") ? "1" : "60";
+    field.value = there;
+  });
+  document.addEventListener("formdata", (event) => {
+    for (const field of event.target.querySelectorAll('input[type="datetime-local"][data-moment]')) {
+      if (field.value) event.formData.set(field.name, new Date(field.value).toISOString().replace(".000Z", "Z"));
+    }
+  });
+
   // Copying: data-copy has the text, or names the element that holds it with #id.
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
@@ -189,4 +208,5 @@
   document.addEventListener("htmx:afterSettle", (event) => times(event.target));
   document.addEventListener("htmx:oobAfterSwap", (event) => times(event.target));
   times(document);
+  moments(document);
 })();

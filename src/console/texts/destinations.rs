@@ -491,7 +491,7 @@ pub(crate) const ID: Destinations = Destinations {
     remove_text: "Tujuan dihapus bersama rutenya. Basis datanya dibiarkan apa adanya.",
     remove_routes: "Rute yang dihapus:",
     remove_waiting: "Data menunggu yang tidak akan ditulis:",
-    remove_dead: "Surat mati yang dilupakan:",
+    remove_dead: "Pesan gagal yang dilupakan:",
     remove_now: "Hapus",
     removed: "Tujuan {} telah dihapus.",
     for_dba: "Untuk DBA: hak dan tabel",
