@@ -178,6 +178,23 @@
     if (event.detail.successful && link.matches("[data-unfold]")) link.setAttribute("aria-expanded", "true");
   });
 
+  // A list that is drawn live for all viewers is filtered here, by what the address asks for.
+  const sieve = () => document.querySelectorAll("[data-sieve]").forEach((place) => {
+    const { sieve: wanted, node, trouble } = place.dataset;
+    if (!wanted && !node && !trouble) return;
+    let any = false;
+    for (const part of place.querySelectorAll("[data-of]")) {
+      part.hidden = Boolean(node) && part.dataset.of !== node;
+      for (const row of part.querySelectorAll("tbody tr")) {
+        const name = row.querySelector("th")?.textContent.replace(/\s+/g, " ").toLowerCase() ?? "";
+        row.hidden = !name.includes(wanted.trim().toLowerCase()) || (Boolean(trouble) && !("troubled" in row.dataset));
+        any ||= !row.hidden && !part.hidden;
+      }
+    }
+    const empty = document.querySelector("[data-sieve-empty]");
+    if (empty) empty.hidden = any;
+  });
+
   // Live parts: one stream a page, closed while nobody looks, since a browser has few connections to a host.
   const streams = new Set();
   const mark = (state) => document.querySelectorAll(".live").forEach((live) => {
@@ -204,8 +221,8 @@
   });
   document.addEventListener("htmx:sseOpen", () => mark("on"));
   document.addEventListener("htmx:sseError", () => mark("off"));
-  document.addEventListener("htmx:sseMessage", (event) => times(event.target));
-  document.addEventListener("htmx:afterSettle", (event) => times(event.target));
+  document.addEventListener("htmx:sseMessage", (event) => { times(event.target); sieve(); });
+  document.addEventListener("htmx:afterSettle", (event) => { times(event.target); sieve(); });
   document.addEventListener("htmx:oobAfterSwap", (event) => times(event.target));
   times(document);
   moments(document);
