@@ -319,6 +319,11 @@ impl LettersPage {
         self.text.page.replacen("{}", &self.at.to_string(), 1).replacen("{}", &self.pages.to_string(), 1)
     }
 
+    /// Whether anything but the group is asked for.
+    fn has_filter(&self) -> bool {
+        self.query.given().iter().any(|(name, _)| *name != "group")
+    }
+
     fn cleared(&self) -> String {
         let (group, sort) = (self.query.group.clone(), self.query.sort.clone());
         Query { group, sort, ..Query::default() }.address("/console/dead/letters", &[])
