@@ -224,14 +224,21 @@ fn in_words(one: &Underway) -> String {
         (Some(sent), Some(records)) => format!("{sent} of {records} records sent"),
         _ => format!("{:.0} % sent", one.share * 100.0),
     };
-    format!("{} ({}), {far}, from {} {}", body.token, body.state, body.after, match &body.up_to {
-        Some(to) => format!("up to {to}"),
-        None => "on to the new records".to_owned(),
-    })
+    format!(
+        "{} ({}), {far}, from {} {}",
+        body.token,
+        body.state,
+        body.after,
+        match &body.up_to {
+            Some(to) => format!("up to {to}"),
+            None => "on to the new records".to_owned(),
+        }
+    )
 }
 
 const GOES_BACK: &str = "rows may go back to an earlier state and stay there; say --yes to do it; nothing was changed";
-const STAYS: &str = "what was sent so far stays as it is, the rest is not sent; say --yes to do it; nothing was changed";
+const STAYS: &str =
+    "what was sent so far stays as it is, the rest is not sent; say --yes to do it; nothing was changed";
 
 fn confirmed(unasked: &'static str, question: &str) -> anyhow::Result<bool> {
     let input = std::io::stdin();

@@ -315,7 +315,10 @@ mod tests {
         assert_eq!(EN.short_id("k3v9x0q2ab-1763775403123-0"), "1763775403123-0");
         assert_eq!((EN.short_id("5-0"), EN.short_id("odd")), ("5-0".into(), "odd".into()));
         assert_eq!(EN.place("db.example:5432").to_string(), "db.example:5432");
-        assert_eq!(EN.place("/srv/<i>/r&d.db").to_string(), "<span title=\"/srv/&lt;i&gt;/r&amp;d.db\">r&amp;d.db</span>");
+        assert_eq!(
+            EN.place("/srv/<i>/r&d.db").to_string(),
+            "<span title=\"/srv/&lt;i&gt;/r&amp;d.db\">r&amp;d.db</span>"
+        );
         assert_eq!(EN.coded("set `a<b` now").to_string(), "set <code>a&lt;b</code> now");
         let time = EN.time(1_763_775_403_250_u64).to_string();
         assert!(

@@ -300,7 +300,10 @@ impl Frame {
         let item = self.nav.iter().find(|item| item.current)?;
         let path = self.here.split('?').next().unwrap_or_default();
         // Settings and broadcasts have tabs.
-        let is_below = item.href.len() > "/console/".len() && path != item.href && item.icon != "settings" && item.icon != "broadcast";
+        let is_below = item.href.len() > "/console/".len()
+            && path != item.href
+            && item.icon != "settings"
+            && item.icon != "broadcast";
         is_below.then_some((item.href, item.label))
     }
 

@@ -18,13 +18,13 @@ use futures_util::future::try_join_all;
 use tidegate_actors::{message::MessageId, ports::DeadLetter, transaction::DeadId};
 
 pub(super) use self::acts::no_reason;
+use self::groups::Causes;
 pub use self::{
     acts::{Outcome, Settled, discard, edit, hand_over, record_of, redrive, settled, withdraw},
     filter::Filter,
     groups::{BARS, Cause, Group, Groups, groups},
     show::{Shown, row, show},
 };
-use self::groups::Causes;
 use super::ActError;
 use crate::{
     databases::nearest,

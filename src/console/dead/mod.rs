@@ -140,8 +140,20 @@ impl Query {
     fn toggled(&self, column: &str, usual: &str) -> String {
         let begins_down = matches!(column, "count" | "first" | "last" | "at" | "attempts");
         match self.sorting(usual) {
-            (by, down) if by == column => if down { column.to_owned() } else { format!("-{column}") },
-            _ => if begins_down { format!("-{column}") } else { column.to_owned() },
+            (by, down) if by == column => {
+                if down {
+                    column.to_owned()
+                } else {
+                    format!("-{column}")
+                }
+            }
+            _ => {
+                if begins_down {
+                    format!("-{column}")
+                } else {
+                    column.to_owned()
+                }
+            }
         }
     }
 

@@ -228,7 +228,8 @@ async fn lists_of_dead_letters_are_sorted_filtered_by_time_and_have_addresses() 
     let groups = page_with(&mut browser, "/console/dead", "Redrive all 3").await;
     let order = |page: &str| {
         let begin = "href=\"/console/dead/letters?";
-        let links = page.match_indices(begin).map(|(at, _)| page[at + begin.len()..].split('"').next().unwrap().to_owned());
+        let links =
+            page.match_indices(begin).map(|(at, _)| page[at + begin.len()..].split('"').next().unwrap().to_owned());
         links.map(|link| link.split("group=").nth(1).unwrap().split('&').next().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let most_first = order(&groups);
@@ -255,7 +256,8 @@ async fn lists_of_dead_letters_are_sorted_filtered_by_time_and_have_addresses() 
     let asked = browser.get("/console/dead/many?task=discard&from=2020-01-01").await;
     assert!(asked.body.contains("name=\"from\" value=\"2020-01-01\""), "{}", asked.body);
     let until = asked.after("name=\"until\" value=\"");
-    let fields = [("task", "discard"), ("counted", "3"), ("until", until.as_str()), ("from", "2020-01-01"), ("reason", "test")];
+    let fields =
+        [("task", "discard"), ("counted", "3"), ("until", until.as_str()), ("from", "2020-01-01"), ("reason", "test")];
     let begun = browser.post("/console/dead/many", &asked.csrf(), &fields).await;
     assert_eq!(begun.status, 303, "{}", begun.body);
     let listed = page_with(&mut browser, "/console/dead/jobs", "3 / 3").await;

@@ -290,7 +290,10 @@ async fn where_a_held_destination_goes_on_is_decided_here() {
 async fn many_destinations_have_pages_with_addresses() {
     let scene = Scene::start(&["vera:viewer"]).await;
     let one = |n: u32| {
-        format!("[[destination]]\nname = \"d{n:02}\"\nkind = \"postgres\"\nurl = \"postgres://w@127.0.0.1:1/x{}\"\n", 99 - n)
+        format!(
+            "[[destination]]\nname = \"d{n:02}\"\nkind = \"postgres\"\nurl = \"postgres://w@127.0.0.1:1/x{}\"\n",
+            99 - n
+        )
     };
     scene.installation.apply(&(0..60).map(one).collect::<String>());
     let mut viewer = scene.browser_of("vera").await;
