@@ -231,7 +231,7 @@ impl Look {
 
     fn moment(self, moment: DateTime<Utc>, form: &str) -> Html {
         let exact = moment.to_rfc3339_opts(SecondsFormat::Millis, true);
-        let shown = moment.format("%Y-%m-%d %H:%M:%S");
+        let shown = moment.format(if form == "brief" { "%m-%d %H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" });
         Html(format!(r#"<time datetime="{exact}" data-time="{form}" title="{exact}">{shown} UTC</time>"#))
     }
 

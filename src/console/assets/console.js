@@ -222,7 +222,8 @@
   document.addEventListener("htmx:sseOpen", () => mark("on"));
   document.addEventListener("htmx:sseError", () => mark("off"));
   document.addEventListener("htmx:sseMessage", (event) => { times(event.target); sieve(); });
-  document.addEventListener("htmx:afterSettle", (event) => { times(event.target); sieve(); });
+  // What is put beside its target is in no event's target.
+  document.addEventListener("htmx:afterSettle", () => { times(document); sieve(); });
   document.addEventListener("htmx:oobAfterSwap", (event) => times(event.target));
   times(document);
   moments(document);
