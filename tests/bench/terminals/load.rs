@@ -1,6 +1,6 @@
 //! The load: thousands of terminals on one thread, over bare sockets. Each is what the web terminal is to a node: a stream that is
 //! opened again with its cursor, at the other node where one is gone, and a second connection for receipts (within a quarter of a
-//! second, repeated until they are answered) and for a beat every 20 s.
+//! second, repeated until they are answered) and for a beat every 20 s, kept as long as the node keeps it.
 //!
 //! It checks as it goes: every terminal must be told every number, in order and once.
 
@@ -335,6 +335,10 @@ impl Terminal {
                 Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
                 _ => {}
             }
+        }
+        // The node may end the connection with its answer.
+        if head.split(|byte| *byte == b'\n').any(|line| line.trim_ascii().eq_ignore_ascii_case(b"connection: close")) {
+            *kept = None;
         }
         let status = head.get(9..12).and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
         status.ok_or_else(|| ErrorKind::InvalidData.into())
