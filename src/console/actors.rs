@@ -316,7 +316,7 @@ mod tests {
         let rows = rows(&node, look);
         assert_eq!(rows.rows.iter().map(|row| row.level).collect::<Vec<_>>(), [1, 2, 3]);
         let html = rows.render().unwrap();
-        assert!(html.contains("&#60;b&#62;refused") && html.contains("1,234") && html.contains("held here"), "{html}");
+        assert!(html.contains("&lt;b&gt;refused") && html.contains("1,234") && html.contains("held here"), "{html}");
         assert!(html.contains("5 entries read") && html.contains("just now"), "{html}");
     }
 }
