@@ -14,7 +14,7 @@ use super::{
     jobs::{self, Order, Task, View},
     json::pretty,
     messages::{self, Letter, Life},
-    replays::{self, PlanBody},
+    replays::{self, PlanBody, UnderwayBody},
 };
 use crate::resources::Document;
 
@@ -425,4 +425,21 @@ pub async fn replay(admin: &Admin, who: &Who, body: &ReplayBody) -> Result<PlanB
         replays::begin(&admin.redis, &mut admin.store()?, who, &plan).await?;
     }
     Ok(plan.body())
+}
+
+/// The replays of a route that wait or are under way.
+///
+/// # Errors
+/// There is no such route; Redis is away.
+pub async fn replays_of(admin: &Admin, route: &str) -> Result<Vec<UnderwayBody>, ActError> {
+    let all = replays::of_route(&admin.redis, &document(admin), route).await?;
+    Ok(all.iter().map(replays::Underway::body).collect())
+}
+
+/// Stops a replay.
+///
+/// # Errors
+/// They may not; it is over, or can't be stopped any more; Redis is away.
+pub async fn stop_replay(admin: &Admin, who: &Who, route: &str, token: &str) -> Result<(), ActError> {
+    replays::stop(&admin.redis, &mut admin.store()?, &document(admin), who, route, token).await
 }

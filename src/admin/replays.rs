@@ -272,6 +272,60 @@ pub struct Underway {
     pub may_stop: bool,
 }
 
+/// A replay that is not over, as the API tells it.
+#[derive(Clone, Debug, Serialize)]
+pub struct UnderwayBody {
+    /// Names it.
+    pub token: String,
+    /// `queued`, `running` or `held`.
+    pub state: &'static str,
+    /// Why it waits, where it does.
+    pub why: Option<String>,
+    /// When the first of what is sent again was accepted, as a moment: everything after it.
+    pub after: String,
+    /// Up to this one; none: on to where it meets the new ones.
+    pub up_to: Option<String>,
+    /// How many records are sent; none where counting them would take too long.
+    pub sent: Option<u64>,
+    /// How many there are.
+    pub records: Option<u64>,
+    /// How far it is, from 0 to 1.
+    pub share: f64,
+    /// It can be stopped.
+    pub may_stop: bool,
+}
+
+impl Underway {
+    /// As the API tells it.
+    #[must_use]
+    pub fn body(&self) -> UnderwayBody {
+        let (state, why) = match &self.standing {
+            Standing::Running { held: Some(why), .. } => ("held", Some(why.clone())),
+            Standing::Running { held: None, .. } => ("running", None),
+            Standing::Queued | Standing::Gone => ("queued", None),
+        };
+        UnderwayBody {
+            token: self.token.clone(),
+            state,
+            why,
+            after: moment(self.after),
+            up_to: self.up_to.map(moment),
+            sent: self.counted.map(|(sent, _)| sent),
+            records: self.counted.map(|(_, all)| all),
+            share: self.share,
+            may_stop: self.may_stop,
+        }
+    }
+}
+
+/// The replays of the route of this name that wait or are under way, oldest first.
+///
+/// # Errors
+/// There is no such route; Redis is away.
+pub async fn of_route(redis: &Redis, document: &Document, route: &str) -> Result<Vec<Underway>, ActError> {
+    Ok(underway(redis, document, named(document, route)?).await?)
+}
+
 /// The replays of a route that wait or are under way, oldest first.
 ///
 /// # Errors
@@ -357,13 +411,17 @@ pub async fn stop(
     Ok(dead::withdraw(redis, &route.application, &destination.id, std::slice::from_ref(command)).await?)
 }
 
-/// The route and where it leads, if it can be replayed at all.
-fn replayable<'a>(document: &'a Document, name: &str) -> Result<(&'a RouteSpec, &'a Destination), ActError> {
-    let Some(route) = document.routes.iter().find(|one| one.name == name) else {
+fn named<'a>(document: &'a Document, name: &str) -> Result<&'a RouteSpec, ActError> {
+    document.routes.iter().find(|one| one.name == name).ok_or_else(|| {
         let names = document.routes.iter().map(|one| one.name.as_str());
         let hint = nearest(name, names).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-        return Err(ActError::Unknown(format!("there is no route `{name}`{hint}")));
-    };
+        ActError::Unknown(format!("there is no route `{name}`{hint}"))
+    })
+}
+
+/// The route and where it leads, if it can be replayed at all.
+fn replayable<'a>(document: &'a Document, name: &str) -> Result<(&'a RouteSpec, &'a Destination), ActError> {
+    let route = named(document, name)?;
     if route.key.is_empty() {
         return Err(ActError::Conflict(format!(
             "route `{}` has no `key`: each record sent again would be one row more. Give the route a key, or delete the rows \

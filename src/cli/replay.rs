@@ -16,7 +16,7 @@ use super::{person, settings, table::plain};
 use crate::{
     admin::{
         Role, Who,
-        replays::{self, Plan, Standing, bound},
+        replays::{self, Plan, Standing, Underway, bound},
     },
     config::Flags,
     redis::{
@@ -24,6 +24,7 @@ use crate::{
         replay::{self, Bound},
     },
     registry::Store,
+    resources::Document,
 };
 
 /// A node that runs looks for commands every second; after this long none does.
@@ -38,17 +39,20 @@ const SHOWS_WITHIN: Duration = Duration::from_secs(2);
 /// Nothing else is touched: other routes, other tables and new records go on meanwhile, and the route's own new records come
 /// after what is sent again. Rows are written by key, so an insert is written as an upsert; updates and deletes are done as
 /// they were sent. Only what is retained can be sent again. Exit status: 0 when it is taken up or queued (with --wait: when
-/// it is done).
+/// it is done; with --stop: when it is stopped).
 #[derive(Args)]
 pub(super) struct Replay {
     /// The route's name
     route: String,
     /// From this moment on (2025-06-01T08:00:00Z), or from this message on, itself included
-    #[arg(long, value_name = "MOMENT|MESSAGE", value_parser = bound)]
-    from: Bound,
+    #[arg(long, value_name = "MOMENT|MESSAGE", value_parser = bound, required_unless_present = "stop")]
+    from: Option<Bound>,
     /// Up to this moment, or up to this message, itself included; without it, up to now and on
     #[arg(long, value_name = "MOMENT|MESSAGE", value_parser = bound)]
     to: Option<Bound>,
+    /// Stop the route's replay: what is sent stays as it is, the rest is not sent. Where several wait, TOKEN says which
+    #[arg(long, value_name = "TOKEN", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["from", "to", "dry_run", "wait"])]
+    stop: Option<String>,
     /// Count and say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -69,8 +73,14 @@ impl Replay {
         let mut store = Store::open(&settings.redis_url, &settings.prefix)?;
         let document = store.load().await?.unwrap_or_default();
         let redis = Redis::open(settings.redis_url.expose(), &settings.prefix)?;
+        let who = Who { name: person(&settings).into(), role: Role::Admin, from: "tidegate replay".into() };
+        let from = match (&self.stop, &self.from) {
+            (Some(token), _) => return self.stop(&redis, &mut store, &document, &who, token).await,
+            (None, Some(from)) => from,
+            (None, None) => bail!("say --from where on, or --stop"),
+        };
         let bar = self.bar(None);
-        let planned = replays::plan(&redis, &document, &self.route, &self.from, self.to.as_ref(), |seen| {
+        let planned = replays::plan(&redis, &document, &self.route, from, self.to.as_ref(), |seen| {
             bar.set_position(seen);
         });
         let plan = planned.await?;
@@ -83,13 +93,51 @@ impl Replay {
         if plan.records == 0 || self.dry_run {
             return self.say(&plan, if plan.records == 0 { "nothing" } else { "dry_run" });
         }
-        if plan.range.to.is_some() && !self.yes && !confirmed()? {
+        if plan.range.to.is_some() && !self.yes && !confirmed(GOES_BACK, "Send it again?")? {
             bail!("nothing was changed");
         }
-        let who = Who { name: person(&settings).into(), role: Role::Admin, from: "tidegate replay".into() };
         replays::begin(&redis, &mut store, &who, &plan).await?;
         let state = self.follow(&redis, &plan).await?;
         self.say(&plan, state)
+    }
+
+    /// Stops the replay of this token; an empty one means the only one there is.
+    async fn stop(
+        &self,
+        redis: &Redis,
+        store: &mut Store,
+        document: &Document,
+        who: &Who,
+        token: &str,
+    ) -> anyhow::Result<ExitCode> {
+        let underway = replays::of_route(redis, document, &self.route).await?;
+        let one = match (&underway[..], token) {
+            ([], _) => bail!("nothing is being sent again by route `{}`; nothing was changed", self.route),
+            ([one], "") => one,
+            (several, "") => {
+                let each: Vec<String> = several.iter().map(in_words).collect();
+                bail!("route `{}` has several; name one with --stop TOKEN:\n{}", self.route, each.join("\n"));
+            }
+            (several, token) => match several.iter().find(|one| one.token == token) {
+                Some(one) => one,
+                None => bail!("this replay has ended already, or there was none; nothing was changed"),
+            },
+        };
+        let mut out = std::io::stdout();
+        if !self.json {
+            writeln!(out, "route `{}`: {}", self.route, in_words(one))?;
+        }
+        if one.may_stop && !self.yes && !confirmed(STAYS, "Stop it?")? {
+            bail!("nothing was changed");
+        }
+        replays::stop(redis, store, document, who, &self.route, &one.token).await?;
+        if self.json {
+            let line = json!({ "type": "replay", "route": self.route, "token": one.token, "state": "stopped" });
+            writeln!(out, "{line}")?;
+        } else {
+            writeln!(out, "Stopped: what was sent so far stays as it is.")?;
+        }
+        Ok(ExitCode::SUCCESS)
     }
 
     /// Watches the owner take it up and, if wanted, finish it.
@@ -169,12 +217,35 @@ impl Replay {
     }
 }
 
-fn confirmed() -> anyhow::Result<bool> {
+/// A replay that is not over, in a line.
+fn in_words(one: &Underway) -> String {
+    let body = one.body();
+    let far = match (body.sent, body.records) {
+        (Some(sent), Some(records)) => format!("{sent} of {records} records sent"),
+        _ => format!("{:.0} % sent", one.share * 100.0),
+    };
+    format!(
+        "{} ({}), {far}, from {} {}",
+        body.token,
+        body.state,
+        body.after,
+        match &body.up_to {
+            Some(to) => format!("up to {to}"),
+            None => "on to the new records".to_owned(),
+        }
+    )
+}
+
+const GOES_BACK: &str = "rows may go back to an earlier state and stay there; say --yes to do it; nothing was changed";
+const STAYS: &str =
+    "what was sent so far stays as it is, the rest is not sent; say --yes to do it; nothing was changed";
+
+fn confirmed(unasked: &'static str, question: &str) -> anyhow::Result<bool> {
     let input = std::io::stdin();
     if !input.is_terminal() {
-        bail!("rows may go back to an earlier state and stay there; say --yes to do it; nothing was changed");
+        bail!(unasked);
     }
-    write!(std::io::stderr(), "Send it again? Type yes: ")?;
+    write!(std::io::stderr(), "{question} Type yes: ")?;
     let mut answer = String::new();
     input.lock().read_line(&mut answer)?;
     Ok(answer.trim() == "yes")

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
+use serde::Deserialize;
 use serde_json::Value;
 use tidegate_actors::status::{ActorHealth, ActorKind, ActorState, DestinationDetail};
 
@@ -26,8 +27,37 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 struct Page {
     frame: Frame,
     text: &'static Overview,
+    query: Query,
+    /// The names of all nodes.
+    names: Vec<String>,
     alarms: Html,
     nodes: Html,
+    /// Nothing is like what is asked for.
+    nothing: bool,
+}
+
+/// What the list is asked for. The page's script goes by the same, since what is drawn live is drawn once for all viewers.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+struct Query {
+    /// A part of the name of an actor or of its kind.
+    q: String,
+    /// One node alone.
+    node: String,
+    /// Only those in trouble, where it says anything.
+    trouble: String,
+}
+
+impl Query {
+    fn is_filtered(&self) -> bool {
+        ![&self.q, &self.node, &self.trouble].into_iter().all(String::is_empty)
+    }
+
+    fn lets_through(&self, row: &Row) -> bool {
+        let wanted = self.q.trim().to_lowercase();
+        let named = format!("{} {}", row.kind, row.name).to_lowercase().contains(&wanted);
+        named && (self.trouble.is_empty() || row.is_troubled())
+    }
 }
 
 /// The nodes with their tables, which are filled by themselves.
@@ -76,13 +106,34 @@ struct Row {
     error: Option<String>,
 }
 
-async fn show(page: PageContext) -> Result<HttpResponse, PageError> {
+impl Row {
+    fn is_troubled(&self) -> bool {
+        matches!(self.tone, "bad" | "warning")
+    }
+}
+
+async fn show(page: PageContext, query: web::Query<Query>) -> Result<HttpResponse, PageError> {
+    let query = query.into_inner();
     let look = page.look();
     let text = look.pick(&texts::EN, &texts::ID);
     let sighting = page.console().live.latest();
     let frame = page.frame(Nav::Actors, text.actors_title).of_live_screen();
-    let (alarms, nodes) = (Html::of(&overview::Alarms::of(&sighting, look))?, Html::of(&nodes(&sighting, look)?)?);
-    page.render(&Page { frame, text, alarms, nodes })
+    let alarms = Html::of(&overview::Alarms::of(&sighting, look))?;
+    let names = sighting.nodes.iter().map(|node| node.name.clone()).collect();
+    let mut shown = nodes(&sighting, look)?;
+    let mut nothing = false;
+    if query.is_filtered() {
+        shown.nodes.retain(|(node, ..)| query.node.is_empty() || node.name == query.node);
+        nothing = true;
+        for (node, _, html) in &mut shown.nodes {
+            let mut rows = rows(node, look);
+            rows.rows.retain(|row| query.lets_through(row));
+            nothing &= rows.rows.is_empty();
+            *html = Html::of(&rows)?;
+        }
+    }
+    let nodes = Html::of(&shown)?;
+    page.render(&Page { frame, text, query, names, alarms, nodes, nothing })
 }
 
 fn nodes(sighting: &Sighting, look: Look) -> Result<Nodes<'_>, PageError> {
@@ -266,7 +317,7 @@ mod tests {
         let rows = rows(&node, look);
         assert_eq!(rows.rows.iter().map(|row| row.level).collect::<Vec<_>>(), [1, 2, 2, 3]);
         let html = rows.render().unwrap();
-        assert!(html.contains("&#60;b&#62;refused") && html.contains("1,234") && html.contains("held here"), "{html}");
+        assert!(html.contains("&lt;b&gt;refused") && html.contains("1,234") && html.contains("held here"), "{html}");
         assert!(html.contains("terminals connected: 1,250") && !html.contains("behind the log"), "{html}");
         assert!(html.contains("5 entries read") && html.contains("just now"), "{html}");
     }

@@ -1,6 +1,6 @@
 //! Applications: who sends, with which keys and topics, how much, and how: examples with the application's own values.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use actix_web::{HttpResponse, http::StatusCode, web};
 use askama::Template;
@@ -268,7 +268,13 @@ async fn one_page(page: &PageContext, status: StatusCode, name: &str, shown: Sho
     let (view, away) = acts::show(page.admin(), &page.who(), name).await?;
     let text = texts_of(page);
     let listen = page.admin().settings.listen;
-    let host = if listen.ip().is_unspecified() { "localhost".into() } else { listen.ip().to_string() };
+    // On all addresses: the one by which this browser has found the node.
+    let found = url::Url::parse(&page.origin()).ok().and_then(|url| url.host_str().map(str::to_owned));
+    let host = match listen.ip() {
+        ip if ip.is_unspecified() => found.unwrap_or_else(|| "localhost".into()),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+        ip => ip.to_string(),
+    };
     let topic = view.topics.first().or(view.routed_topics.first()).map_or("orders", String::as_str);
     let examples = examples(&format!("http://{host}:{}", listen.port()), topic, shown.fresh.as_deref());
     let of_view = |limit: Option<u32>| limit.map(|limit| limit.to_string()).unwrap_or_default();

@@ -231,8 +231,25 @@ impl Look {
 
     fn moment(self, moment: DateTime<Utc>, form: &str) -> Html {
         let exact = moment.to_rfc3339_opts(SecondsFormat::Millis, true);
-        let shown = moment.format("%Y-%m-%d %H:%M:%S");
+        let shown = moment.format(if form == "brief" { "%m-%d %H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" });
         Html(format!(r#"<time datetime="{exact}" data-time="{form}" title="{exact}">{shown} UTC</time>"#))
+    }
+
+    /// A message's id where many stand below each other: without its generation, which is the same for nearly all.
+    pub(crate) fn short_id(self, id: impl AsRef<str>) -> String {
+        let id = id.as_ref();
+        id.split_once('-').filter(|(_, rest)| rest.contains('-')).map_or(id, |(_, rest)| rest).to_owned()
+    }
+
+    /// Where a database is: host and port as they are; of a file its name, with the whole path on hover.
+    pub(crate) fn place(self, place: impl AsRef<str>) -> Html {
+        let place = place.as_ref();
+        match place.rsplit_once('/') {
+            Some((_, name)) if place.starts_with('/') && !name.is_empty() => {
+                Html(format!(r#"<span title="{}">{}</span>"#, escaped(place), escaped(name)))
+            }
+            _ => Html(escaped(place)),
+        }
     }
 
     /// `text` with what lies between two `` ` `` as code.
@@ -295,6 +312,13 @@ mod tests {
     #[test]
     fn what_came_from_outside_stays_text() {
         assert_eq!(EN.time_of("<b>").to_string(), "&lt;b&gt;");
+        assert_eq!(EN.short_id("k3v9x0q2ab-1763775403123-0"), "1763775403123-0");
+        assert_eq!((EN.short_id("5-0"), EN.short_id("odd")), ("5-0".into(), "odd".into()));
+        assert_eq!(EN.place("db.example:5432").to_string(), "db.example:5432");
+        assert_eq!(
+            EN.place("/srv/<i>/r&d.db").to_string(),
+            "<span title=\"/srv/&lt;i&gt;/r&amp;d.db\">r&amp;d.db</span>"
+        );
         assert_eq!(EN.coded("set `a<b` now").to_string(), "set <code>a&lt;b</code> now");
         let time = EN.time(1_763_775_403_250_u64).to_string();
         assert!(

@@ -100,6 +100,7 @@ struct Badge {
 struct Spark {
     line: String,
     area: String,
+    is_flat: bool,
     words: String,
 }
 
@@ -323,19 +324,19 @@ fn tile<'a>(seen: &'a DestinationSeen, series: &Series, look: Look, text: &'stat
     }
 }
 
-/// A line that nobody would see is none: nothing waited.
+/// Where nothing waited it is a quiet line at the bottom.
 fn spark(backlogs: &[u64], look: Look, text: &'static Overview) -> Option<Spark> {
-    let most = backlogs.iter().copied().max().filter(|most| *most > 0)?;
+    let most = backlogs.iter().copied().max().filter(|_| backlogs.len() > 1)?;
     let (width, height) = SPARK;
     let step = width / backlogs.len().saturating_sub(1).max(1) as f64;
     let mut line = String::new();
     for (place, backlog) in backlogs.iter().enumerate() {
-        let y = height - 1.5 - (*backlog as f64 / most as f64) * (height - 3.0);
+        let y = height - 1.5 - (*backlog as f64 / most.max(1) as f64) * (height - 3.0);
         line += &format!("{:.1},{y:.1} ", place as f64 * step);
     }
     let line = line.trim_end().to_owned();
     let area = format!("0,{height} {line} {width},{height}");
-    Some(Spark { line, area, words: text.spark.replacen("{}", &look.count(most), 1) })
+    Some(Spark { line, area, is_flat: most == 0, words: text.spark.replacen("{}", &look.count(most), 1) })
 }
 
 /// The kind as people write it.
@@ -388,7 +389,9 @@ mod tests {
     #[test]
     fn the_small_picture_fills_its_height() {
         let look = Look { lang: Lang::En };
-        assert!(spark(&[0, 0, 0], look, &texts::EN).is_none());
+        assert!(spark(&[5], look, &texts::EN).is_none());
+        let flat = spark(&[0, 0, 0], look, &texts::EN).unwrap();
+        assert!(flat.is_flat && flat.line == "0.0,28.5 90.0,28.5 180.0,28.5", "{}", flat.line);
         let spark = spark(&[0, 10, 5], look, &texts::EN).unwrap();
         assert_eq!(spark.line, "0.0,28.5 90.0,1.5 180.0,15.0");
         assert_eq!(spark.words, "What waited in the last 15 minutes; at most 10");

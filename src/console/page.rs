@@ -295,6 +295,18 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
+    /// The list that this page belongs to, where it is not that list itself: its address and name.
+    pub(crate) fn parent(&self) -> Option<(&'static str, &'static str)> {
+        let item = self.nav.iter().find(|item| item.current)?;
+        let path = self.here.split('?').next().unwrap_or_default();
+        // Settings and broadcasts have tabs.
+        let is_below = item.href.len() > "/console/".len()
+            && path != item.href
+            && item.icon != "settings"
+            && item.icon != "broadcast";
+        is_below.then_some((item.href, item.label))
+    }
+
     /// For a screen that shows by itself whether Redis is there.
     pub(crate) fn of_live_screen(mut self) -> Self {
         self.banners.retain(|banner| !banner.live);

@@ -27,6 +27,7 @@ use std::{
 };
 
 pub use claims::{Claims, Step};
+pub use decisions::asks_for_decision;
 pub use lease::LeaseClock;
 pub use parallel::ParallelDelivery;
 

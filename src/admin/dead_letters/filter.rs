@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::groups::Cause;
 use crate::redis::dead::Summary;
 
 /// Which dead letters are meant; what is left out lets all through.
@@ -42,7 +41,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether it lets this one through, of this application, destination and route.
+    /// Whether it lets this one through, of this application, destination and route; its group is not looked at.
     pub(super) fn passes(&self, application: &str, destination: &str, route: &str, letter: &Summary) -> bool {
         let is = |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
         let key_is = |wanted: &String| {
@@ -59,7 +58,6 @@ impl Filter {
             && self.until_ms.is_none_or(|until| letter.at_ms < until)
             && self.key.as_ref().is_none_or(key_is)
             && self.superseded.is_none_or(|superseded| superseded == letter.superseded)
-            && self.group.as_ref().is_none_or(|group| Cause::of(application, destination, route, letter).id() == *group)
     }
 
     /// What it means, in words, for the list of changes; empty where it means all.

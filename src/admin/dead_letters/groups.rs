@@ -1,7 +1,10 @@
 //! Dead letters by cause: destination, route, code, column, and the shape of the sentence, in which what differs from record to
 //! record (numbers, quoted texts) counts for nothing.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -35,17 +38,6 @@ pub struct Cause {
 }
 
 impl Cause {
-    pub(super) fn of(application: &str, destination: &str, route: &str, letter: &Summary) -> Self {
-        Self {
-            application: application.to_owned(),
-            destination: destination.to_owned(),
-            route: route.to_owned(),
-            code: letter.code.clone(),
-            column: letter.column.clone(),
-            shape: shape(&letter.message),
-        }
-    }
-
     /// Names it in an address.
     #[must_use]
     pub fn id(&self) -> String {
@@ -59,45 +51,112 @@ impl Cause {
     }
 }
 
-/// The sentence with `…` for quoted texts and `#` for numbers. Our own sentences put names in backquotes, which stay.
-fn shape(message: &str) -> String {
-    let mut out = String::with_capacity(message.len());
-    let mut characters = message.chars().peekable();
-    let mut before = ' ';
-    while let Some(character) = characters.next() {
-        let begins = !before.is_alphanumeric();
-        match character {
-            '\'' | '"' if begins => {
-                out.push(character);
+/// Tells the causes of many letters: neighbours mostly have the same, and a cause is named once.
+pub(super) struct Causes<'a> {
+    application: &'a str,
+    destination: &'a str,
+    known: Vec<Cause>,
+    /// Places in `known`, by a digest of what tells causes apart.
+    places: HashMap<u64, Vec<usize>>,
+    last: Option<(&'a str, &'a Summary, usize)>,
+    shape: String,
+}
+
+impl<'a> Causes<'a> {
+    /// Of one destination's letters on one stream.
+    pub(super) fn of(application: &'a str, destination: &'a str) -> Self {
+        let (known, places, last, shape) = Default::default();
+        Self { application, destination, known, places, last, shape }
+    }
+
+    /// The place of this letter's cause among those that [`Causes::get`] knows; the next one where it is new.
+    pub(super) fn place(&mut self, route: &'a str, letter: &'a Summary) -> usize {
+        let same = |other: &Summary| {
+            (&other.code, &other.column, &other.message) == (&letter.code, &letter.column, &letter.message)
+        };
+        if let Some((last_route, last, place)) = self.last
+            && last_route == route
+            && same(last)
+        {
+            return place;
+        }
+        shape(&letter.message, &mut self.shape);
+        let mut digest = DefaultHasher::new();
+        (route, &letter.code, &letter.column, &self.shape).hash(&mut digest);
+        let places = self.places.entry(digest.finish()).or_default();
+        let is = |place: &&usize| {
+            self.known.get(**place).is_some_and(|cause| {
+                cause.route == route
+                    && (&cause.code, &cause.column) == (&letter.code, &letter.column)
+                    && cause.shape == self.shape
+            })
+        };
+        let place = places.iter().find(is).copied().unwrap_or_else(|| {
+            places.push(self.known.len());
+            self.known.push(Cause {
+                application: self.application.to_owned(),
+                destination: self.destination.to_owned(),
+                route: route.to_owned(),
+                code: letter.code.clone(),
+                column: letter.column.clone(),
+                shape: self.shape.clone(),
+            });
+            self.known.len() - 1
+        });
+        self.last = Some((route, letter, place));
+        place
+    }
+
+    /// The causes so far, in the order in which they were met.
+    pub(super) fn get(&self) -> &[Cause] {
+        &self.known
+    }
+}
+
+/// Writes the sentence with `…` for quoted texts and `#` for numbers. Our own sentences put names in backquotes, which stay.
+fn shape(message: &str, out: &mut String) {
+    out.clear();
+    // All that matters is ASCII, which no other character has among its bytes.
+    let bytes = message.as_bytes();
+    let (mut from, mut at, mut begins) = (0, 0, true);
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'\'' | b'"' if begins => {
+                out.push_str(&message[from..=at]);
                 out.push('…');
+                at += 1;
                 // A quotation mark that is doubled or escaped does not end it; one that never ends takes the rest.
-                while let Some(inner) = characters.next() {
-                    match inner {
-                        '\\' => {
-                            characters.next();
-                        }
-                        _ if inner == character && characters.peek() == Some(&character) => {
-                            characters.next();
-                        }
-                        _ if inner == character => {
-                            out.push(character);
-                            break;
-                        }
-                        _ => {}
+                while let Some(&inner) = bytes.get(at) {
+                    let is_last = inner == byte && bytes.get(at + 1) != Some(&byte);
+                    at += if is_last || (inner != byte && inner != b'\\') { 1 } else { 2 };
+                    if is_last {
+                        out.push(char::from(byte));
+                        break;
                     }
                 }
+                at = at.min(bytes.len());
+                from = at;
             }
-            '0'..='9' if begins => {
+            b'0'..=b'9' if begins => {
+                out.push_str(&message[from..at]);
                 out.push('#');
-                while characters.peek().is_some_and(|next| next.is_ascii_digit() || *next == '.') {
-                    characters.next();
+                while bytes.get(at).is_some_and(|next| next.is_ascii_digit() || *next == b'.') {
+                    at += 1;
                 }
+                (from, begins) = (at, false);
             }
-            _ => out.push(character),
+            0..=0x7f => {
+                begins = !byte.is_ascii_alphanumeric();
+                at += 1;
+            }
+            _ => {
+                let character = message[at..].chars().next().unwrap_or_default();
+                begins = !character.is_alphanumeric();
+                at += character.len_utf8();
+            }
         }
-        before = character;
     }
-    out
+    out.push_str(&message[from..]);
 }
 
 /// Dead letters of one cause.
@@ -149,16 +208,12 @@ pub fn groups(document: &Document, lots: &[Lot]) -> Groups {
     let mut found: Vec<Group> = Vec::new();
     let mut count = 0;
     for lot in lots {
-        // Sentences repeat, so a shape is worked out once for each.
-        let mut known: HashMap<(&str, &str, Option<&str>, &str), usize> = HashMap::new();
+        let mut causes = Causes::of(&lot.application, &lot.destination);
+        let first = found.len();
         for (id, letter) in &lot.letters {
-            let route = names.name(id, &letter.route_name);
-            let cause = (route, letter.code.as_str(), letter.column.as_deref(), letter.message.as_str());
-            let place = *known.entry(cause).or_insert_with(|| {
-                let cause = Cause::of(&lot.application, &lot.destination, route, letter);
-                if let Some(place) = found.iter().position(|group| group.cause == cause) {
-                    return place;
-                }
+            let place = first + causes.place(names.name(id, &letter.route_name), letter);
+            if place == found.len() {
+                let cause = causes.get()[place - first].clone();
                 found.push(Group {
                     id: cause.id(),
                     cause,
@@ -170,8 +225,7 @@ pub fn groups(document: &Document, lots: &[Lot]) -> Groups {
                     examples: Vec::new(),
                     message: letter.message.clone(),
                 });
-                found.len() - 1
-            });
+            }
             let group = &mut found[place];
             group.count += 1;
             group.superseded += u64::from(letter.superseded);
@@ -193,6 +247,12 @@ pub fn groups(document: &Document, lots: &[Lot]) -> Groups {
 mod tests {
     use super::*;
 
+    fn shape(message: &str) -> String {
+        let mut out = "what was before".to_owned();
+        super::shape(message, &mut out);
+        out
+    }
+
     #[test]
     fn what_differs_from_record_to_record_counts_for_nothing() {
         for (message, same) in [
@@ -210,6 +270,41 @@ mod tests {
         ] {
             assert_ne!(shape(message), shape(other), "{message}");
         }
-        assert_eq!(shape("Duplicate entry 'B 117' for key 7"), "Duplicate entry '…' for key #");
+        for (message, said) in [
+            ("Duplicate entry 'B 117' for key 7", "Duplicate entry '…' for key #"),
+            ("kolom é'1 dan '1.5.' é1", "kolom é'# dan '…' é1"),
+            ("„ü“ 'ends with a \\", "„ü“ '…"),
+            ("'it''", "'…"),
+            ("", ""),
+            ("7", "#"),
+        ] {
+            assert_eq!(shape(message), said, "{message}");
+        }
+    }
+
+    #[test]
+    fn causes_are_told_apart_by_route_code_column_and_shape() {
+        let letter = |code: &str, column: Option<&str>, message: &str| Summary {
+            code: code.into(),
+            column: column.map(str::to_owned),
+            message: message.into(),
+            ..Summary::default()
+        };
+        let all = [
+            ("a", letter("null", None, "row 1 is bad"), 0),
+            ("a", letter("null", None, "row 1 is bad"), 0),
+            ("b", letter("null", None, "row 1 is bad"), 1),
+            ("a", letter("null", None, "row 2 is bad"), 0),
+            ("a", letter("null", Some("x"), "row 2 is bad"), 2),
+            ("a", letter("range", None, "row 2 is bad"), 3),
+            ("a", letter("range", None, "row x is bad"), 4),
+            ("b", letter("null", None, "row 9 is bad"), 1),
+        ];
+        let mut causes = Causes::of("app", "rooms");
+        for (route, letter, place) in &all {
+            assert_eq!(causes.place(route, letter), *place, "{route} {letter:?}");
+        }
+        let ids: std::collections::HashSet<_> = causes.get().iter().map(Cause::id).collect();
+        assert_eq!((causes.get().len(), ids.len()), (5, 5));
     }
 }

@@ -10,7 +10,6 @@ mod groups;
 mod show;
 
 use std::{
-    borrow::Cow,
     collections::{HashMap, HashSet},
     sync::Arc,
 };
@@ -19,6 +18,7 @@ use futures_util::future::try_join_all;
 use tidegate_actors::{message::MessageId, ports::DeadLetter, transaction::DeadId};
 
 pub(super) use self::acts::no_reason;
+use self::groups::Causes;
 pub use self::{
     acts::{Outcome, Settled, discard, edit, hand_over, record_of, redrive, settled, withdraw},
     filter::Filter,
@@ -132,24 +132,33 @@ pub async fn find(redis: &Redis, document: &Document, filter: &Filter) -> Result
     let mut lots = Vec::new();
     let mut gone_routes: HashSet<&str> = HashSet::new();
     for (application, destination, letters) in &found {
-        let mut passing = Vec::new();
-        for (id, letter) in letters.iter() {
+        let mut passing: Vec<(&str, &(DeadId, Arc<Summary>))> = Vec::new();
+        let (mut causes, mut of_group) = (Causes::of(application, &destination.name), Vec::new());
+        for line in letters.iter() {
+            let (id, letter) = line;
             let route = names.name(id, &letter.route_name);
             if filter.route.is_some() {
                 gone_routes.insert(route);
             }
-            if filter.passes(application, &destination.name, route, letter) {
-                passing.push((id.clone(), Arc::clone(letter)));
+            if !filter.passes(application, &destination.name, route, letter) {
+                continue;
             }
+            if let Some(group) = &filter.group {
+                let place = causes.place(route, letter);
+                // A cause is named when it is met first.
+                of_group.extend(causes.get()[of_group.len()..].iter().map(|cause| cause.id() == *group));
+                if !of_group[place] {
+                    continue;
+                }
+            }
+            passing.push((route, line));
         }
         if passing.is_empty() {
             continue;
         }
         // Stable: within a route they stay in the order of the log.
-        passing.sort_by_cached_key(|(id, letter)| match names.0.get(&*id.route) {
-            Some(name) => Cow::Borrowed(*name),
-            None => Cow::Owned(letter.route_name.clone()),
-        });
+        passing.sort_by_key(|(route, _)| *route);
+        let passing = passing.into_iter().map(|(_, line)| line.clone()).collect();
         lots.push(Lot {
             application: (*application).clone(),
             destination_id: destination.id.clone(),

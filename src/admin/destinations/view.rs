@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tidegate_actors::{
+    delivery::asks_for_decision,
     ports::Abandoned,
     status::{ActorKind, DestinationDetail, DestinationStatus},
 };
@@ -11,7 +12,7 @@ use tidegate_actors::{
 use super::{applications, find};
 use crate::{
     admin::{ActError, Admin, Role, Who},
-    databases::kind,
+    databases::{Kind, kind},
     redis::{abandon, health::HealthChange, members},
     resources::{ByHand, Delivery, Destination, Tls},
 };
@@ -64,6 +65,13 @@ impl DestinationView {
             Some(detail) => detail.status,
             None => DestinationStatus::Standby,
         }
+    }
+
+    /// Whether it is held until an operator decides where it goes on: after a gap, or in another database.
+    #[must_use]
+    pub fn asks_for_decision(&self) -> bool {
+        let held = self.detail.as_ref().and_then(|detail| detail.held.as_deref());
+        held.is_some_and(asks_for_decision)
     }
 }
 
@@ -153,7 +161,11 @@ fn view(one: &Destination, routes: Vec<String>, detail: Option<DestinationDetail
             Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
         }),
         user: part(|url| Some(url.username().to_owned())),
-        database: part(|url| Some(url.path().to_owned())).trim_start_matches('/').to_owned(),
+        database: {
+            let path = part(|url| Some(url.path().to_owned()));
+            let is_file = kind(&one.kind).is_ok_and(Kind::is_file);
+            if is_file { path } else { path.trim_start_matches('/').to_owned() }
+        },
         has_password: one.password.is_some(),
         delivery: one.delivery,
         tls: one.tls.clone(),

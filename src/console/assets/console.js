@@ -52,6 +52,25 @@
   };
   setInterval(() => { if (!document.hidden) document.querySelectorAll('time[data-time="ago"]').forEach(show); }, 5000);
 
+  // Moments in forms: the reader's own time, with the browser's picker; addresses and the server keep UTC.
+  const zoned = /(z|[+-]\d\d:?\d\d)$/i;
+  const moments = (within) => within.querySelectorAll?.('input[data-moment]:not([type="datetime-local"])').forEach((field) => {
+    const value = field.value.trim();
+    const text = value.length === 10 ? `${value}T00:00` : value.replace(" ", "T");
+    const moment = new Date(zoned.test(text) ? text : `${text}Z`);
+    // What is no moment stays as it was typed.
+    if (value && Number.isNaN(moment.getTime())) return;
+    const there = value && new Date(moment - moment.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+    field.type = "datetime-local";
+    field.step = there && !there.endsWith(":00") ? "1" : "60";
+    field.value = there;
+  });
+  document.addEventListener("formdata", (event) => {
+    for (const field of event.target.querySelectorAll('input[type="datetime-local"][data-moment]')) {
+      if (field.value) event.formData.set(field.name, new Date(field.value).toISOString().replace(".000Z", "Z"));
+    }
+  });
+
   // Copying: data-copy has the text, or names the element that holds it with #id.
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
@@ -164,6 +183,23 @@
     if (event.detail.successful && link.matches("[data-unfold]")) link.setAttribute("aria-expanded", "true");
   });
 
+  // A list that is drawn live for all viewers is filtered here, by what the address asks for.
+  const sieve = () => document.querySelectorAll("[data-sieve]").forEach((place) => {
+    const { sieve: wanted, node, trouble } = place.dataset;
+    if (!wanted && !node && !trouble) return;
+    let any = false;
+    for (const part of place.querySelectorAll("[data-of]")) {
+      part.hidden = Boolean(node) && part.dataset.of !== node;
+      for (const row of part.querySelectorAll("tbody tr")) {
+        const name = row.querySelector("th")?.textContent.replace(/\s+/g, " ").toLowerCase() ?? "";
+        row.hidden = !name.includes(wanted.trim().toLowerCase()) || (Boolean(trouble) && !("troubled" in row.dataset));
+        any ||= !row.hidden && !part.hidden;
+      }
+    }
+    const empty = document.querySelector("[data-sieve-empty]");
+    if (empty) empty.hidden = any;
+  });
+
   // Live parts: one stream a page, closed while nobody looks, since a browser has few connections to a host.
   const streams = new Set();
   const mark = (state) => document.querySelectorAll(".live").forEach((live) => {
@@ -190,8 +226,10 @@
   });
   document.addEventListener("htmx:sseOpen", () => mark("on"));
   document.addEventListener("htmx:sseError", () => mark("off"));
-  document.addEventListener("htmx:sseMessage", (event) => times(event.target));
-  document.addEventListener("htmx:afterSettle", (event) => times(event.target));
+  document.addEventListener("htmx:sseMessage", (event) => { times(event.target); sieve(); });
+  // What is put beside its target is in no event's target.
+  document.addEventListener("htmx:afterSettle", () => { times(document); sieve(); });
   document.addEventListener("htmx:oobAfterSwap", (event) => times(event.target));
   times(document);
+  moments(document);
 })();

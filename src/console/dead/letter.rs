@@ -103,7 +103,7 @@ fn render(
     let letter = Letter::of(&shown.letter, &shown.lot.destination_id);
     let Act { data, reason, force, .. } = form.unwrap_or_default();
     let template = LetterPage {
-        frame: page.frame(Nav::Dead, format!("{} {id}", text.letter)),
+        frame: page.frame(Nav::Dead, format!("{} {}", text.letter, page.look().short_id(&id))),
         text,
         data: if data.is_empty() { pretty(begun) } else { data },
         reason,

@@ -33,6 +33,8 @@ pub(super) struct Asked {
     key: String,
     group: String,
     superseded: String,
+    from: String,
+    to: String,
     /// How many were shown.
     counted: Option<usize>,
     /// When, in milliseconds since the Unix epoch: later ones are not meant.
@@ -52,8 +54,17 @@ impl Asked {
             key: self.key.clone(),
             group: self.group.clone(),
             superseded: self.superseded.clone(),
+            from: self.from.clone(),
+            to: self.to.clone(),
+            sort: String::new(),
             page: None,
         }
+    }
+
+    /// What is meant, and nothing that was given up at or after this moment.
+    fn filter(&self, until: Option<u64>) -> Filter {
+        let filter = self.query().filter();
+        Filter { until_ms: [filter.until_ms, until].into_iter().flatten().min(), ..filter }
     }
 
     fn discards(&self) -> bool {
@@ -97,7 +108,7 @@ async fn confirm(
     let text = page.dead();
     let query = asked.query();
     let until = now_ms() + 1;
-    let filter = Filter { until_ms: Some(until), ..query.filter() };
+    let filter = asked.filter(Some(until));
     let document = page.admin().documents.borrow().clone().unwrap_or_default();
     let lots = match in_time(dead_letters::find(&page.admin().redis, &document, &filter)).await {
         Ok(lots) => lots,
@@ -136,7 +147,7 @@ pub(super) async fn begin(page: PageContext, form: web::Form<Asked>) -> Result<H
     } else {
         Task::Redrive { force: !asked.force.is_empty() }
     };
-    let filter = Filter { until_ms: asked.until, ..asked.query().filter() };
+    let filter = asked.filter(asked.until);
     let order = Order { filter, counted: asked.counted.unwrap_or_default(), task };
     let began = async {
         let mut store = admin.store()?;

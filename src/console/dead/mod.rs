@@ -1,9 +1,10 @@
 //! Dead letters: groups by cause, what is inside one, a letter to look into and act on, and many at once as a job.
 
+mod job_list;
 mod letter;
 mod many;
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use tidegate_actors::transaction::DeadId;
 
 use super::{
-    logs::{Shows as _, in_time, letter_address},
+    logs::{Shows as _, in_time, letter_address, moment},
     page::{Frame, Nav, PageContext, PageError},
     texts::dead::{self as texts, Dead},
 };
@@ -40,6 +41,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
                 .route(web::post().to(letter::act)),
         )
         .service(web::resource("/dead/many").route(web::get().to(many::ask)).route(web::post().to(many::begin)))
+        .service(web::resource("/dead/jobs").route(web::get().to(job_list::show)))
         .service(web::resource("/dead/jobs/{id}").route(web::get().to(many::show)).route(web::post().to(many::cancel)));
 }
 
@@ -62,6 +64,12 @@ pub(super) struct Query {
     group: String,
     /// `yes` or `no`.
     superseded: String,
+    /// Given up at or after this moment.
+    from: String,
+    /// Given up before this one.
+    to: String,
+    /// A column; with `-` before it the largest or latest first.
+    sort: String,
     page: Option<usize>,
 }
 
@@ -74,8 +82,8 @@ impl Query {
             route: given(&self.route),
             code: given(&self.code),
             column: given(&self.column),
-            since_ms: None,
-            until_ms: None,
+            since_ms: moment(&self.from).unwrap_or_default(),
+            until_ms: moment(&self.to).unwrap_or_default(),
             key: given(&self.key),
             superseded: match self.superseded.as_str() {
                 "yes" => Some(true),
@@ -97,6 +105,8 @@ impl Query {
             ("key", &self.key),
             ("group", &self.group),
             ("superseded", &self.superseded),
+            ("from", &self.from),
+            ("to", &self.to),
         ];
         all.retain(|(_, value)| !value.is_empty());
         all
@@ -106,9 +116,51 @@ impl Query {
         !self.given().is_empty()
     }
 
+    /// Whether this is no moment.
+    fn is_wrong(&self, field: &str) -> bool {
+        moment(if field == "from" { &self.from } else { &self.to }).is_err()
+    }
+
+    /// The column that the list is sorted by, and whether the largest or latest comes first.
+    fn sorting<'a>(&'a self, usual: &'a str) -> (&'a str, bool) {
+        let sort = if self.sort.is_empty() { usual } else { &self.sort };
+        sort.strip_prefix('-').map_or((sort, false), |column| (column, true))
+    }
+
+    /// How a column is sorted, for `aria-sort`.
+    fn aria_sort(&self, column: &str, usual: &str) -> &'static str {
+        match self.sorting(usual) {
+            (by, true) if by == column => "descending",
+            (by, false) if by == column => "ascending",
+            _ => "none",
+        }
+    }
+
+    /// The order that a click on this column asks for: what is counted or timed begins with the most or latest.
+    fn toggled(&self, column: &str, usual: &str) -> String {
+        let begins_down = matches!(column, "count" | "first" | "last" | "at" | "attempts");
+        match self.sorting(usual) {
+            (by, down) if by == column => {
+                if down {
+                    column.to_owned()
+                } else {
+                    format!("-{column}")
+                }
+            }
+            _ => {
+                if begins_down {
+                    format!("-{column}")
+                } else {
+                    column.to_owned()
+                }
+            }
+        }
+    }
+
     /// An address with all of it, and some more.
     fn address(&self, path: &str, more: &[(&str, &str)]) -> String {
         let mut all = self.given();
+        all.extend(Some(("sort", self.sort.as_str())).filter(|(_, sort)| !sort.is_empty()));
         all.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
         let more = more.iter().copied().filter(|(_, value)| !value.is_empty());
         let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(all).extend_pairs(more).finish();
@@ -141,13 +193,38 @@ struct GroupsPage {
     query: Query,
     choices: Choices,
     found: Groups,
+    /// How many groups there are, of which these are a page.
+    groups: usize,
+    at: usize,
+    pages: usize,
     jobs: Vec<jobs::View>,
     may_act: bool,
 }
 
+/// The order of groups where none is asked for.
+const GROUPS_USUAL: &str = "-count";
+/// The same of letters.
+const LETTERS_USUAL: &str = "-at";
+
 impl GroupsPage {
+    fn sorted(&self, column: &str) -> String {
+        self.query.address("/console/dead", &[("sort", &self.query.toggled(column, GROUPS_USUAL))])
+    }
+
+    fn aria_sort(&self, column: &str) -> &'static str {
+        self.query.aria_sort(column, GROUPS_USUAL)
+    }
+
+    fn page(&self, page: usize) -> String {
+        self.query.address("/console/dead", &[("page", &page.to_string())])
+    }
+
+    fn page_of(&self) -> String {
+        self.text.page.replacen("{}", &self.at.to_string(), 1).replacen("{}", &self.pages.to_string(), 1)
+    }
+
     fn inside(&self, group: &Group) -> String {
-        self.query.address("/console/dead/letters", &[("group", &group.id)])
+        self.query.address("/console/dead/letters", &[("group", &group.id), ("sort", "")])
     }
 
     fn many(&self, task: &str) -> String {
@@ -183,11 +260,25 @@ async fn groups(page: PageContext, query: web::Query<Query>) -> Result<HttpRespo
     let document = page.admin().documents.borrow().clone().unwrap_or_default();
     let redis = &page.admin().redis;
     let lots = in_time(dead_letters::find(redis, &document, &query.filter())).await?;
-    let found = dead_letters::groups(&document, &lots);
+    let mut found = dead_letters::groups(&document, &lots);
+    let (column, down) = query.sorting(GROUPS_USUAL);
+    let by = |a: &Group, b: &Group| match column {
+        "cause" => a.cause.code.cmp(&b.cause.code),
+        "destination" => a.cause.destination.cmp(&b.cause.destination),
+        "first" => a.first_ms.cmp(&b.first_ms),
+        "last" => a.last_ms.cmp(&b.last_ms),
+        _ => a.count.cmp(&b.count),
+    };
+    // Stable: those that are alike stay as they were, those with the most letters first.
+    found.groups.sort_by(|a, b| if down { by(b, a) } else { by(a, b) });
+    let groups = found.groups.len();
+    let pages = groups.div_ceil(ROWS).max(1);
+    let at = query.page.unwrap_or(1).clamp(1, pages);
+    found.groups = found.groups.into_iter().skip((at - 1) * ROWS).take(ROWS).collect();
     let jobs = in_time(jobs::newest(redis, JOBS)).await?;
     let frame = page.frame(Nav::Dead, text.title);
     let (choices, may_act) = (Choices::of(&document), page.may(Role::Operator));
-    page.render(&GroupsPage { frame, text, query, choices, found, jobs, may_act })
+    page.render(&GroupsPage { frame, text, query, choices, found, groups, at, pages, jobs, may_act })
 }
 
 /// A letter in a list.
@@ -216,6 +307,14 @@ struct LettersPage {
 }
 
 impl LettersPage {
+    fn sorted(&self, column: &str) -> String {
+        self.query.address("/console/dead/letters", &[("sort", &self.query.toggled(column, LETTERS_USUAL))])
+    }
+
+    fn aria_sort(&self, column: &str) -> &'static str {
+        self.query.aria_sort(column, LETTERS_USUAL)
+    }
+
     fn page(&self, page: usize) -> String {
         self.query.address("/console/dead/letters", &[("page", &page.to_string())])
     }
@@ -232,9 +331,31 @@ impl LettersPage {
         self.text.page.replacen("{}", &self.at.to_string(), 1).replacen("{}", &self.pages.to_string(), 1)
     }
 
-    fn cleared(&self) -> String {
-        Query { group: self.query.group.clone(), ..Query::default() }.address("/console/dead/letters", &[])
+    /// Whether anything but the group is asked for.
+    fn has_filter(&self) -> bool {
+        self.query.given().iter().any(|(name, _)| *name != "group")
     }
+
+    fn cleared(&self) -> String {
+        let (group, sort) = (self.query.group.clone(), self.query.sort.clone());
+        Query { group, sort, ..Query::default() }.address("/console/dead/letters", &[])
+    }
+}
+
+/// One page in this order: what stands before and after it is not sorted.
+fn page_of<T>(all: &mut [T], at: usize, order: impl Fn(&T, &T) -> Ordering) -> &[T] {
+    let begin = (at - 1) * ROWS;
+    if begin > 0 && begin < all.len() {
+        all.select_nth_unstable_by(begin, &order);
+    }
+    let rest = all.get_mut(begin..).unwrap_or_default();
+    if rest.len() > ROWS {
+        rest.select_nth_unstable_by(ROWS - 1, &order);
+    }
+    let many = rest.len().min(ROWS);
+    let shown = &mut rest[..many];
+    shown.sort_unstable_by(&order);
+    shown
 }
 
 async fn letters(page: PageContext, query: web::Query<Query>) -> Result<HttpResponse, PageError> {
@@ -245,10 +366,20 @@ async fn letters(page: PageContext, query: web::Query<Query>) -> Result<HttpResp
     let group = (!query.group.is_empty()).then(|| dead_letters::groups(&document, &lots).groups.pop()).flatten();
     let mut all: Vec<(&Lot, &DeadId, &Arc<Summary>)> =
         lots.iter().flat_map(|lot| lot.letters.iter().map(move |(id, letter)| (lot, id, letter))).collect();
-    all.sort_by(|a, b| (b.2.at_ms, b.1).cmp(&(a.2.at_ms, a.1)));
     let count = all.len();
     let pages = count.div_ceil(ROWS).max(1);
     let at = query.page.unwrap_or(1).clamp(1, pages);
+    let (column, down) = query.sorting(LETTERS_USUAL);
+    type Place<'a> = (&'a Lot, &'a DeadId, &'a Arc<Summary>);
+    let by = |a: &Place<'_>, b: &Place<'_>| match column {
+        "key" => a.2.key.cmp(&b.2.key),
+        "destination" => (&a.0.destination, &a.2.route_name).cmp(&(&b.0.destination, &b.2.route_name)),
+        "reason" => (&a.2.code, &a.2.column, &a.2.message).cmp(&(&b.2.code, &b.2.column, &b.2.message)),
+        "attempts" => a.2.attempts.cmp(&b.2.attempts),
+        _ => (a.2.at_ms, a.1).cmp(&(b.2.at_ms, b.1)),
+    };
+    let latest = |a: &Place<'_>, b: &Place<'_>| (b.2.at_ms, b.1).cmp(&(a.2.at_ms, a.1));
+    let all = page_of(&mut all, at, |a, b| if down { by(b, a) } else { by(a, b) }.then_with(|| latest(a, b)));
     let line = |(lot, id, letter): &(&Lot, &DeadId, &Arc<Summary>)| {
         let name = dead_letters::name(id);
         Line {
@@ -260,8 +391,25 @@ async fn letters(page: PageContext, query: web::Query<Query>) -> Result<HttpResp
             letter: Arc::clone(letter),
         }
     };
-    let lines = all.iter().skip((at - 1) * ROWS).take(ROWS).map(line).collect();
+    let lines = all.iter().map(line).collect();
     let frame = page.frame(Nav::Dead, text.inside);
     let (choices, may_act) = (Choices::of(&document), page.may(Role::Operator));
     page.render(&LettersPage { frame, text, query, choices, group, lines, count, at, pages, may_act })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_what_the_whole_sorted_list_has_there() {
+        // Each once, in no order.
+        let all: Vec<usize> = (0..173).map(|n| n * 71 % 173).collect();
+        for at in 1..=4 {
+            let sorted: Vec<usize> = (0..173).skip((at - 1) * ROWS).take(ROWS).collect();
+            assert_eq!(page_of(&mut all.clone(), at, Ord::cmp), sorted, "page {at}");
+        }
+        assert_eq!(page_of(&mut [2, 1], 1, Ord::cmp), [1, 2]);
+        assert!(page_of(&mut Vec::<u8>::new(), 1, Ord::cmp).is_empty());
+    }
 }

@@ -1,6 +1,7 @@
 //! Destinations: how every database does, and what operators do to it: create, edit, check, pause, the breaker, give a backlog
 //! up, remove.
 
+mod decide;
 mod form;
 
 use actix_web::{HttpResponse, http::StatusCode, web};
@@ -10,6 +11,7 @@ use tidegate_actors::{breaker::BreakerState, message::MessageId, status::Destina
 
 use self::form::{Form, With, form_again, form_page};
 use super::{
+    look::{Html, Look},
     page::{Frame, Nav, PageContext, PageError, list_address},
     texts::destinations::{self as texts, Destinations},
 };
@@ -17,6 +19,9 @@ use crate::admin::{
     ActError, Role,
     destinations::{self as acts, Abandonment, DestinationView, Removal, Until},
 };
+
+/// Destinations on one page of the list.
+const PER_PAGE: usize = 50;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     let check_new = |page: PageContext, form: web::Form<Form>| form::check(page, None, form.into_inner());
@@ -29,6 +34,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(web::resource("/destinations/~check").route(web::post().to(check_new)))
         .service(web::resource("/destinations/~checks/{id}").route(web::get().to(form::progress)))
         .service(web::resource("/destinations/{name}").route(web::get().to(one)))
+        .service(web::resource("/destinations/{name}/state").route(web::get().to(state)))
         .service(web::resource("/destinations/{name}/edit").route(web::get().to(edit)).route(web::post().to(save)))
         .service(web::resource("/destinations/{name}/check").route(web::post().to(check_edit)))
         .service(web::resource("/destinations/{name}/by-hand").route(web::post().to(by_hand)))
@@ -41,7 +47,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
             web::resource("/destinations/{name}/remove")
                 .route(web::get().to(ask_removal))
                 .route(web::post().to(remove)),
-        );
+        )
+        .configure(decide::configure);
 }
 
 fn texts_of(page: &PageContext) -> &'static Destinations {
@@ -84,11 +91,19 @@ struct Query {
     state: String,
     sort: String,
     order: String,
+    page: Option<usize>,
 }
 
 impl Query {
     fn with(&self, changes: &[(&str, &str)]) -> String {
-        let all = vec![("q", self.q.as_str()), ("state", &self.state), ("sort", &self.sort), ("order", &self.order)];
+        let page = self.page.filter(|page| *page > 1).map(|page| page.to_string()).unwrap_or_default();
+        let all = vec![
+            ("q", self.q.as_str()),
+            ("state", &self.state),
+            ("sort", &self.sort),
+            ("order", &self.order),
+            ("page", &page),
+        ];
         list_address("/console/destinations", all, changes)
     }
 }
@@ -102,6 +117,9 @@ struct ListPage {
     all: usize,
     counts: Vec<(&'static str, &'static str, usize)>,
     rows: Vec<DestinationView>,
+    found: usize,
+    at: usize,
+    pages: usize,
     away: Option<String>,
     may_edit: bool,
 }
@@ -114,7 +132,15 @@ impl ListPage {
     fn sorted(&self, by: &str) -> String {
         let same = self.query.sort == by || (self.query.sort.is_empty() && by == "name");
         let order = if same && self.query.order != "desc" { "desc" } else { "" };
-        self.query.with(&[("sort", by), ("order", order)])
+        self.query.with(&[("sort", by), ("order", order), ("page", "")])
+    }
+
+    fn at_page(&self, page: usize) -> String {
+        self.query.with(&[("page", &page.to_string())])
+    }
+
+    fn page_of(&self) -> String {
+        self.text.page_of.replacen("{}", &self.at.to_string(), 1).replacen("{}", &self.pages.to_string(), 1)
     }
 
     fn aria_sort(&self, by: &str) -> &'static str {
@@ -162,6 +188,7 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
     match query.sort.as_str() {
         "kind" => rows.sort_by(|a, b| a.title.cmp(&b.title)),
         "host" => rows.sort_by(|a, b| a.host.cmp(&b.host)),
+        "database" => rows.sort_by(|a, b| a.database.cmp(&b.database)),
         "state" => rows.sort_by_key(|view| word(view.status())),
         "backlog" => rows.sort_by_key(backlog),
         _ => {}
@@ -169,9 +196,13 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
     if query.order == "desc" {
         rows.reverse();
     }
+    let found = rows.len();
+    let pages = found.div_ceil(PER_PAGE).max(1);
+    let at = query.page.unwrap_or(1).clamp(1, pages);
+    let rows = rows.into_iter().skip((at - 1) * PER_PAGE).take(PER_PAGE).collect();
     let (away, may_edit) = (away.map(|error| error.to_string()), page.may(Role::Operator));
     let frame = page.frame(Nav::Destinations, text.title);
-    page.render(&ListPage { frame, text, query, all, counts: counts.to_vec(), rows, away, may_edit })
+    page.render(&ListPage { frame, text, query, all, counts: counts.to_vec(), rows, found, at, pages, away, may_edit })
 }
 
 #[derive(Default, Deserialize)]
@@ -232,6 +263,7 @@ struct OnePage {
     frame: Frame,
     text: &'static Destinations,
     view: DestinationView,
+    state: Html,
     grants: String,
     ddl: &'static str,
     away: Option<String>,
@@ -239,12 +271,28 @@ struct OnePage {
 }
 
 impl OnePage {
-    fn badge(&self) -> (&'static str, &'static str, &'static str) {
-        badge(self.text, self.view.status())
-    }
-
     fn badge_of(&self, word: &str) -> (&'static str, &'static str, &'static str) {
         badge_of(self.text, word)
+    }
+
+    fn to(&self, given: &tidegate_actors::ports::Abandoned) -> String {
+        MessageId(given.to.clone()).to_string()
+    }
+}
+
+/// How it does, which the page asks for again and again.
+#[derive(Template)]
+#[template(path = "destinations/state.html")]
+struct StatePart<'a> {
+    look: Look,
+    text: &'static Destinations,
+    view: &'a DestinationView,
+    may_edit: bool,
+}
+
+impl StatePart<'_> {
+    fn badge(&self) -> (&'static str, &'static str, &'static str) {
+        badge(self.text, self.view.status())
     }
 
     fn breaker(&self) -> Option<&'static str> {
@@ -255,18 +303,23 @@ impl OnePage {
             BreakerState::HalfOpen => self.text.half_open,
         })
     }
+}
 
-    fn to(&self, given: &tidegate_actors::ports::Abandoned) -> String {
-        MessageId(given.to.clone()).to_string()
-    }
+async fn state(page: PageContext, name: web::Path<String>) -> Result<HttpResponse, PageError> {
+    let (views, _) = acts::list(page.admin(), &page.who()).await?;
+    let gone = || PageError::NotFound(format!("there is no destination `{name}`"));
+    let view = views.iter().find(|view| view.name == *name).ok_or_else(gone)?;
+    page.render(&StatePart { look: page.look(), text: texts_of(&page), view, may_edit: page.may(Role::Operator) })
 }
 
 async fn one(page: PageContext, name: web::Path<String>) -> Result<HttpResponse, PageError> {
     let (view, away) = acts::show(page.admin(), &page.who(), &name).await?;
+    let (look, text, may_edit) = (page.look(), texts_of(&page), page.may(Role::Operator));
+    let state = Html::of(&StatePart { look, text, view: &view, may_edit })?;
     let (grants, ddl) = acts::for_a_dba(&view.kind, &view.user, &view.database).unwrap_or_default();
     let frame = page.frame(Nav::Destinations, view.name.clone());
-    let (away, may_edit) = (away.map(|error| error.to_string()), page.may(Role::Operator));
-    page.render(&OnePage { frame, text: texts_of(&page), view, grants, ddl, away, may_edit })
+    let away = away.map(|error| error.to_string());
+    page.render(&OnePage { frame, text, view, state, grants, ddl, away, may_edit })
 }
 
 #[derive(Deserialize)]

@@ -58,7 +58,7 @@ pub(super) async fn show(page: PageContext, path: web::Path<(String, String)>) -
     let life = in_time(messages::life(&page.admin().redis, &document, &application, &id)).await?.ok_or_else(gone)?;
     let mut store = page.admin().store()?;
     let changes = in_time(messages::changes(&mut store, &life.id)).await.unwrap_or_default();
-    let frame = page.frame(Nav::Logs, format!("{} {id}", text.message));
+    let frame = page.frame(Nav::Logs, format!("{} {}", text.message, page.look().short_id(&life.id)));
     let record = pretty(&life.data);
     page.render(&MessagePage { frame, text, life, record, changes })
 }

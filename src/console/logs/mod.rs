@@ -13,6 +13,7 @@ use askama::Template;
 use tidegate_actors::message::{MessageId, StreamId};
 
 pub(super) use self::message::{address as message_address, letter_address};
+pub(super) use self::query::moment;
 use self::query::{Asked, Query};
 use super::{
     look::Look,

@@ -154,7 +154,7 @@ impl Query {
 }
 
 /// A moment as a browser's field or somebody's hand writes it, in UTC where it names no zone.
-fn moment(text: &str) -> Result<Option<u64>, ()> {
+pub(in crate::console) fn moment(text: &str) -> Result<Option<u64>, ()> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);

@@ -91,7 +91,7 @@ struct Query {
     q: String,
     #[serde(default)]
     role: String,
-    /// `name`, `role` or `seen`; with `-` before it the other way round.
+    /// `name`, `role`, `second`, `seen` or `added`; with `-` before it the other way round.
     #[serde(default)]
     sort: String,
     #[serde(default)]
@@ -133,6 +133,8 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
     match column {
         "role" => users.sort_by_key(|user| user.role.as_str()),
         "seen" => users.sort_by_key(|user| user.signed_in_at_ms),
+        "second" => users.sort_by_key(|user| user.second_factor),
+        "added" => users.sort_by_key(|user| user.created_at_ms),
         _ => {}
     }
     if down {

@@ -277,6 +277,13 @@ const SENTENCES: &[(&str, &str)] = &[
         "`{}` adalah tujuan paralel: grup pembacanya tidak dapat mundur untuk satu rute; tidak ada yang diubah",
     ),
     (
+        "Redis knows no position of `{}` on the stream of `{}` (was it emptied?); choose `earliest` or `now`; nothing was \
+         changed",
+        "Redis tidak mengenal posisi `{}` dalam aliran data `{}` (apakah pernah dikosongkan?); pilih `earliest` atau `now`; \
+         tidak ada yang diubah",
+    ),
+    ("choose where it goes on", "pilih dari mana dilanjutkan"),
+    (
         "Redis knows no position of this destination on the stream of `{}`: nothing was sent yet",
         "Redis tidak mengenal posisi tujuan ini dalam aliran data `{}`: belum ada yang dikirim",
     ),

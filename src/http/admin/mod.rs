@@ -149,6 +149,12 @@ resources! {
     "/v1/routes/{name}/removal" {
         get routes::removal, "What a removal would do", "";
     }
+    "/v1/routes/{name}/replays" {
+        get records::replays, "What of a route is being sent again: how far each is, and whether it can be stopped", "";
+    }
+    "/v1/routes/{name}/replays/{token}" {
+        delete records::stop_replay, "Stop a replay: what is sent stays as it is, the rest is not sent. One without an end can be stopped only while it is queued", "";
+    }
     "/v1/deliveries" {
         get records::deliveries, "Deliveries, newest first. `path` goes with `value` or `contains`; `cursor` is `next` of the page before", "", ["application" "topic" "destination" "route" "table" "status" "from" "to" "key" "id" "own_id" "action" "path" "value" "contains" "limit" "cursor"];
     }

@@ -121,3 +121,13 @@ pub(super) async fn replay(caller: Caller, body: web::Bytes) -> Result<HttpRespo
     let status = if body.dry_run { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok(answer(status, &api::replay(&caller.admin, &caller.who, &body).await?))
 }
+
+pub(super) async fn replays(caller: Caller, route: web::Path<String>) -> Result<HttpResponse, Refusal> {
+    Ok(answer(StatusCode::OK, &json!({"replays": api::replays_of(&caller.admin, &route).await?})))
+}
+
+pub(super) async fn stop_replay(caller: Caller, path: web::Path<(String, String)>) -> Result<HttpResponse, Refusal> {
+    let (route, token) = path.into_inner();
+    api::stop_replay(&caller.admin, &caller.who, &route, &token).await?;
+    Ok(answer(StatusCode::OK, &json!({"stopped": token})))
+}

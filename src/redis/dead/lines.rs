@@ -176,6 +176,9 @@ impl Passed {
     /// Whether this one counts.
     pub(super) fn holds(&self, dead: &DeadId) -> bool {
         let place = |position: &Position| {
+            if dead.generation == position.generation {
+                return dead.id <= position.id;
+            }
             (self.rank(&dead.generation), dead.id) <= (self.rank(&position.generation), position.id)
         };
         // A route that is carried beside the lane has passed what its side row has.

@@ -215,3 +215,53 @@ async fn with_redis_away_an_edit_comes_back_as_it_was_typed() {
     assert_eq!(lost.status, 503, "{}", lost.body);
     assert!(lost.body.contains("typed") && lost.body.contains("your text is still here"), "{}", lost.body);
 }
+
+#[actix_web::test]
+async fn lists_of_dead_letters_are_sorted_filtered_by_time_and_have_addresses() {
+    let (scene, _, key) = with_table(&["ana:operator"]).await;
+    let mut browser = scene.browser_of("ana").await;
+    let none = browser.get("/console/dead/jobs").await;
+    assert!(none.status == 200 && none.body.contains("No job yet"), "{}", none.body);
+    // Two causes: a check on `stock` (two letters), and a value that is no number (one).
+    let odd = json!({"topic": "cars", "action": "upsert", "key": 9, "data": {"id": 9, "name": "odd", "stock": "many"}});
+    let ids = send(&scene, &key, &[message(2, "bad", -1), message(3, "bad", -2), odd]).await;
+    let groups = page_with(&mut browser, "/console/dead", "Redrive all 3").await;
+    let order = |page: &str| {
+        let begin = "href=\"/console/dead/letters?";
+        let links =
+            page.match_indices(begin).map(|(at, _)| page[at + begin.len()..].split('"').next().unwrap().to_owned());
+        links.map(|link| link.split("group=").nth(1).unwrap().split('&').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let most_first = order(&groups);
+    assert_eq!(most_first.len(), 2, "{groups}");
+    assert!(groups.contains("aria-sort=\"descending\"><a href=\"/console/dead?sort=count\""), "{groups}");
+    let least_first = order(&browser.get("/console/dead?sort=count").await.body);
+    assert_eq!(least_first, most_first.iter().rev().cloned().collect::<Vec<_>>());
+    let letters = browser.get("/console/dead/letters?sort=key").await.body;
+    let places: Vec<_> = ids.iter().map(|id| letters.find(id.as_str()).unwrap()).collect();
+    assert!(places.is_sorted(), "by key: {places:?}");
+    let letters = browser.get("/console/dead/letters?sort=-key").await.body;
+    let places: Vec<_> = ids.iter().rev().map(|id| letters.find(id.as_str()).unwrap()).collect();
+    assert!(places.is_sorted(), "the other way round: {places:?}");
+    // Nothing was given up before this year, all of it after.
+    let before = browser.get("/console/dead?to=2020-01-01").await.body;
+    assert!(before.contains("Nothing found") && before.contains("value=\"2020-01-01\""), "{before}");
+    let since = browser.get("/console/dead?from=2020-01-01T00:00").await.body;
+    assert!(since.contains("Redrive all 3") && since.contains("task=redrive"), "{since}");
+    let wrong = browser.get("/console/dead?from=yesterday").await.body;
+    assert!(wrong.contains("Write a moment such as") && wrong.contains("value=\"yesterday\""), "{wrong}");
+    // A time goes along with what is done with many.
+    let asked = browser.get("/console/dead/many?task=discard&to=2020-01-01").await.body;
+    assert!(asked.contains("No dead letter is like that"), "{asked}");
+    let asked = browser.get("/console/dead/many?task=discard&from=2020-01-01").await;
+    assert!(asked.body.contains("name=\"from\" value=\"2020-01-01\""), "{}", asked.body);
+    let until = asked.after("name=\"until\" value=\"");
+    let fields =
+        [("task", "discard"), ("counted", "3"), ("until", until.as_str()), ("from", "2020-01-01"), ("reason", "test")];
+    let begun = browser.post("/console/dead/many", &asked.csrf(), &fields).await;
+    assert_eq!(begun.status, 303, "{}", begun.body);
+    let listed = page_with(&mut browser, "/console/dead/jobs", "3 / 3").await;
+    assert!(listed.contains("Discard") && listed.contains("ana") && listed.contains("since 2020-01-01"), "{listed}");
+    let filtered = browser.get("/console/dead/jobs?task=redrive").await.body;
+    assert!(filtered.contains("Nothing found") && !filtered.contains("3 / 3"), "{filtered}");
+}

@@ -225,3 +225,89 @@ async fn the_shops_are_a_destination_without_server_and_password() {
     let shown = operator.get("/console/destinations/shops").await;
     assert!(shown.body.contains("Broadcasts") && !shown.body.contains("GRANT"), "{}", shown.body);
 }
+
+/// A file in the place of another is another database: nothing is written until somebody says from where on.
+#[actix_web::test]
+async fn where_a_held_destination_goes_on_is_decided_here() {
+    let mut scene = Scene::start(&["olga:operator", "vera:viewer", "root:admin"]).await;
+    let mut target = scene.installation.sqlite("lite").await;
+    let key = scene.installation.register(std::slice::from_ref(&target));
+    let client = awc::Client::default();
+    for id in 1..=4 {
+        let post = client.post(format!("http://127.0.0.1:{}/v1/messages", scene.node.listen)).bearer_auth(&key);
+        let body = serde_json::json!({"topic": "cars", "data": {"id": id, "version": 1}, "key": id});
+        assert_eq!(post.send_json(&body).await.unwrap().status(), 202);
+    }
+    wait_for("all arrive", Duration::from_secs(20), async || target.arrived().await.filter(|n| *n == 4)).await;
+    let mut operator = scene.browser_of("olga").await;
+    let early = operator.get("/console/destinations/lite/decide").await;
+    assert!(early.status == 200 && early.body.contains("does not wait for a decision"), "{}", early.body);
+
+    let other = scene.installation.sqlite("other").await;
+    target.url.clone_from(&other.url);
+    scene.installation.apply(&manifest(std::slice::from_ref(&target)));
+    let page = wait_for("it is held", Duration::from_secs(30), async || {
+        let page = operator.get("/console/destinations/lite").await;
+        page.body.contains("lite/decide").then_some(page)
+    })
+    .await;
+    assert!(page.body.contains("not the database that destination"), "{}", page.body);
+    // The file by its name, with its path on hover.
+    assert!(page.body.contains(">other.db</span>") && page.body.contains("/other.db\""), "{}", page.body);
+    let mut viewer = scene.browser_of("vera").await;
+    assert!(!viewer.get("/console/destinations/lite").await.body.contains("lite/decide"));
+    assert_eq!(viewer.get("/console/destinations/lite/decide").await.status, 403);
+    let theirs = viewer.get("/console/").await.csrf();
+    assert_eq!(viewer.post("/console/destinations/lite/decide", &theirs, &[("from", "now")]).await.status, 403);
+    assert_eq!(viewer.get("/console/destinations/lite/state").await.status, 200);
+
+    let asked = operator.get("/console/destinations/lite/decide").await;
+    for words in ["4 records are sent.", "0 records are sent.", "From the earliest record", "From now on"] {
+        assert!(asked.body.contains(words), "{words}: {}", asked.body);
+    }
+    let (csrf, seen) = (asked.csrf(), asked.after("name=\"seen_earliest\" value=\""));
+    let odd = operator.post("/console/destinations/lite/decide", &csrf, &[("from", "there")]).await;
+    assert_eq!(odd.status, 400, "{}", odd.body);
+    let moved = [("from", "earliest"), ("seen_earliest", "car-app aaaaaaaaaa-5-0")];
+    let refused = operator.post("/console/destinations/lite/decide", &csrf, &moved).await;
+    assert!(refused.status == 409 && refused.body.contains("another place by now"), "{}", refused.body);
+    assert!(refused.body.contains("value=\"earliest\" checked"), "what was chosen stays: {}", refused.body);
+    let fields = [("from", "earliest"), ("seen_earliest", seen.as_str())];
+    let done = operator.post("/console/destinations/lite/decide", &csrf, &fields).await;
+    assert_eq!((done.status, done.to().as_str()), (303, "/console/destinations/lite"), "{}", done.body);
+    wait_for("the other has them", Duration::from_secs(30), async || other.arrived().await.filter(|n| *n == 4)).await;
+    let audit = scene.browser_of("root").await.get("/console/settings/audit?what=goes+on").await.body;
+    assert!(audit.contains("olga") && audit.contains("4 records are sent"), "{audit}");
+    operator.cookies.insert("lang".into(), "id".into());
+    assert!(operator.get("/console/destinations/lite/decide").await.body.contains("Dari data paling awal"));
+    operator.cookies.remove("lang");
+    scene.installation.redis.kill();
+    let away = operator.post("/console/destinations/lite/decide", &csrf, &fields).await;
+    assert!(away.status == 503 && away.body.contains("name=\"from\""), "{} {}", away.status, away.body);
+}
+
+#[actix_web::test]
+async fn many_destinations_have_pages_with_addresses() {
+    let scene = Scene::start(&["vera:viewer"]).await;
+    let one = |n: u32| {
+        format!(
+            "[[destination]]\nname = \"d{n:02}\"\nkind = \"postgres\"\nurl = \"postgres://w@127.0.0.1:1/x{}\"\n",
+            99 - n
+        )
+    };
+    scene.installation.apply(&(0..60).map(one).collect::<String>());
+    let mut viewer = scene.browser_of("vera").await;
+    let shows = |body: &str, name: &str| body.contains(&format!("href=\"/console/destinations/{name}\""));
+    let first = wait_for("the node to know them", Duration::from_secs(10), async || {
+        Some(viewer.get("/console/destinations").await.body).filter(|body| body.contains("Page 1 of 2"))
+    })
+    .await;
+    assert!(shows(&first, "d00") && shows(&first, "d49") && !shows(&first, "d50"), "{first}");
+    assert!(first.contains("href=\"/console/destinations?page=2\""), "{first}");
+    let second = viewer.get("/console/destinations?page=2").await.body;
+    assert!(!shows(&second, "d49") && shows(&second, "d50") && shows(&second, "d59"), "{second}");
+    let sorted = viewer.get("/console/destinations?sort=database").await.body;
+    assert!(shows(&sorted, "d59") && !shows(&sorted, "d00"), "{sorted}");
+    let found = viewer.get("/console/destinations?q=x90&page=7").await.body;
+    assert!(shows(&found, "d09") && !found.contains("Page "), "{found}");
+}

@@ -419,6 +419,7 @@ const SCREENS: [&str; 9] = [
 struct Show {
     stage: Stage,
     browser: Chromium,
+    key: String,
     /// A message, a group of dead letters, and one of them.
     inner: Vec<(&'static str, String)>,
 }
@@ -460,9 +461,22 @@ impl Show {
         }
         let browser = stage.browser().await;
         browser.sign_in("ana", PASSWORD).await;
-        let mut show = Self { stage, browser, inner: Vec::new() };
+        let mut show = Self { stage, browser, key, inner: Vec::new() };
         show.find_what_is_inside().await;
         show
+    }
+
+    /// Goes on sending for so long, now more and now less, so that a picture of the last minutes shows something.
+    async fn trade(&self, seconds: i64) {
+        for second in 0..seconds {
+            for place in 0..2 + second * 7 % 5 {
+                let id = 100 + second * 10 + place;
+                let record = json!({ "id": id, "carName": "Avanza", "stock": id % 7, "color": "silver",
+                    "price": "Rp 235.500.000,00", "sold": "2026-01-31" });
+                self.stage.send(&self.key, record).await;
+            }
+            tokio::time::sleep(Duration::from_millis(800)).await;
+        }
     }
 
     async fn find_what_is_inside(&mut self) {
@@ -498,6 +512,7 @@ impl Show {
             ("destination-new", "/console/destinations/~new?kind=postgres"),
             ("destination-edit", "/console/destinations/sales/edit"),
             ("destination-abandon", "/console/destinations/branch-bali/abandon"),
+            ("destination-decide", "/console/destinations/archive/decide"),
             ("destination-remove", "/console/destinations/branch-bali/remove"),
             ("tables", "/console/tables"),
             ("route", "/console/tables/archive-vehicles"),
@@ -510,6 +525,7 @@ impl Show {
             ("logs-nothing", "/console/logs?q=nothing-like-that"),
             ("dead", "/console/dead"),
             ("dead-many", "/console/dead/many?task=redrive&application=car-app"),
+            ("dead-jobs", "/console/dead/jobs"),
             ("actors", "/console/actors"),
             ("settings-users", "/console/settings/users"),
             ("settings-user", "/console/settings/users/budi"),
@@ -640,6 +656,7 @@ async fn screens() {
     browser.close().await;
     drop(empty);
     let show = Show::new().await;
+    show.trade(120).await;
     let browser = &show.browser;
     for (name, path) in show.screens() {
         browser.visit(&path).await;

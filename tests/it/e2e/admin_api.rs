@@ -295,3 +295,50 @@ async fn codes_and_terminals_are_listed_made_taken_back_and_revoked() {
     assert_eq!(ask(&node, "GET", "/v1/terminals?state=gone", Value::Null).await.0, 400);
     assert_eq!(ask(&node, "DELETE", "/v1/terminals/nobody", Value::Null).await.0, 404);
 }
+
+#[actix_web::test]
+async fn a_replay_is_listed_and_stopped_with_one_entry_in_the_list_of_changes() {
+    let installation = Installation::new().await;
+    let target = installation.sqlite("rooms").await;
+    installation.apply(
+        &manifest(std::slice::from_ref(&target)).replace("kind = \"sqlite\"", "kind = \"sqlite\"\nnode = \"a\""),
+    );
+    let key = installation.run(&["key", "create", "car-app"]).trim().to_owned();
+    let node = node(&installation, "a", &[]).await;
+    let mut ids = Vec::new();
+    for id in 1..=5 {
+        let post = awc::Client::default().post(format!("http://127.0.0.1:{}/v1/messages", node.listen));
+        let body = json!({"topic": "cars", "key": id, "data": {"id": id, "version": 1}});
+        let mut answer = post.bearer_auth(&key).send_json(&body).await.unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        ids.push(answer["id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned());
+    }
+    let counted = json!({"route": "rooms-cars", "from": ids[1], "to": ids[3], "dry_run": true});
+    crate::servers::wait_for("all to be delivered", std::time::Duration::from_secs(20), async || {
+        let (status, plan) = ask(&node, "POST", "/v1/replays", counted.clone()).await;
+        (status == 200 && plan["records"] == 3).then_some(())
+    })
+    .await;
+    // Paused, so that it waits.
+    installation.run(&["destination", "pause", "rooms"]);
+    shown(&node, "rooms", "paused").await;
+    assert_eq!(get(&node, "/v1/routes/rooms-cars/replays").await, json!({"replays": []}));
+    assert_eq!(ask(&node, "GET", "/v1/routes/rooms-car/replays", Value::Null).await.0, 404);
+    let begun = done(&node, "POST", "/v1/replays", json!({"route": "rooms-cars", "from": ids[1], "to": ids[3]})).await;
+    let token = begun["token"].as_str().unwrap();
+    let listed = get(&node, "/v1/routes/rooms-cars/replays").await;
+    let one = &listed["replays"][0];
+    assert_eq!((&one["token"], &one["state"], &one["may_stop"]), (&json!(token), &json!("queued"), &json!(true)));
+    assert_eq!((&one["sent"], &one["records"]), (&json!(0), &json!(3)), "{listed}");
+    let path = format!("/v1/routes/rooms-cars/replays/{token}");
+    assert_eq!(ask(&node, "DELETE", &path.replace("cars", "car"), Value::Null).await.0, 404);
+    let bare = awc::Client::default().delete(format!("http://127.0.0.1:{}{path}", node.admin)).send().await.unwrap();
+    assert_eq!(bare.status().as_u16(), 401);
+    assert_eq!(done(&node, "DELETE", &path, Value::Null).await, json!({"stopped": token}));
+    assert_eq!(get(&node, "/v1/routes/rooms-cars/replays").await, json!({"replays": []}));
+    let again = ask(&node, "DELETE", &path, Value::Null).await;
+    assert!(again.0 == 409 && again.1["detail"].as_str().unwrap().contains("ended already"), "{again:?}");
+    let told = get(&node, "/v1/audit?what=stop%20the%20replay").await;
+    let entries = told["entries"].as_array().unwrap();
+    assert!(entries.len() == 1 && told.to_string().contains("admin token"), "{told}");
+}

@@ -130,6 +130,52 @@ async fn it_counts_says_what_it_does_and_asks_before_rows_go_back() {
 }
 
 #[tokio::test]
+async fn a_replay_that_waits_is_stopped_by_whoever_asked_for_it_and_told_in_the_list_of_changes() {
+    let (site, redis, ids) = delivered().await;
+    let document = site.document().await;
+    let destination = &document.destinations.iter().find(|one| one.name == "rooms").unwrap().id;
+    let none = site.run(&["replay", "rooms-cars", "--stop"]);
+    assert!(none.code == 1 && none.err.contains("nothing is being sent again by route `rooms-cars`"), "{}", none.err);
+    let slip = site.run(&["replay", "rooms-car", "--stop"]);
+    assert!(slip.code == 1 && slip.err.contains("did you mean `rooms-cars`?"), "{}", slip.err);
+    let both = site.run(&["replay", "rooms-cars", "--stop", "--from", "2026-01-01T00:00:00Z"]);
+    assert!(both.code == 2 && both.err.contains("cannot be used with"), "{}", both.err);
+    let neither = site.run(&["replay", "rooms-cars"]);
+    assert!(neither.code == 2 && neither.err.contains("--from"), "{}", neither.err);
+
+    let begin = |from: &MessageId, to: &MessageId| {
+        let (from, to) = (from.to_string(), to.to_string());
+        let range = ["replay", "rooms-cars", "--from", &from, "--to", &to, "--yes", "--json"];
+        let line: Value = serde_json::from_str(site.run(&range).out.trim()).unwrap();
+        line["token"].as_str().unwrap().to_owned()
+    };
+    let first = begin(&ids[10], &ids[19]);
+    let second = begin(&ids[30], &ids[39]);
+    let which = site.run(&["replay", "rooms-cars", "--stop", "--yes"]);
+    assert!(which.code == 1 && which.err.contains(&first) && which.err.contains(&second), "{}", which.err);
+    assert!(which.err.contains("0 of 10 records sent") && which.err.contains("--stop TOKEN"), "{}", which.err);
+    let unasked = site.run(&["replay", "rooms-cars", "--stop", &first]);
+    assert!(unasked.code == 1 && unasked.err.contains("nothing was changed"), "{}", unasked.err);
+    assert_eq!(dead::waiting(&redis, APP, destination).await.unwrap().len(), 2);
+    let other = site.run(&["replay", "rooms-cars", "--stop", "0123", "--yes"]);
+    assert!(other.code == 1 && other.err.contains("has ended already, or there was none"), "{}", other.err);
+
+    let stopped = site.run(&["replay", "rooms-cars", "--stop", &first, "--yes"]);
+    assert!(stopped.code == 0 && stopped.out.ends_with("stays as it is.\n"), "{}{}", stopped.out, stopped.err);
+    // The only one that is left needs no name.
+    let line = site.run(&["replay", "rooms-cars", "--stop", "--yes", "--json"]);
+    let line: Value = serde_json::from_str(line.out.trim()).unwrap();
+    assert_eq!((&line["state"], line["token"].as_str()), (&"stopped".into(), Some(second.as_str())));
+    assert_eq!(dead::waiting(&redis, APP, destination).await.unwrap(), []);
+    let told = super::store(&site.server).changes(50).await.unwrap();
+    for token in [&first, &second] {
+        let of = format!("stop the replay {token} of route `rooms-cars`");
+        let told: Vec<_> = told.iter().filter(|entry| entry.what == of).collect();
+        assert!(matches!(&told[..], [one] if one.who.contains("operator@a")), "{told:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_new_route_may_begin_in_the_past_and_says_from_where() {
     let (site, ..) = delivered().await;
     site.write("more.toml", &manifest(&route("rooms-prices", "rooms", "start = \"earliest\"")));
