@@ -94,6 +94,13 @@ pub async fn serve(
     first_word(registry.state.clone()).await;
     refuse_unusable_secrets(&documents, master_key.as_deref())?;
 
+    // Whatever can't be opened ends the start before this node is one of them.
+    let listener = server::bind(settings.listen).context("setting `listen`")?;
+    let admin = server::bind(settings.admin).context("setting `admin`")?;
+    let console = server::bind(settings.console).context("setting `console`")?;
+    let addresses =
+        Addresses { listen: listener.local_addr()?, admin: admin.local_addr()?, console: console.local_addr()? };
+
     let full = Arc::new(AtomicBool::new(false));
     let world = Arc::new(NodeWorld {
         node: settings.node.as_str().into(),
@@ -120,11 +127,6 @@ pub async fn serve(
     actix_rt::spawn(mind(registry.state.clone(), Arc::clone(&readiness)));
 
     let (stop, stopped) = watch::channel(false);
-    let listener = server::bind(settings.listen).context("setting `listen`")?;
-    let admin = server::bind(settings.admin).context("setting `admin`")?;
-    let console = server::bind(settings.console).context("setting `console`")?;
-    let addresses =
-        Addresses { listen: listener.local_addr()?, admin: admin.local_addr()?, console: console.local_addr()? };
     let turning = Turning::default();
     let observed = Observed {
         listen: addresses.listen,

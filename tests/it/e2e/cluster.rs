@@ -129,3 +129,25 @@ async fn every_node_and_the_status_command_show_all_nodes() {
     let table = installation.run(&["status", "--once"]);
     assert!(table.contains("OWNER") && table.contains("WRITES") && table.contains("shop-0"), "{table}");
 }
+
+#[actix_web::test]
+async fn a_node_whose_address_is_taken_says_so_and_joins_nobody() {
+    let installation = Installation::new().await;
+    let targets = targets(&installation, 1).await;
+    installation.register(&targets);
+    let somebody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (taken, free) = (somebody.local_addr().unwrap().to_string(), "127.0.0.1:0");
+    for name in ["listen", "admin", "console"] {
+        let mut node = installation.command(&["serve"]);
+        for setting in ["listen", "admin", "console"] {
+            node.env(format!("TIDEGATE_{}", setting.to_uppercase()), if setting == name { &taken } else { free });
+        }
+        let output = node.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{said}");
+        assert!(said.contains(&format!("setting `{name}`")) && said.contains(&taken), "{said}");
+        assert!(!said.contains("panicked") && !said.contains("placed"), "{said}");
+    }
+    let lines = installation.run(&["status", "--json"]);
+    assert!(!lines.contains(r#""type":"node""#), "{lines}");
+}
