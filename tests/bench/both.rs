@@ -56,6 +56,9 @@ pub(crate) async fn run(options: &Options) {
     let mut results = Map::new();
     let mut next_id = 1;
     for (form, in_one) in FORMS {
+        if options.per_request.is_some_and(|wanted| wanted != in_one) {
+            continue;
+        }
         let mut rig = Rig {
             node: &node,
             connection: connection.clone(),
@@ -65,8 +68,11 @@ pub(crate) async fn run(options: &Options) {
             next_id,
         };
         println!("  {form}");
-        let mut rate =
-            if options.short { 200.0 } else { CAUTION * rig.greatest(5_000.0, Duration::from_secs(8), 6).await };
+        let mut rate = match options.rate {
+            Some(rate) => rate,
+            None if options.short => 200.0,
+            None => CAUTION * rig.greatest(5_000.0, Duration::from_secs(8), 6).await,
+        };
         for attempt in 1..=TRIES {
             let (load, fsyncs) = (machine::load(), machine::fsyncs_per_second(files.path()));
             let cpu = || [machine::cpu(node.process.id()), machine::cpu(redis_pid)];

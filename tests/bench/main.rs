@@ -10,7 +10,8 @@
 //!
 //! `thesis` repeats the measurements of the published system instead.
 //!
-//! usage: `cargo bench --bench limits -- STAGE… [--rounds N] [--seconds S] [--records N] [--appendfsync MODE] [--limit N] [--short]`
+//! usage: `cargo bench --bench limits -- STAGE… [--rounds N] [--seconds S] [--records N] [--appendfsync MODE] [--limit N] [--short]`,
+//! for `both` `[--rate R] [--per-request 1|100]`
 //! and for `delivery` `[--into postgres|mariadb|sqlite|five|parallel] [--op insert|upsert] [--bytes 250|2000]`
 #![allow(
     clippy::unwrap_used,
@@ -83,8 +84,8 @@ const ALL: &[&str] = &[
     "memory",    //
     "terminals", //
 ];
-const FLAGS: &str = "--rounds N, --seconds S, --records N, --appendfsync MODE, --limit RECORDS_PER_S, --into DATABASE, \
-                     --op insert|upsert, --bytes 250|2000, --short";
+const FLAGS: &str = "--rounds N, --seconds S, --records N, --appendfsync MODE, --limit RECORDS_PER_S, --rate R, \
+                     --per-request 1|100, --into DATABASE, --op insert|upsert, --bytes 250|2000, --short";
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -97,6 +98,9 @@ struct Options {
     short: bool,
     /// Records a second that five bare writers reach, for `both`.
     limit: Option<f64>,
+    /// Of both: the rate to hold, instead of one that is found, and the only number of records per request.
+    rate: Option<f64>,
+    per_request: Option<usize>,
     /// Of delivery: into which databases, how, and how large records.
     into: Option<String>,
     op: Option<String>,
@@ -126,6 +130,8 @@ fn main() {
         appendfsync: None,
         short: false,
         limit: None,
+        rate: None,
+        per_request: None,
         into: None,
         op: None,
         bytes: None,
@@ -140,6 +146,8 @@ fn main() {
             "--records" => options.records = Some(value().parse().unwrap()),
             "--appendfsync" => options.appendfsync = Some(value()),
             "--limit" => options.limit = Some(value().parse().unwrap()),
+            "--rate" => options.rate = Some(value().parse().unwrap()),
+            "--per-request" => options.per_request = Some(value().parse().unwrap()),
             "--into" => options.into = Some(value()),
             "--op" => options.op = Some(value()),
             "--bytes" => options.bytes = Some(shape::Shape::of(value().parse().unwrap())),
