@@ -396,7 +396,7 @@ pub async fn stop(
     let waiting = dead::waiting(redis, &route.application, &destination.id).await?;
     let meant = |command: &&Command| matches!(command, Command::Replay { token: named, route: of, .. } if named == token && *of == route.id);
     let Some(command) = waiting.iter().find(meant) else {
-        return Err(ActError::Conflict("this replay has ended already".into()));
+        return Err(ended());
     };
     let beside = sides::of(redis, &route.application, &destination.id).await?;
     let is_taken_up = beside.rows.iter().any(|side| replays(&side.part, token));
@@ -408,7 +408,15 @@ pub async fn stop(
         ));
     }
     store.note(&who.to_string(), &[format!("stop the replay {token} of route `{}`", route.name)]).await?;
-    Ok(dead::withdraw(redis, &route.application, &destination.id, std::slice::from_ref(command)).await?)
+    // Meanwhile it may have come to its end, or somebody else may have stopped it.
+    match dead::withdraw(redis, &route.application, &destination.id, std::slice::from_ref(command)).await? {
+        0 => Err(ended()),
+        _ => Ok(()),
+    }
+}
+
+fn ended() -> ActError {
+    ActError::Conflict("this replay has ended already".into())
 }
 
 fn named<'a>(document: &'a Document, name: &str) -> Result<&'a RouteSpec, ActError> {

@@ -265,7 +265,7 @@ pub async fn push_all(
     Ok(())
 }
 
-/// Takes commands off the list again, as far as they are still there. A full Redis takes it too.
+/// Takes commands off the list again, as far as they are still there; how many were. A full Redis takes it too.
 ///
 /// # Errors
 /// Redis is away; some may be off.
@@ -274,20 +274,21 @@ pub async fn withdraw(
     application: &str,
     destination: &str,
     commands: &[Command],
-) -> Result<(), LogError> {
+) -> Result<usize, LogError> {
     let key = redis.keys().of(application).commands(destination);
+    let mut gone = 0;
     for command in commands {
         let text = serde_json::to_vec(command).map_err(|_| odd("command"))?;
-        redis
+        gone += redis
             .link()
             .run(async |mut connection| {
                 let mut call = scripts::CALL.key(&key);
-                call.arg("LREM").arg(1).arg(&text[..]).invoke_async::<Value>(&mut connection).await.map(|_| ())
+                call.arg("LREM").arg(1).arg(&text[..]).invoke_async::<usize>(&mut connection).await
             })
             .await
             .map_err(|error| unavailable(&error))?;
     }
-    Ok(())
+    Ok(gone)
 }
 
 /// The dead letters that commands wait for which the owner has not carried out yet.

@@ -148,7 +148,7 @@ pub async fn withdraw(
     command: impl Fn(DeadId) -> Command,
 ) -> Result<(), LogError> {
     let commands: Vec<Command> = ids.iter().cloned().map(command).collect();
-    dead::withdraw(redis, &lot.application, &lot.destination_id, &commands).await
+    dead::withdraw(redis, &lot.application, &lot.destination_id, &commands).await.map(|_| ())
 }
 
 /// Takes those out of `ids` whose command is off the list, and tells what came of each.

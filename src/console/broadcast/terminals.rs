@@ -105,6 +105,8 @@ struct ListPage {
     away: Option<String>,
     /// Codes that are open; none for whoever may not make any.
     codes: Vec<CodeView>,
+    /// With those that are not shown.
+    codes_open: usize,
     may_act: bool,
 }
 
@@ -144,11 +146,14 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
         Err(ActError::Unavailable(why)) => (Terminals::default(), Some(why)),
         Err(error) => return Err(error.into()),
     };
-    let codes = if may_act(&page) && away.is_none() {
+    let mut codes = if may_act(&page) && away.is_none() {
         codes::list(page.admin(), &page.who()).await.unwrap_or_default()
     } else {
         Vec::new()
     };
+    // Those that end first; a roll-out makes thousands at once, and this is drawn every few seconds.
+    let codes_open = codes.len();
+    codes.truncate(PAGE);
     page.render(&ListPage {
         frame: page.frame(Nav::Broadcast, text.terminals),
         text,
@@ -162,6 +167,7 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
         pages: found.div_ceil(PAGE).max(1),
         away,
         codes,
+        codes_open,
         may_act: may_act(&page),
     })
 }

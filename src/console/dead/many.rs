@@ -67,6 +67,12 @@ impl Asked {
         Filter { until_ms: [filter.until_ms, until].into_iter().flatten().min(), ..filter }
     }
 
+    fn refuse_wrong_times(&self, page: &PageContext) -> Result<(), PageError> {
+        let query = self.query();
+        let wrong = query.is_wrong("from") || query.is_wrong("to");
+        if wrong { Err(PageError::Bad(page.dead().wrong_time.into())) } else { Ok(()) }
+    }
+
     fn discards(&self) -> bool {
         self.task == "discard"
     }
@@ -95,6 +101,7 @@ impl ManyPage {
 
 pub(super) async fn ask(page: PageContext, asked: web::Query<Asked>) -> Result<HttpResponse, PageError> {
     page.needs(Role::Operator)?;
+    asked.refuse_wrong_times(&page)?;
     confirm(&page, StatusCode::OK, asked.into_inner(), None, None).await
 }
 
@@ -140,6 +147,7 @@ fn destinations(lots: &[Lot]) -> Vec<(String, usize)> {
 pub(super) async fn begin(page: PageContext, form: web::Form<Asked>) -> Result<HttpResponse, PageError> {
     page.needs(Role::Operator)?;
     let asked = form.into_inner();
+    asked.refuse_wrong_times(&page)?;
     let admin = page.admin();
     let document = admin.documents.borrow().clone().unwrap_or_default();
     let task = if asked.discards() {

@@ -82,8 +82,9 @@ impl Query {
             route: given(&self.route),
             code: given(&self.code),
             column: given(&self.column),
-            since_ms: moment(&self.from).unwrap_or_default(),
-            until_ms: moment(&self.to).unwrap_or_default(),
+            // What can't be read lets nothing through: what is done with all that is found must not be done with more than was meant.
+            since_ms: moment(&self.from).unwrap_or(Some(u64::MAX)),
+            until_ms: moment(&self.to).unwrap_or(Some(0)),
             key: given(&self.key),
             superseded: match self.superseded.as_str() {
                 "yes" => Some(true),

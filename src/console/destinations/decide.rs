@@ -50,6 +50,8 @@ struct Form {
     from: String,
     seen_last: String,
     seen_earliest: String,
+    /// What it was held for when this was shown.
+    held: String,
 }
 
 #[derive(Template)]
@@ -145,7 +147,11 @@ async fn take(page: PageContext, name: web::Path<String>, form: web::Form<Form>)
             // This moment is the moment of the decision.
             GoOnFrom::Now => None,
         };
-        if was.is_some_and(|was| *was != carried(&seen)) {
+        let (view, _) = acts::show(page.admin(), &page.who(), &name).await?;
+        let held = view.detail.as_ref().and_then(|detail| detail.held.as_deref()).unwrap_or_default();
+        // Otherwise the answer to one question would be taken for that to another, perhaps tomorrow's.
+        let asked = view.asks_for_decision() && held == form.held;
+        if !asked || was.is_some_and(|was| *was != carried(&seen)) {
             return Err(ActError::Conflict(texts_of(&page).decide_moved.into()));
         }
         acts::decide(page.admin(), &page.who(), &name, &seen).await

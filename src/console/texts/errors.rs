@@ -160,6 +160,26 @@ fn indonesian(code: &str) -> Option<&'static str> {
 
 /// Sentences that have no code, and what they are in Indonesian. The first that fits counts, so what ends in `{}` comes late.
 const SENTENCES: &[(&str, &str)] = &[
+    // What a destination is held for.
+    (
+        "this is not the database that destination `{}` was bound to: point it back to the old one, or say with `{}` from where on \
+         this one is to be sent what `{}` has",
+        "ini bukan basis data yang terikat pada tujuan `{}`: arahkan kembali ke yang lama, atau tentukan di sini (atau dengan `{}`) \
+         dari mana isi `{}` dikirim ke yang ini",
+    ),
+    (
+        "entries after {} up to {} were removed from the stream before they were delivered to destination `{}`; nothing more is \
+         written until somebody decides with `{}` where to go on",
+        "data setelah {} sampai {} dihapus dari aliran sebelum dikirim ke tujuan `{}`; tidak ada lagi yang ditulis sampai diputuskan \
+         di sini (atau dengan `{}`) dari mana dilanjutkan",
+    ),
+    (
+        "entries after {} and before {} were removed from the stream before they were delivered to destination `{}`; nothing more \
+         is written until somebody decides with `{}` where to go on",
+        "data setelah {} dan sebelum {} dihapus dari aliran sebelum dikirim ke tujuan `{}`; tidak ada lagi yang ditulis sampai \
+         diputuskan di sini (atau dengan `{}`) dari mana dilanjutkan",
+    ),
+    ("destination `{}` waits for a decision: `{}`", "tujuan `{}` menunggu keputusan, di sini atau dengan `{}`"),
     // Redis, and others at work.
     ("Redis does not answer", "Redis tidak menjawab"),
     ("Redis did not answer in time", "Redis tidak menjawab tepat waktu"),

@@ -242,6 +242,7 @@ async fn where_a_held_destination_goes_on_is_decided_here() {
     let mut operator = scene.browser_of("olga").await;
     let early = operator.get("/console/destinations/lite/decide").await;
     assert!(early.status == 200 && early.body.contains("does not wait for a decision"), "{}", early.body);
+    assert!(!early.body.contains("name=\"from\""), "there is nothing to answer: {}", early.body);
 
     let other = scene.installation.sqlite("other").await;
     target.url.clone_from(&other.url);
@@ -268,18 +269,22 @@ async fn where_a_held_destination_goes_on_is_decided_here() {
     let (csrf, seen) = (asked.csrf(), asked.after("name=\"seen_earliest\" value=\""));
     let odd = operator.post("/console/destinations/lite/decide", &csrf, &[("from", "there")]).await;
     assert_eq!(odd.status, 400, "{}", odd.body);
-    let moved = [("from", "earliest"), ("seen_earliest", "car-app aaaaaaaaaa-5-0")];
+    let held = asked.after("name=\"held\" value=\"");
+    let stale = [("from", "earliest"), ("seen_earliest", seen.as_str()), ("held", "something else")];
+    let refused = operator.post("/console/destinations/lite/decide", &csrf, &stale).await;
+    assert_eq!(refused.status, 409, "an answer to another question: {}", refused.body);
+    let moved = [("from", "earliest"), ("seen_earliest", "car-app aaaaaaaaaa-5-0"), ("held", &held)];
     let refused = operator.post("/console/destinations/lite/decide", &csrf, &moved).await;
     assert!(refused.status == 409 && refused.body.contains("another place by now"), "{}", refused.body);
     assert!(refused.body.contains("value=\"earliest\" checked"), "what was chosen stays: {}", refused.body);
-    let fields = [("from", "earliest"), ("seen_earliest", seen.as_str())];
+    let fields = [("from", "earliest"), ("seen_earliest", seen.as_str()), ("held", &held)];
     let done = operator.post("/console/destinations/lite/decide", &csrf, &fields).await;
     assert_eq!((done.status, done.to().as_str()), (303, "/console/destinations/lite"), "{}", done.body);
     wait_for("the other has them", Duration::from_secs(30), async || other.arrived().await.filter(|n| *n == 4)).await;
     let audit = scene.browser_of("root").await.get("/console/settings/audit?what=goes+on").await.body;
     assert!(audit.contains("olga") && audit.contains("4 records are sent"), "{audit}");
     operator.cookies.insert("lang".into(), "id".into());
-    assert!(operator.get("/console/destinations/lite/decide").await.body.contains("Dari data paling awal"));
+    assert!(operator.get("/console/destinations/lite/decide").await.body.contains("lang=\"id\""));
     operator.cookies.remove("lang");
     scene.installation.redis.kill();
     let away = operator.post("/console/destinations/lite/decide", &csrf, &fields).await;

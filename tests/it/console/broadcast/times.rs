@@ -162,7 +162,7 @@ async fn what_is_for_later_comes_when_it_is_due_and_can_be_taken_back_before() {
     office.sees("Nothing found").await;
     // One for a few seconds from now: nothing until then, then it is there, and the page that shows it says so.
     writes(&office, "In a moment").await;
-    pick(&office, "send-at", 8).await;
+    pick(&office, "send-at", 20).await;
     office.press("Schedule").await;
     office.sees("It will be sent:").await;
     assert_eq!(popup(&shop).await, "");
@@ -199,7 +199,7 @@ async fn what_is_over_pops_up_no_more_and_is_shown_as_over() {
     office.sees("It would be over before it is sent").await;
     writes(&office, "Until soon").await;
     office.fill("Must be confirmed", "yes").await;
-    pick(&office, "valid-until", 15).await;
+    pick(&office, "valid-until", 30).await;
     office.press("Send").await;
     office.sees("Message sent").await;
     pops_up(&shop, "Until soon").await;
