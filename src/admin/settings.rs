@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{ActError, FieldError, Role, Who};
 use crate::{
+    broadcast::parts::KEPT_DAYS,
     config::Retention,
     redis::Redis,
     registry::{Edit, Registry, Store},
@@ -13,6 +14,9 @@ use crate::{
 
 /// Longest time that records are kept for.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// Longest time that broadcasts are kept for, in days.
+const MOST_DAYS: u32 = 3_650;
 
 /// Longest wait for what is only read.
 const WITHIN: Duration = Duration::from_millis(1_800);
@@ -29,6 +33,9 @@ pub struct Given {
     /// In percent.
     #[serde(default)]
     pub memory_hard: String,
+    /// For how many days broadcasts and their receipts are kept; empty is 90.
+    #[serde(default)]
+    pub broadcasts_days: String,
 }
 
 /// The registry in this Redis, its changes signed.
@@ -53,13 +60,13 @@ pub async fn view(redis: &Redis, who: &Who) -> Result<Overrides, ActError> {
     Ok(document(redis, who).await?.settings)
 }
 
-/// Sets retention and memory marks for all nodes.
+/// Sets retention and memory marks for all nodes, and how long broadcasts are kept; those that are older go within a minute.
 ///
 /// # Errors
 /// They may not, or something that was given is wrong.
 pub async fn set(redis: &Redis, who: &Who, given: &Given) -> Result<(), ActError> {
     who.needs(Role::Admin)?;
-    let (retention, memory) = read(given)?;
+    let Read { retention, memory, broadcasts_days } = read(given)?;
     change(redis, who, |document| {
         let settings = &mut document.settings;
         let mut what = Vec::new();
@@ -75,9 +82,23 @@ pub async fn set(redis: &Redis, who: &Who, given: &Given) -> Result<(), ActError
             what.push(format!("memory marks of all nodes: {} → {}", or_own(old), or_own(new)));
             settings.memory = memory;
         }
+        if settings.broadcasts_kept_days != broadcasts_days {
+            let days = |days: Option<u32>| days.unwrap_or(KEPT_DAYS);
+            let (old, new) = (days(settings.broadcasts_kept_days), days(broadcasts_days));
+            what.push(format!("broadcasts are kept for {old} → {new} days"));
+            settings.broadcasts_kept_days = broadcasts_days;
+        }
         Ok((what, ()))
     })
     .await
+}
+
+/// What was typed, understood.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Read {
+    retention: Option<Kept>,
+    memory: Option<MemoryMarks>,
+    broadcasts_days: Option<u32>,
 }
 
 /// Changes the document, if there is an installation at all.
@@ -97,7 +118,7 @@ pub(super) async fn change<T>(
     Ok(changed.await?)
 }
 
-fn read(given: &Given) -> Result<(Option<Kept>, Option<MemoryMarks>), ActError> {
+fn read(given: &Given) -> Result<Read, ActError> {
     let mut wrong = Vec::new();
     let mut refuse = |field: &str, code: &'static str, message: String| {
         wrong.push(FieldError { field: field.to_owned(), code, message });
@@ -146,7 +167,17 @@ fn read(given: &Given) -> Result<(Option<Kept>, Option<MemoryMarks>), ActError> 
             None
         }
     };
-    if wrong.is_empty() { Ok((retention, memory)) } else { Err(ActError::Invalid(wrong)) }
+    let broadcasts_days = match given.broadcasts_days.trim() {
+        "" => None,
+        text => match text.parse::<u32>() {
+            Ok(days) if (1..=MOST_DAYS).contains(&days) => Some(days),
+            _ => {
+                refuse("broadcasts_days", "days", format!("give a whole number of days from 1 to {MOST_DAYS}"));
+                None
+            }
+        },
+    };
+    if wrong.is_empty() { Ok(Read { retention, memory, broadcasts_days }) } else { Err(ActError::Invalid(wrong)) }
 }
 
 /// As it is typed.
@@ -164,12 +195,12 @@ mod tests {
     use super::*;
 
     fn given(retention: &str, soft: &str, hard: &str) -> Given {
-        Given { retention: retention.into(), memory_soft: soft.into(), memory_hard: hard.into() }
+        Given { retention: retention.into(), memory_soft: soft.into(), memory_hard: hard.into(), ..Given::default() }
     }
 
     #[test]
     fn what_is_typed_is_read_and_shown_alike() {
-        assert_eq!(read(&given("", "", "")).unwrap(), (None, None));
+        assert_eq!(read(&given("", "", "")).unwrap(), Read::default());
         let kept = |age_s, messages| Some(Kept { age_s, messages });
         for (text, wanted) in [
             ("24h", kept(Some(86_400), None)),
@@ -177,11 +208,11 @@ mod tests {
             ("1000", kept(None, Some(1000))),
             ("forever", kept(None, None)),
         ] {
-            let (retention, _) = read(&given(text, "", "")).unwrap();
+            let retention = read(&given(text, "", "")).unwrap().retention;
             assert_eq!(retention, wanted, "{text}");
-            assert_eq!(read(&given(&in_words(retention.unwrap()), "", "")).unwrap().0, wanted, "{text}");
+            assert_eq!(read(&given(&in_words(retention.unwrap()), "", "")).unwrap().retention, wanted, "{text}");
         }
-        let (_, memory) = read(&given("", "70", "85 %")).unwrap();
+        let memory = read(&given("", "70", "85 %")).unwrap().memory;
         assert_eq!(memory, Some(MemoryMarks { soft_percent: 70, hard_percent: 85 }));
     }
 
@@ -197,5 +228,11 @@ mod tests {
         assert_eq!(codes(given("", "90", "80")), one("memory_soft", "soft_above_hard"));
         assert_eq!(codes(given("", "90", "")), one("memory_hard", "marks_both"));
         assert_eq!(codes(given("", "0", "101")).len(), 2);
+        for days in ["0", "3651", "a week"] {
+            assert_eq!(
+                codes(Given { broadcasts_days: days.into(), ..Given::default() }),
+                one("broadcasts_days", "days")
+            );
+        }
     }
 }

@@ -458,11 +458,11 @@ async fn revoke(page: PageContext, path: web::Path<(String, String)>) -> Result<
 /// How to send one record, with this application's values. The key stands in only while it is shown anyway.
 fn examples(base: &str, topic: &str, key: Option<&str>) -> Vec<Example> {
     let url = format!("{base}/v1/messages");
-    let key = key.unwrap_or("$TIDEGATE_KEY");
+    let key = key.unwrap_or("$TIDEGATE_API_KEY");
     let from_environment = key.starts_with('$');
-    let in_php = if from_environment { "' . getenv('TIDEGATE_KEY')".to_owned() } else { format!("{key}'") };
-    let in_python = if from_environment { "os.environ['TIDEGATE_KEY']".to_owned() } else { format!("\"{key}\"") };
-    let in_node = if from_environment { "process.env.TIDEGATE_KEY".to_owned() } else { format!("\"{key}\"") };
+    let in_php = if from_environment { "' . getenv('TIDEGATE_API_KEY')".to_owned() } else { format!("{key}'") };
+    let in_python = if from_environment { "os.environ['TIDEGATE_API_KEY']".to_owned() } else { format!("\"{key}\"") };
+    let in_node = if from_environment { "process.env.TIDEGATE_API_KEY".to_owned() } else { format!("\"{key}\"") };
     vec![
         Example {
             id: "curl",
@@ -512,7 +512,7 @@ mod tests {
             assert!(has.iter().all(|part| example.code.contains(part)), "{}", example.code);
         }
         for example in examples("http://localhost:8080", "cars", None) {
-            assert!(example.code.contains("TIDEGATE_KEY") && !example.code.contains("tg_live"), "{}", example.code);
+            assert!(example.code.contains("TIDEGATE_API_KEY") && !example.code.contains("tg_live"), "{}", example.code);
         }
     }
 }

@@ -8,7 +8,6 @@ pub mod changes;
 pub mod codes;
 pub mod compose;
 pub mod history;
-pub mod kept;
 pub mod receipts;
 pub mod shops;
 pub mod terminals;

@@ -9,6 +9,7 @@ use crate::{
         Role,
         settings::{self as acts, Given, in_words},
     },
+    broadcast::parts::KEPT_DAYS,
     console::{
         page::{Frame, Nav, PageContext, PageError},
         texts::settings::Settings,
@@ -38,6 +39,7 @@ fn typed(set: &Overrides) -> Given {
         retention: set.retention.map(in_words).unwrap_or_default(),
         memory_soft: percent(set.memory.map(|marks| marks.soft_percent)),
         memory_hard: percent(set.memory.map(|marks| marks.hard_percent)),
+        broadcasts_days: set.broadcasts_kept_days.map(|days| days.to_string()).unwrap_or_default(),
     }
 }
 
@@ -56,6 +58,7 @@ fn form(page: &PageContext, status: StatusCode, given: Given, wrong: Wrong) -> R
         retention: in_words(kept),
         memory_soft: percent(settings.memory_soft),
         memory_hard: percent(settings.memory_hard),
+        broadcasts_days: KEPT_DAYS.to_string(),
     };
     let (text, frame) = (text(page), page.frame(Nav::Settings, text(page).retention));
     page.render_with(status, &Form { frame, text, tabs: tabs(text, "retention"), given, own, wrong })

@@ -101,6 +101,7 @@ fn indonesian(code: &str) -> Option<&'static str> {
         "retention" => "Ini bukan waktu atau jumlah pesan; berikan misalnya 24h, 1000000, 24h,1000000, atau forever.",
         "retention_long" => "Ini lebih dari sepuluh tahun; berikan yang lebih singkat, atau forever.",
         "percent" => "Berikan bilangan bulat persen dari 1 sampai 100.",
+        "days" => "Berikan bilangan bulat hari dari 1 sampai 3650.",
         "soft_above_hard" => "Batas pertama harus di bawah batas kedua.",
         "marks_both" => "Berikan kedua batas, atau kosongkan keduanya.",
         "down_after" => "Berikan waktu dari 5 sampai 86400 detik.",

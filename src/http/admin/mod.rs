@@ -214,7 +214,7 @@ resources! {
     }
     "/v1/settings" {
         get settings::show, "What is set for all nodes at once; null is as each node's own settings say", "";
-        put settings::set, "Set retention and memory marks for all nodes; what is left out goes back to each node's own settings", r#"{"retention": "24h", "memory_soft": 70, "memory_hard": 85}"#;
+        put settings::set, "Set retention and memory marks for all nodes, and how long broadcasts are kept; what is left out goes back to each node's own settings (broadcasts: 90 days)", r#"{"retention": "24h", "memory_soft": 70, "memory_hard": 85, "broadcasts_days": 30}"#;
     }
     "/v1/alerts" {
         get settings::alerts, "Marks of alarms, and who is told", "";

@@ -27,6 +27,7 @@ pub(super) async fn show(caller: Caller) -> Result<HttpResponse, Refusal> {
         "retention": set.retention.map(settings::in_words),
         "memory_soft": set.memory.map(|marks| marks.soft_percent),
         "memory_hard": set.memory.map(|marks| marks.hard_percent),
+        "broadcasts_days": set.broadcasts_kept_days,
     });
     Ok(answer(StatusCode::OK, &body))
 }
@@ -40,15 +41,18 @@ struct Set {
     memory_soft: Option<u8>,
     #[serde(default)]
     memory_hard: Option<u8>,
+    #[serde(default)]
+    broadcasts_days: Option<u32>,
 }
 
 pub(super) async fn set(caller: Caller, body: web::Bytes) -> Result<HttpResponse, Refusal> {
-    let Set { retention, memory_soft, memory_hard } = read(&body)?;
+    let Set { retention, memory_soft, memory_hard, broadcasts_days } = read(&body)?;
     let percent = |mark: Option<u8>| mark.map(|mark| mark.to_string()).unwrap_or_default();
     let given = settings::Given {
         retention: retention.unwrap_or_default(),
         memory_soft: percent(memory_soft),
         memory_hard: percent(memory_hard),
+        broadcasts_days: broadcasts_days.map(|days| days.to_string()).unwrap_or_default(),
     };
     settings::set(&caller.admin.redis, &caller.who, &given).await?;
     show(caller).await

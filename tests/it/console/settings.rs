@@ -203,10 +203,10 @@ async fn while_redis_is_away_a_form_keeps_what_was_typed() {
     let mut ana = scene.browser_of("ana").await;
     let token = csrf(&mut ana).await;
     scene.installation.redis.kill();
-    let given = [("retention", "36h"), ("memory_soft", "61"), ("memory_hard", "77")];
+    let given = [("retention", "36h"), ("memory_soft", "61"), ("memory_hard", "77"), ("broadcasts_days", "33")];
     let refused = ana.post("/console/settings/retention", &token, &given).await;
     assert_eq!(refused.status, 503);
-    for kept in ["value=\"36h\"", "value=\"61\"", "value=\"77\"", "This was not saved."] {
+    for kept in ["value=\"36h\"", "value=\"61\"", "value=\"77\"", "value=\"33\"", "This was not saved."] {
         assert!(refused.body.contains(kept), "{kept} in\n{}", refused.body);
     }
     let new = [("name", "budi"), ("role", "viewer"), ("password", CANARY), ("again", CANARY)];

@@ -56,11 +56,14 @@ async fn users_settings_and_alerts_are_set_and_each_change_is_listed_without_sec
     assert_eq!(ask(&node, "GET", "/v1/users/new", Value::Null).await.0, 404);
     assert_eq!(get(&node, "/v1/users").await["users"].as_array().unwrap().len(), 1);
 
-    assert_eq!(get(&node, "/v1/settings").await, json!({"retention": null, "memory_soft": null, "memory_hard": null}));
-    let set = json!({"retention": "2days,1000", "memory_soft": 60, "memory_hard": 70});
+    let unset = json!({"retention": null, "memory_soft": null, "memory_hard": null, "broadcasts_days": null});
+    assert_eq!(get(&node, "/v1/settings").await, unset);
+    let set = json!({"retention": "2days,1000", "memory_soft": 60, "memory_hard": 70, "broadcasts_days": 30});
     assert_eq!(done(&node, "PUT", "/v1/settings", set.clone()).await, set);
     let wrong = ask(&node, "PUT", "/v1/settings", json!({"memory_soft": 90, "memory_hard": 70})).await;
     assert_eq!((wrong.0, codes(&wrong.1)), (422, vec![("memory_soft".into(), "soft_above_hard".into())]));
+    let wrong = ask(&node, "PUT", "/v1/settings", json!({"broadcasts_days": 0})).await;
+    assert_eq!((wrong.0, codes(&wrong.1)), (422, vec![("broadcasts_days".into(), "days".into())]));
     assert_eq!(get(&node, "/v1/settings").await, set, "a refusal changes nothing");
     assert_eq!(done(&node, "PUT", "/v1/settings", json!({})).await["retention"], Value::Null);
 
