@@ -440,7 +440,7 @@ async fn ask_revoke(page: PageContext, path: web::Path<(String, String)>) -> Res
     let is_last = view.active_keys() == 1;
     let key = view.keys.into_iter().find(|key| key.id == id && key.state == KeyState::Active);
     let key = key.ok_or_else(|| PageError::NotFound(format!("application `{name}` has no active key `{id}`")))?;
-    let frame = page.frame(Nav::Applications, text.revoke_title.replace("{}", &id));
+    let frame = page.frame(Nav::Applications, text.revoke_title.replace("{}", &id)).below(at(&name), name.as_str());
     page.render(&RevokePage { frame, text, name, key, is_last })
 }
 

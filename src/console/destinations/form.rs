@@ -212,11 +212,13 @@ pub(super) fn form_page(
     form.kind = chosen.name.to_owned();
     let (grants, ddl) = acts::for_a_dba(chosen.name, &form.user, &form.database)?;
     let title = view.map_or_else(|| text.new.to_owned(), |view| text.edit_title.replace("{}", &view.name));
+    let frame = page.frame(Nav::Destinations, title);
+    let frame = if let Some(view) = view { frame.below(at(&view.name), view.name.as_str()) } else { frame };
     let With { failure, wrong, progress } = with;
     page.render_with(
         status,
         &FormPage {
-            frame: page.frame(Nav::Destinations, title),
+            frame,
             text,
             of: view.map(|view| view.name.clone()),
             has_password: view.is_some_and(|view| view.has_password),

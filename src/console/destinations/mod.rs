@@ -410,7 +410,7 @@ async fn abandon_page(
         Err(error) => return Err(error.into()),
     };
     let text = texts_of(page);
-    let frame = page.frame(Nav::Destinations, text.abandon_title.replace("{}", name));
+    let frame = page.frame(Nav::Destinations, text.abandon_title.replace("{}", name)).below(at(name), name);
     page.render_with(status, &AbandonPage { frame, text, name: name.to_owned(), form, seen, failure })
 }
 
@@ -459,7 +459,7 @@ struct RemovePage {
 async fn ask_removal(page: PageContext, name: web::Path<String>) -> Result<HttpResponse, PageError> {
     let removal = acts::removal(page.admin(), &page.who(), &name).await?;
     let text = texts_of(&page);
-    let frame = page.frame(Nav::Destinations, text.remove_title.replace("{}", &name));
+    let frame = page.frame(Nav::Destinations, text.remove_title.replace("{}", &name)).below(at(&name), name.as_str());
     page.render(&RemovePage { frame, text, name: name.into_inner(), removal })
 }
 

@@ -268,7 +268,9 @@ fn removal_page(
 ) -> Result<HttpResponse, PageError> {
     let text = page.tables();
     let title = text.remove_title.replace("{}", &removal.name);
-    page.render_with(status, &RemovePage { frame: page.frame(Nav::Tables, title), text, removal, failure })
+    let of = format!("/console/tables/{}", removal.name);
+    let frame = page.frame(Nav::Tables, title).below(of, removal.name.as_str());
+    page.render_with(status, &RemovePage { frame, text, removal, failure })
 }
 
 #[derive(Deserialize)]

@@ -178,6 +178,7 @@ async fn show(
     }
     let text = page.replay();
     let frame = page.frame(Nav::Tables, text.title.replace("{}", &name));
+    let frame = frame.below(format!("/console/tables/{name}"), name.as_str());
     page.render_with(status, &ReplayPage { frame, text, name, asked, plan, failure, wrong })
 }
 
