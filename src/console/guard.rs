@@ -48,6 +48,8 @@ const MOST_KNOWN: usize = 10_000;
 
 static CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
 static HX_REQUEST: HeaderName = HeaderName::from_static("hx-request");
+/// The page's script sends it with what a part of the page asks for by itself, again and again.
+static POLL: HeaderName = HeaderName::from_static("x-poll");
 
 /// Sessions as Redis last confirmed them, for when it is away.
 #[derive(Default)]
@@ -163,6 +165,7 @@ async fn guarded<B: MessageBody + 'static>(
         away,
         here: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
         htmx: headers.contains_key(&HX_REQUEST),
+        polls: headers.contains_key(&POLL),
         session,
         console,
     });

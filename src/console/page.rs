@@ -55,6 +55,8 @@ pub(crate) struct Visitor {
     pub(super) here: String,
     /// htmx asks, so a part of a page may be wanted.
     pub(super) htmx: bool,
+    /// A part of a page that asks for itself again and again.
+    pub(super) polls: bool,
 }
 
 /// A page's request by somebody who is signed in.

@@ -222,6 +222,18 @@
         streams.delete(stream);
         stream.onerror?.(new Event("error"));
       }
+  // Parts that ask for themselves again and again say so, and the page says when they get no answer: what it shows is as it was.
+  const polls = (element) => Boolean(element?.matches?.('[hx-trigger*="every "]'));
+  document.addEventListener("htmx:configRequest", ({ detail }) => {
+    if (polls(detail.elt)) detail.headers["X-Poll"] = "1";
+  });
+  document.addEventListener("htmx:afterRequest", ({ detail }) => {
+    if (!polls(detail.requestConfig?.elt)) return;
+    const known = Boolean(detail.successful);
+    mark(known ? "on" : "off");
+    const unknown = document.getElementById("unknown");
+    if (unknown) unknown.hidden = known;
+  });
     }
   });
   document.addEventListener("htmx:sseOpen", () => mark("on"));

@@ -306,7 +306,11 @@ impl StatePart<'_> {
 }
 
 async fn state(page: PageContext, name: web::Path<String>) -> Result<HttpResponse, PageError> {
-    let (views, _) = acts::list(page.admin(), &page.who()).await?;
+    let (views, away) = acts::list(page.admin(), &page.who()).await?;
+    // What this node knows by itself is no news for a page that shows what was seen last.
+    if let Some(error) = away {
+        return Err(error.into());
+    }
     let gone = || PageError::NotFound(format!("there is no destination `{name}`"));
     let view = views.iter().find(|view| view.name == *name).ok_or_else(gone)?;
     page.render(&StatePart { look: page.look(), text: texts_of(&page), view, may_edit: page.may(Role::Operator) })

@@ -11,6 +11,7 @@ mod live;
 mod logs;
 mod names;
 mod picture;
+mod polls;
 mod replays;
 mod routes;
 mod scale;

@@ -146,3 +146,27 @@ async fn receipts_are_loaded_down_as_a_file_that_a_spreadsheet_opens() {
         browser.close().await;
     }
 }
+
+#[actix_rt::test]
+async fn receipts_that_nobody_can_tell_are_not_shown_as_live() {
+    let mut head = HeadOffice::open().await;
+    enrol(&head, "bandung-1", "Kasir", 3).await;
+    let id = head.announce(("all", ""), "Who has it", true).await;
+    receive(&head, &id, "bandung-1", 2, 1).await;
+    let office = Chromium::open(&head.scene.base).await;
+    office.sign_in("bo", PASSWORD).await;
+    office.visit(&format!("/console/broadcast/sent/{id}")).await;
+    office.sees("2 of 3").await;
+    let said = async || office.run("return document.querySelector('.live').innerText").await;
+    assert_eq!(said().await, "Live");
+    head.scene.installation.redis.pause();
+    office.sees_within("Not known at the moment", LONG).await;
+    assert_eq!(said().await, "Reconnecting");
+    office.is_accessible().await;
+    head.scene.installation.redis.resume();
+    office.until("the receipts to be live again", LONG, async || said().await == "Live").await;
+    office.sees_no_more("Not known at the moment").await;
+    receive(&head, &id, "bandung-1", 3, 1).await;
+    office.sees_within("3 of 3", LONG).await;
+    office.close().await;
+}
