@@ -6,6 +6,7 @@
 
 mod actors;
 mod applications;
+mod ask;
 pub(crate) mod assets;
 mod broadcast;
 mod cookies;

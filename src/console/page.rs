@@ -294,10 +294,10 @@ pub(crate) struct Frame {
     pub(crate) theme: Option<&'static str>,
     /// The page's own path and query, to come back to.
     pub(crate) here: String,
-}
-
     /// The page of what this one is about: its address and name.
     above: Option<(String, String)>,
+}
+
 impl Frame {
     /// For a page about something that has a page of its own, which the way back leads to.
     pub(crate) fn below(mut self, href: impl Into<String>, name: impl Into<String>) -> Self {
@@ -373,9 +373,9 @@ impl Visitor {
             banners: self.banners(shell),
             theme: self.theme,
             here: self.here.clone(),
+            above: None,
         }
     }
-            above: None,
 
     fn banners(&self, shell: &'static Shell) -> Vec<Banner> {
         let mut all = Vec::new();

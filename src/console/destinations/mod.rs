@@ -271,6 +271,11 @@ struct OnePage {
 }
 
 impl OnePage {
+    /// An act's name with the destination's, for where the page is not seen.
+    fn named(&self, act: &str) -> String {
+        format!("{act}: {}", self.view.name)
+    }
+
     fn badge_of(&self, word: &str) -> (&'static str, &'static str, &'static str) {
         badge_of(self.text, word)
     }

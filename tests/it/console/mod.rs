@@ -1,6 +1,7 @@
 //! The web console over HTTP: the real program, a real Redis.
 
 mod applications;
+mod asks;
 mod broadcast;
 pub(crate) mod browser;
 mod chromium;
