@@ -16,6 +16,7 @@ mod entrance;
 mod errors;
 mod guard;
 mod lang;
+mod list;
 mod live;
 mod logs;
 mod look;

@@ -11,17 +11,15 @@ use tidegate_actors::{breaker::BreakerState, message::MessageId, status::Destina
 
 use self::form::{Form, With, form_again, form_page};
 use super::{
+    list::{List, ROWS},
     look::{Html, Look},
-    page::{Frame, Nav, PageContext, PageError, list_address},
+    page::{Frame, Nav, PageContext, PageError},
     texts::destinations::{self as texts, Destinations},
 };
 use crate::admin::{
     ActError, Role,
     destinations::{self as acts, Abandonment, DestinationView, Removal, Until},
 };
-
-/// Destinations on one page of the list.
-const PER_PAGE: usize = 50;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     let check_new = |page: PageContext, form: web::Form<Form>| form::check(page, None, form.into_inner());
@@ -89,22 +87,15 @@ fn badge_of(text: &'static Destinations, word: &str) -> (&'static str, &'static 
 struct Query {
     q: String,
     state: String,
+    /// A column; with `-` before it the largest first.
     sort: String,
-    order: String,
     page: Option<usize>,
 }
 
 impl Query {
-    fn with(&self, changes: &[(&str, &str)]) -> String {
-        let page = self.page.filter(|page| *page > 1).map(|page| page.to_string()).unwrap_or_default();
-        let all = vec![
-            ("q", self.q.as_str()),
-            ("state", &self.state),
-            ("sort", &self.sort),
-            ("order", &self.order),
-            ("page", &page),
-        ];
-        list_address("/console/destinations", all, changes)
+    fn list(&self) -> List {
+        let given = [("q", self.q.as_str()), ("state", &self.state)];
+        List::new("/console/destinations", &given, &self.sort, "name", self.page)
     }
 }
 
@@ -114,12 +105,11 @@ struct ListPage {
     frame: Frame,
     text: &'static Destinations,
     query: Query,
+    list: List,
     all: usize,
     counts: Vec<(&'static str, &'static str, usize)>,
     rows: Vec<DestinationView>,
-    found: usize,
-    at: usize,
-    pages: usize,
+    pager: Html,
     away: Option<String>,
     may_edit: bool,
 }
@@ -127,29 +117,6 @@ struct ListPage {
 impl ListPage {
     fn badge(&self, view: &DestinationView) -> (&'static str, &'static str, &'static str) {
         badge(self.text, view.status())
-    }
-
-    fn sorted(&self, by: &str) -> String {
-        let same = self.query.sort == by || (self.query.sort.is_empty() && by == "name");
-        let order = if same && self.query.order != "desc" { "desc" } else { "" };
-        self.query.with(&[("sort", by), ("order", order), ("page", "")])
-    }
-
-    fn at_page(&self, page: usize) -> String {
-        self.query.with(&[("page", &page.to_string())])
-    }
-
-    fn page_of(&self) -> String {
-        self.text.page_of.replacen("{}", &self.at.to_string(), 1).replacen("{}", &self.pages.to_string(), 1)
-    }
-
-    fn aria_sort(&self, by: &str) -> &'static str {
-        let same = self.query.sort == by || (self.query.sort.is_empty() && by == "name");
-        match (same, self.query.order == "desc") {
-            (false, _) => "none",
-            (true, false) => "ascending",
-            (true, true) => "descending",
-        }
     }
 }
 
@@ -185,24 +152,19 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
         found && (query.state.is_empty() || word(view.status()) == query.state)
     });
     let backlog = |view: &DestinationView| view.detail.as_ref().map_or(0, |detail| detail.backlog);
-    match query.sort.as_str() {
-        "kind" => rows.sort_by(|a, b| a.title.cmp(&b.title)),
-        "host" => rows.sort_by(|a, b| a.host.cmp(&b.host)),
-        "database" => rows.sort_by(|a, b| a.database.cmp(&b.database)),
-        "state" => rows.sort_by_key(|view| word(view.status())),
-        "backlog" => rows.sort_by_key(backlog),
-        _ => {}
-    }
-    if query.order == "desc" {
-        rows.reverse();
-    }
-    let found = rows.len();
-    let pages = found.div_ceil(PER_PAGE).max(1);
-    let at = query.page.unwrap_or(1).clamp(1, pages);
-    let rows = rows.into_iter().skip((at - 1) * PER_PAGE).take(PER_PAGE).collect();
+    let list = query.list();
+    list.order(&mut rows, |column, a, b| match column {
+        "kind" => a.title.cmp(&b.title),
+        "host" => a.host.cmp(&b.host),
+        "database" => a.database.cmp(&b.database),
+        "state" => word(a.status()).cmp(word(b.status())),
+        "backlog" => backlog(a).cmp(&backlog(b)),
+        _ => a.name.cmp(&b.name),
+    });
+    let (rows, pager) = list.cut(rows, ROWS, page.look());
     let (away, may_edit) = (away.map(|error| error.to_string()), page.may(Role::Operator));
     let frame = page.frame(Nav::Destinations, text.title);
-    page.render(&ListPage { frame, text, query, all, counts: counts.to_vec(), rows, found, at, pages, away, may_edit })
+    page.render(&ListPage { frame, text, query, list, all, counts: counts.to_vec(), rows, pager, away, may_edit })
 }
 
 #[derive(Default, Deserialize)]

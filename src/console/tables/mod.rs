@@ -20,7 +20,9 @@ use self::{
     replay::Moment as _,
 };
 use super::{
-    page::{Frame, Nav, PageContext, PageError, list_address},
+    list::List,
+    look::Html,
+    page::{Frame, Nav, PageContext, PageError},
     texts::{
         replay::Replay,
         tables::{self as texts, Tables},
@@ -60,8 +62,8 @@ struct Query {
     destination: String,
     state: String,
     q: String,
+    /// A column; with `-` before it the other way round.
     sort: String,
-    order: String,
     page: Option<usize>,
 }
 
@@ -73,26 +75,21 @@ impl Query {
             destination: self.destination.clone(),
             state: StateWord::parse(&self.state),
             search: self.q.trim().to_owned(),
-            sort: Sort::of(&self.sort),
-            descending: self.order == "desc",
+            sort: Sort::of(self.sort.trim_start_matches('-')),
+            descending: self.sort.starts_with('-'),
             page: self.page.unwrap_or(1),
         }
     }
 
-    /// The address of the list with some of it otherwise.
-    fn with(&self, changes: &[(&str, &str)]) -> String {
-        let page = self.page.filter(|page| *page > 1).map(|page| page.to_string()).unwrap_or_default();
-        let all = vec![
+    fn list(&self) -> List {
+        let given = [
             ("application", self.application.as_str()),
             ("topic", &self.topic),
             ("destination", &self.destination),
             ("state", &self.state),
             ("q", &self.q),
-            ("sort", &self.sort),
-            ("order", &self.order),
-            ("page", &page),
         ];
-        list_address("/console/tables", all, changes)
+        List::new("/console/tables", &given, &self.sort, "name", self.page)
     }
 }
 
@@ -102,32 +99,16 @@ struct ListPage {
     frame: Frame,
     text: &'static Tables,
     query: Query,
+    sorted: List,
     list: RouteList,
+    pager: Html,
     may_edit: bool,
 }
 
 impl ListPage {
-    /// What a column's heading leads to.
-    fn sorted(&self, by: &str) -> String {
-        let order = if self.query.filters().sort == Sort::of(by) && self.query.order != "desc" { "desc" } else { "" };
-        self.query.with(&[("sort", by), ("order", order), ("page", "")])
-    }
-
-    fn aria_sort(&self, by: &str) -> &'static str {
-        match (self.query.filters().sort == Sort::of(by), self.query.order == "desc") {
-            (false, _) => "none",
-            (true, false) => "ascending",
-            (true, true) => "descending",
-        }
-    }
-
     fn in_state(&self, state: &StateWord) -> String {
         let wanted = if self.query.state == state.as_str() { "" } else { state.as_str() };
-        self.query.with(&[("state", wanted), ("page", "")])
-    }
-
-    fn at_page(&self, page: usize) -> String {
-        self.query.with(&[("page", &page.to_string())])
+        self.sorted.with("state", wanted)
     }
 }
 
@@ -136,7 +117,9 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
     let text = page.tables();
     let frame = page.frame(Nav::Tables, text.title);
     let may_edit = page.may(Role::Operator);
-    page.render(&ListPage { frame, text, query: query.into_inner(), list, may_edit })
+    let sorted = query.list();
+    let pager = sorted.pager(list.total, routes::PAGE, page.look());
+    page.render(&ListPage { frame, text, query: query.into_inner(), sorted, list, pager, may_edit })
 }
 
 #[derive(Template)]
