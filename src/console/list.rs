@@ -116,6 +116,11 @@ impl List {
         self.page.min(found.div_ceil(per).max(1))
     }
 
+    /// How many rows stand before the page that is asked for.
+    pub(super) fn skip(&self, per: usize) -> usize {
+        (self.page - 1).saturating_mul(per)
+    }
+
     /// A page of these rows, and the links to the others.
     pub(super) fn cut<T>(&self, rows: Vec<T>, per: usize, look: Look) -> (Vec<T>, Html) {
         let (at, pager) = (self.page(rows.len(), per), self.pager(rows.len(), per, look));

@@ -16,7 +16,7 @@ pub use self::{
     draft::Draft,
     follow::{Progress, Step, begin as begin_check, follow as follow_check},
     resume::{Decision, GoOnFrom, decide, left, look as look_resume},
-    view::{DestinationView, for_a_dba, list, show},
+    view::{DestinationView, HealthChange, for_a_dba, list, show},
 };
 use crate::{
     admin::ActError,

@@ -9,10 +9,11 @@ use tidegate_actors::{
 };
 
 use super::{applications, find};
+pub use crate::redis::health::HealthChange;
 use crate::{
     admin::{ActError, Admin, Role, Who},
     databases::{Kind, kind},
-    redis::{abandon, health::HealthChange, members},
+    redis::{abandon, members},
     resources::{ByHand, Delivery, Destination, Tls},
 };
 

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::admin::{
     ActError, Role,
-    destinations::{self as acts, Abandonment, DestinationView, Removal, Until},
+    destinations::{self as acts, Abandonment, DestinationView, HealthChange, Removal, Until},
 };
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
@@ -48,6 +48,9 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         )
         .configure(decide::configure);
 }
+
+/// Changes of a destination's state on a page, which has more than them.
+const HISTORY: usize = 20;
 
 fn texts_of(page: &PageContext) -> &'static Destinations {
     page.pick(&texts::EN, &texts::ID)
@@ -226,10 +229,46 @@ struct OnePage {
     text: &'static Destinations,
     view: DestinationView,
     state: Html,
+    history: History,
     grants: String,
     ddl: &'static str,
     away: Option<String>,
     may_edit: bool,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+struct HistoryQuery {
+    /// The state that it came into.
+    state: String,
+    page: Option<usize>,
+}
+
+/// The changes of its state that are shown.
+struct History {
+    list: List,
+    state: String,
+    rows: Vec<HealthChange>,
+    pager: Html,
+    /// How many there are of each state.
+    counts: Vec<(String, usize)>,
+}
+
+impl History {
+    fn of(page: &PageContext, view: &DestinationView, query: HistoryQuery) -> Self {
+        let list = List::new(at(&view.name), &[("state", &query.state)], "", "", query.page);
+        let mut counts: Vec<(String, usize)> = Vec::new();
+        for change in &view.history {
+            match counts.iter_mut().find(|(known, _)| *known == change.status) {
+                Some((_, many)) => *many += 1,
+                None => counts.push((change.status.clone(), 1)),
+            }
+        }
+        let wanted = |change: &&HealthChange| query.state.is_empty() || change.status == query.state;
+        let rows = view.history.iter().filter(wanted).cloned().collect();
+        let (rows, pager) = list.cut(rows, HISTORY, page.look());
+        Self { list, state: query.state, rows, pager, counts }
+    }
 }
 
 impl OnePage {
@@ -283,14 +322,19 @@ async fn state(page: PageContext, name: web::Path<String>) -> Result<HttpRespons
     page.render(&StatePart { look: page.look(), text: texts_of(&page), view, may_edit: page.may(Role::Operator) })
 }
 
-async fn one(page: PageContext, name: web::Path<String>) -> Result<HttpResponse, PageError> {
+async fn one(
+    page: PageContext,
+    name: web::Path<String>,
+    query: web::Query<HistoryQuery>,
+) -> Result<HttpResponse, PageError> {
     let (view, away) = acts::show(page.admin(), &page.who(), &name).await?;
     let (look, text, may_edit) = (page.look(), texts_of(&page), page.may(Role::Operator));
     let state = Html::of(&StatePart { look, text, view: &view, may_edit })?;
     let (grants, ddl) = acts::for_a_dba(&view.kind, &view.user, &view.database).unwrap_or_default();
     let frame = page.frame(Nav::Destinations, view.name.clone());
     let away = away.map(|error| error.to_string());
-    page.render(&OnePage { frame, text, view, state, grants, ddl, away, may_edit })
+    let history = History::of(&page, &view, query.into_inner());
+    page.render(&OnePage { frame, text, view, state, history, grants, ddl, away, may_edit })
 }
 
 #[derive(Deserialize)]

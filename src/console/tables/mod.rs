@@ -122,12 +122,40 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
     page.render(&ListPage { frame, text, query: query.into_inner(), sorted, list, pager, may_edit })
 }
 
+/// Versions on a page: each shows all that it changed.
+const VERSIONS: usize = 20;
+
+/// Which versions of a route are looked for.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+struct VersionQuery {
+    /// In who made it, and in what it changed.
+    q: String,
+    page: Option<usize>,
+}
+
+impl VersionQuery {
+    fn lets_through(&self, version: &Version) -> bool {
+        let q = self.q.trim().to_lowercase();
+        let holds = |text: &str| text.to_lowercase().contains(&q);
+        q.is_empty()
+            || version.who.as_deref().is_some_and(holds)
+            || version.differences.iter().any(|one| {
+                holds(&one.what) || [&one.before, &one.after].into_iter().flatten().any(|value| holds(value))
+            })
+    }
+}
+
 #[derive(Template)]
 #[template(path = "tables/route.html")]
 struct RoutePage {
     frame: Frame,
     text: &'static Tables,
     view: RouteView,
+    query: VersionQuery,
+    /// A page of the versions that are looked for, each with its place among all.
+    versions: Vec<(usize, Version)>,
+    pager: Html,
     columns: Vec<ColumnLine>,
     facts: Vec<(&'static str, String)>,
     may_edit: bool,
@@ -153,7 +181,11 @@ impl RoutePage {
     }
 }
 
-async fn one(page: PageContext, name: web::Path<String>) -> Result<HttpResponse, PageError> {
+async fn one(
+    page: PageContext,
+    name: web::Path<String>,
+    query: web::Query<VersionQuery>,
+) -> Result<HttpResponse, PageError> {
     let view = routes::one(page.admin(), &page.who(), &name).await?;
     let text = page.tables();
     let spec = &view.spec;
@@ -195,7 +227,25 @@ async fn one(page: PageContext, name: web::Path<String>) -> Result<HttpResponse,
     let frame = page.frame(Nav::Tables, spec.name.clone());
     let may_edit = page.may(Role::Operator);
     let (replay, replays, csrf) = (page.replay(), replay::of_route(&page, &view).await, page.csrf());
-    page.render(&RoutePage { frame, text, columns, facts, may_edit, replay, replays, csrf, ended: false, view })
+    let query = query.into_inner();
+    let list = List::new(format!("/console/tables/{}", view.spec.name), &[("q", &query.q)], "", "", query.page);
+    let versions = view.versions.iter().cloned().enumerate().filter(|(_, version)| query.lets_through(version));
+    let (versions, pager) = list.cut(versions.collect(), VERSIONS, page.look());
+    page.render(&RoutePage {
+        frame,
+        text,
+        query,
+        versions,
+        pager,
+        columns,
+        facts,
+        may_edit,
+        replay,
+        replays,
+        csrf,
+        ended: false,
+        view,
+    })
 }
 
 /// Where a column's value comes from, in words.

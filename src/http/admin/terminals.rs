@@ -31,7 +31,7 @@ pub(super) async fn list(caller: Caller, request: HttpRequest) -> Result<HttpRes
     if known.is_none() && !state.is_empty() {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "`state` is on, off or revoked."));
     }
-    let query = acts::Query { q, shop, region, state: known, skip, limit: limit.min(MOST) };
+    let query = acts::Query { q, shop, region, state: known, skip, limit: limit.min(MOST), ..acts::Query::default() };
     Ok(answer(StatusCode::OK, &acts::list(&caller.admin, &caller.who, &query).await?))
 }
 

@@ -8,6 +8,7 @@ mod chromium;
 mod dead;
 mod destinations;
 mod hung;
+mod lists;
 mod live;
 mod logs;
 mod names;

@@ -57,25 +57,36 @@ async fn the_receipts_of_five_thousand_terminals_are_found_filtered_and_paged() 
     office.sees("1,200 of 5,000").await;
     office.sees("700 of 5,000").await;
     assert_eq!(rows(&office).await, 50, "never all of them");
-    office.sees("1 / 100").await;
+    office.sees("Page 1 of 100").await;
     // Pages have addresses, and stay where they are while the figures follow.
     office.press("Next").await;
     office.is_at(&format!("{path}?page=2")).await;
-    office.sees("2 / 100").await;
+    office.sees("Page 2 of 100").await;
     receive(&head, &id, "bandung-1", 1_250, 700).await;
     office.sees_within("1,250 of 5,000", LONG).await;
-    office.sees("2 / 100").await;
+    office.sees("Page 2 of 100").await;
+    // By whatever stands in the heading; the figures go on following.
+    office.press_at("#receipt-list th a[href*='sort=terminal']").await;
+    office.is_at(&format!("{path}?sort=terminal")).await;
+    let first = async || office.run("return document.querySelector('#receipts tbody th').innerText.trim()").await;
+    assert_eq!(first().await, "Counter 0");
+    receive(&head, &id, "bandung-1", 1_251, 700).await;
+    office.sees_within("1,251 of 5,000", LONG).await;
+    assert_eq!(first().await, "Counter 0");
+    office.visit(&format!("{path}?sort=-terminal")).await;
+    assert_eq!(first().await, "Kasir 999");
+    office.visit(&path).await;
     // By how they stand.
     office.press("Confirmed").await;
     office.is_at(&format!("{path}?only=confirmed")).await;
-    office.sees("1 / 14").await;
+    office.sees("Page 1 of 14").await;
     office.press("To be confirmed").await;
-    office.sees("1 / 11").await;
+    office.sees("Page 1 of 11").await;
     office.press("Off").await;
-    office.sees("1 / 75").await;
+    office.sees("Page 1 of 75").await;
     office.press("Missing").await;
     office.is_at(&format!("{path}?only=missing")).await;
-    office.sees("1 / 75").await;
+    office.sees("Page 1 of 75").await;
     office.is_accessible().await;
     // By words: a shop, a region, a terminal; what is being typed is not lost when the list is drawn anew.
     office.fill("Search terminals, shops and regions", "SURAB").await;
@@ -103,7 +114,7 @@ async fn the_receipts_of_five_thousand_terminals_are_found_filtered_and_paged() 
     other.sees("Ringkasan").await;
     other.visit(&format!("{path}?only=missing&q=jawa+timur&page=99")).await;
     reads(&other, "Terminal ditemukan: 2.000").await;
-    other.sees("40 / 40").await;
+    other.sees("Halaman 40 dari 40").await;
     assert_eq!(rows(&other).await, 50);
     assert_eq!(office.complaints().await, [""; 0]);
     for browser in [office, other] {
