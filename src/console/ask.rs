@@ -34,6 +34,8 @@ impl Look {
 #[template(path = "ask.html")]
 struct Page {
     frame: Frame,
+    /// Where the answer goes.
+    action: String,
     sentence: String,
     danger: bool,
     /// What was given, without the question.
@@ -56,6 +58,9 @@ pub(super) fn page(visitor: &Visitor, from: Option<&str>, fields: Vec<(String, S
         || "/console/".to_owned(),
         |from| from.query().map_or_else(|| from.path().to_owned(), |query| format!("{}?{query}", from.path())),
     );
-    let page = Page { frame: visitor.frame(Nav::Elsewhere, title), sentence, danger, fields, back };
+    let mut frame = visitor.frame(Nav::Elsewhere, title);
+    // The page itself has no address that one could come back to.
+    let action = std::mem::replace(&mut frame.here, back.clone());
+    let page = Page { frame, action, sentence, danger, fields, back };
     visitor.render(StatusCode::OK, &page).unwrap_or_else(|_| HttpResponse::InternalServerError().finish())
 }

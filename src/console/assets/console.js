@@ -229,7 +229,9 @@
   });
   document.addEventListener("htmx:afterRequest", ({ detail }) => {
     if (!polls(detail.requestConfig?.elt)) return;
-    const known = Boolean(detail.successful);
+    // An answer that htmx puts in the page is no answer yet: forms come back with 503 too.
+    const { status } = detail.xhr;
+    const known = status >= 200 && status < 400;
     mark(known ? "on" : "off");
     const unknown = document.getElementById("unknown");
     if (unknown) unknown.hidden = known;

@@ -77,7 +77,7 @@ async fn the_receipts_of_five_thousand_terminals_are_found_filtered_and_paged() 
     assert_eq!(first().await, "Kasir 999");
     office.visit(&path).await;
     // By how they stand.
-    office.press("Confirmed").await;
+    office.press_at("#only-confirmed").await;
     office.is_at(&format!("{path}?only=confirmed")).await;
     office.sees("Page 1 of 14").await;
     office.press("To be confirmed").await;
