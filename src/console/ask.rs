@@ -19,7 +19,8 @@ const DANGER: &str = "ask_danger";
 impl Look {
     /// What makes a form ask: the act's name, and a sentence that says what it would do.
     pub(crate) fn asks(self, title: impl AsRef<str>, sentence: impl AsRef<str>) -> Html {
-        let field = |name: &str, value: &str| format!(r#"<input type="hidden" name="{name}" value="{}">"#, escaped(value));
+        let field =
+            |name: &str, value: &str| format!(r#"<input type="hidden" name="{name}" value="{}">"#, escaped(value));
         Html::trusted(field(TITLE, title.as_ref()) + &field(SENTENCE, sentence.as_ref()))
     }
 

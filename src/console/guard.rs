@@ -17,8 +17,8 @@ use actix_web::{
     http::{
         Method, StatusCode,
         header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
-            REFERER, REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, REFERER,
+            REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
         },
     },
     middleware::Next,
@@ -221,10 +221,7 @@ fn may_come(visitor: &Visitor, path: &str) -> Result<(), PageError> {
 }
 
 /// What asks for a change carries the session's token, in a header or in the field `csrf` of the form, whose fields it answers.
-async fn carries_token(
-    request: &mut ServiceRequest,
-    visitor: &Visitor,
-) -> Result<Vec<(String, String)>, PageError> {
+async fn carries_token(request: &mut ServiceRequest, visitor: &Visitor) -> Result<Vec<(String, String)>, PageError> {
     // Nobody is signed in: there is nothing that a foreign page could do in their name.
     let Some(session) = &visitor.session else { return Ok(Vec::new()) };
     let is_theirs = |given: &[u8]| bool::from(given.ct_eq(session.csrf.as_bytes()));

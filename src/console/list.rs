@@ -14,8 +14,21 @@ use super::{
 pub(super) const ROWS: usize = 50;
 /// Columns that are looked at for their most or latest: the first press on one of them puts that first.
 const BEGINS_DOWN: [&str; 15] = [
-    "count", "first", "last", "at", "attempts", "letters", "refused", "begun", "backlog", "rate", "seen", "created", "used",
-    "received", "confirmed",
+    "count",
+    "first",
+    "last",
+    "at",
+    "attempts",
+    "letters",
+    "refused",
+    "begun",
+    "backlog",
+    "rate",
+    "seen",
+    "created",
+    "used",
+    "received",
+    "confirmed",
 ];
 
 /// One list as its address asks for it.

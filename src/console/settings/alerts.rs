@@ -53,8 +53,7 @@ struct Query {
 
 impl Query {
     fn list(&self) -> List {
-        let given =
-            [("q", self.q.as_str()), ("way", &self.way), ("kind", &self.kind), ("state", &self.state)];
+        let given = [("q", self.q.as_str()), ("way", &self.way), ("kind", &self.kind), ("state", &self.state)];
         List::new(HOME, &given, &self.sort, "name", self.page)
     }
 

@@ -90,6 +90,8 @@ async fn every_part_that_asks_is_told_that_its_thing_has_gone_and_where_the_othe
         assert_eq!((told.status, told.body.as_str()), (503, ""), "nobody knows: {path}");
     }
     scene.installation.redis.resume();
-    wait_for("Redis answers again", LONG, async || (olga.get("/console/dead/jobs/none").await.status == 286).then_some(()))
-        .await;
+    wait_for("Redis answers again", LONG, async || {
+        (olga.get("/console/dead/jobs/none").await.status == 286).then_some(())
+    })
+    .await;
 }

@@ -558,7 +558,8 @@ impl Show {
             assert!(matches!(answer.status, 200 | 303), "{path}: {} {}", answer.status, answer.body);
             answer
         };
-        let begin = "return [...document.querySelectorAll('main a')].map(a => a.getAttribute('href')).find(href => href.";
+        let begin =
+            "return [...document.querySelectorAll('main a')].map(a => a.getAttribute('href')).find(href => href.";
         let link = async |page: &str, which: &str| {
             browser.visit(page).await;
             let find = format!("{begin}{which})");
@@ -570,13 +571,28 @@ impl Show {
         let fields =
             [("task", "redrive"), ("application", "car-app"), ("counted", counted.as_str()), ("until", &until)];
         let job = made(&mut ana, "/console/dead/many", &fields).await.to();
-        let mail = [("way", "email"), ("name", "Office"), ("host", "mail.example"), ("port", "465"), ("tls", "tls"),
-            ("user", ""), ("from", "t@example.com"), ("to", "ops@example.com"), ("kind", "dead_letters")];
+        let mail = [
+            ("way", "email"),
+            ("name", "Office"),
+            ("host", "mail.example"),
+            ("port", "465"),
+            ("tls", "tls"),
+            ("user", ""),
+            ("from", "t@example.com"),
+            ("to", "ops@example.com"),
+            ("kind", "dead_letters"),
+        ];
         made(&mut ana, "/console/settings/alerts/~new", &mail).await;
         let shop = [("name", "bandung-1"), ("title", "Toko Bandung Satu"), ("region", "Jawa Barat")];
         made(&mut ana, "/console/shops/~new", &shop).await;
-        let category = [("name", "stock"), ("title", "Stock"), ("title_id", "Stok"), ("colour", "blue"),
-            ("icon", "megaphone"), ("sound", "none")];
+        let category = [
+            ("name", "stock"),
+            ("title", "Stock"),
+            ("title_id", "Stok"),
+            ("colour", "blue"),
+            ("icon", "megaphone"),
+            ("sound", "none"),
+        ];
         made(&mut ana, "/console/broadcast/categories/~new", &category).await;
         made(&mut ana, "/console/terminals/~new", &[("shop", "bandung-1"), ("name", "Back office")]).await;
         let record = json!({ "id": "band00000001", "name": "Kasir 1", "shop": "bandung-1", "created_ms": 1 });
@@ -587,8 +603,13 @@ impl Show {
             .query_async::<()>(&mut connection)
             .await
             .unwrap();
-        let message = [("audience", "all"), ("category", "announcement"), ("title", "Open on Sunday"),
-            ("text", "From nine to five."), ("must_confirm", "1")];
+        let message = [
+            ("audience", "all"),
+            ("category", "announcement"),
+            ("title", "Open on Sunday"),
+            ("text", "From nine to five."),
+            ("must_confirm", "1"),
+        ];
         let message = made(&mut ana, "/console/broadcast", &message).await.to();
         let alert = link("/console/settings/alerts", "match('/alerts/[^~]')").await;
         let key = link("/console/applications/car-app", "includes('/keys/')").await;
@@ -732,7 +753,11 @@ fn is_of(pattern: &str, path: &str) -> bool {
     let path = path.split(['?', '#']).next().unwrap().strip_prefix("/console").unwrap();
     let (wanted, given): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
     let fits = |(wanted, given): (&&str, &&str)| {
-        if wanted.starts_with('{') { !given.is_empty() && (!given.starts_with('~') || *wanted == "{step}") } else { wanted == given }
+        if wanted.starts_with('{') {
+            !given.is_empty() && (!given.starts_with('~') || *wanted == "{step}")
+        } else {
+            wanted == given
+        }
     };
     wanted.len() == given.len() && wanted.iter().zip(&given).all(fits)
 }

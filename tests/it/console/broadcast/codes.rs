@@ -135,6 +135,16 @@ async fn terminals_shops_categories_and_codes_are_found_sorted_and_paged() {
     assert!(before(&shops, "Toko Surabaya", "Toko Bandung Satu"), "{shops}");
     let shops = operator.get("/console/shops?sort=-terminals").await.body;
     assert!(before(&shops, "Toko Bandung Satu", "Toko Bandung Dua"), "{shops}");
+    // What was sent, by time too.
+    let id = head.announce(("all", ""), "Just sent", false).await;
+    let operator = &mut head.operator;
+    let sent = async |operator: &mut crate::console::browser::Browser, query: &str| {
+        operator.get(&format!("/console/broadcast/sent?{query}")).await.body.contains(&id)
+    };
+    assert!(sent(operator, "from=2020-01-01").await && sent(operator, "to=2999-01-01T00:00:00Z").await);
+    assert!(!sent(operator, "to=2020-01-01").await && !sent(operator, "from=2999-01-01").await);
+    let odd = operator.get("/console/broadcast/sent?from=yesterday").await.body;
+    assert!(odd.contains("Give a moment such as") && !odd.contains(&id), "{odd}");
     // Categories by their words.
     let found = operator.get("/console/broadcast/categories?q=PRICE").await.body;
     assert!(found.contains("Price information") && !found.contains("Announcement"), "{found}");
