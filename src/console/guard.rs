@@ -171,6 +171,10 @@ async fn guarded<B: MessageBody + 'static>(
     });
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
     let checked = match may_come(&visitor, request.path()) {
+        // What this node knows by itself is no news for a part that shows what was seen last.
+        Ok(()) if visitor.polls && !changes && visitor.session.is_some() && visitor.away.is_some() => {
+            Err(PageError::Unavailable(visitor.away.clone().unwrap_or_default()))
+        }
         Ok(()) if !changes => Ok(Vec::new()),
         Ok(()) if !arrival.is_from_our_page(request.headers()) => Err(PageError::NotOurs),
         Ok(()) => carries_token(&mut request, &visitor).await,

@@ -229,6 +229,11 @@ pub(crate) struct Banner {
 }
 
 impl Banner {
+    /// Whether it is over as soon as Redis answers.
+    pub(crate) fn is_of_redis(&self) -> bool {
+        self.live
+    }
+
     fn of_redis(look: Look, why: &str) -> Self {
         let shell = look.pick(&shell::EN, &shell::ID);
         let text = format!("{} ({})", shell.away_text, look.why(why));

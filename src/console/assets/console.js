@@ -233,8 +233,7 @@
     const { status } = detail.xhr;
     const known = status >= 200 && status < 400;
     mark(known ? "on" : "off");
-    const unknown = document.getElementById("unknown");
-    if (unknown) unknown.hidden = known;
+    document.querySelectorAll("#unknown, [data-away]").forEach((banner) => { banner.hidden = known; });
   });
   document.addEventListener("htmx:sseOpen", () => mark("on"));
   document.addEventListener("htmx:sseError", () => mark("off"));

@@ -32,7 +32,6 @@ async fn a_pause_asks_with_scripts_and_without() {
     browser.press("Pause").await;
     browser.sees(WHAT).await;
     browser.sees("Pause: rooms").await;
-    browser.is_accessible().await;
     browser.press("Cancel").await;
     browser.is_at("/console/destinations/rooms").await;
     assert!(browser.offers("Pause").await, "it was not paused");

@@ -54,11 +54,14 @@ async fn a_tab_that_gets_no_answer_says_that_it_does_not_know_until_it_does() {
         tab.until("the page to ask", LONG, async || asking(&tab).await == 1).await;
         scene.installation.redis.pause();
         tab.sees_within("Not known at the moment", LONG).await;
+        assert!(path != "/console/logs" || tab.text().await.contains("Reconnecting"), "it is not live");
         assert_eq!(asking(&tab).await, 1, "it goes on asking");
         assert_eq!(tab.run("return document.querySelectorAll('h1').length").await, 1, "no page within the page");
         tab.is_accessible().await;
         scene.installation.redis.resume();
-        tab.until("the page to know again", LONG, async || !tab.text().await.contains("Not known at the moment")).await;
+        let unknown = async || tab.text().await.contains("Not known at the moment");
+        tab.until("the page to know again", LONG, async || !unknown().await).await;
+        tab.until("Redis to be back", LONG, async || !tab.text().await.contains("Redis is away")).await;
     }
     tab.close().await;
 }

@@ -81,7 +81,7 @@ async fn the_receipts_of_five_thousand_terminals_are_found_filtered_and_paged() 
     office.is_at(&format!("{path}?only=confirmed")).await;
     office.sees("Page 1 of 14").await;
     office.press("To be confirmed").await;
-    office.sees("Page 1 of 11").await;
+    office.sees("Page 1 of 12").await;
     office.press("Off").await;
     office.sees("Page 1 of 75").await;
     office.press("Missing").await;
