@@ -204,6 +204,14 @@ impl Node {
         Duration::from_millis(ticks * 10)
     }
 
+    /// A line of what the kernel says of it (`/proc/PID/status`).
+    pub(crate) fn status(&self, name: &str) -> String {
+        let process = self.process.as_ref().expect("it runs").id();
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_else(|| panic!("no {name} in {status}")).trim().to_owned()
+    }
+
     fn signal(&self, signal: &str) {
         let process = self.process.as_ref().expect("it runs").id();
         crate::servers::run(Command::new("kill").args([signal, &process.to_string()])).unwrap();

@@ -185,6 +185,15 @@ async fn redis_killed_and_restarted_under_load_loses_nothing_that_was_acknowledg
     settle(&targets, &acknowledged).await;
 }
 
+#[cfg(target_os = "linux")]
+#[actix_web::test]
+async fn a_nodes_memory_comes_in_small_pages() {
+    let installation = Installation::new().await;
+    let node = installation.node("a");
+    node.ready().await;
+    assert_eq!(node.status("THP_enabled"), "0");
+}
+
 #[actix_web::test]
 async fn a_node_told_to_end_finishes_what_it_has_in_hand() {
     let installation = Installation::new().await;
