@@ -44,14 +44,37 @@ impl CodeView {
     }
 }
 
-/// The codes that are still good; the one that ends first comes first.
+/// Which of the open codes are wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Query {
+    /// How many are skipped.
+    pub skip: usize,
+    /// How many are wanted; 0 for [`PAGE`].
+    pub limit: usize,
+}
+
+/// Codes of a page: a roll-out makes thousands at once.
+pub const PAGE: usize = 100;
+
+/// A page of open codes.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Codes {
+    /// The one that ends first comes first.
+    pub codes: Vec<CodeView>,
+    /// How many there are, on this page and others.
+    pub found: usize,
+}
+
+/// The codes that are still good.
 ///
 /// # Errors
 /// They may not, or Redis is away.
-pub async fn list(admin: &Admin, who: &Who) -> Result<Vec<CodeView>, ActError> {
+pub async fn list(admin: &Admin, who: &Who, query: &Query) -> Result<Codes, ActError> {
     who.needs(Role::Broadcaster)?;
     let document = admin.document();
-    Ok(of(admin).open_codes().await?.into_iter().map(|open| CodeView::of(&document, open)).collect())
+    let limit = if query.limit == 0 { PAGE } else { query.limit };
+    let (found, open) = of(admin).open_codes(query.skip, limit).await?;
+    Ok(Codes { codes: open.into_iter().map(|open| CodeView::of(&document, open)).collect(), found })
 }
 
 /// Takes a code back: nobody becomes a terminal by it any more.

@@ -10,7 +10,7 @@ use crate::{
     admin::{
         ActError, Role,
         broadcasts::{
-            codes::{self, CodeView},
+            codes::{self, CodeView, Codes},
             terminals::{self as acts, PAGE, TerminalState, TerminalView, Terminals},
         },
     },
@@ -146,14 +146,11 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
         Err(ActError::Unavailable(why)) => (Terminals::default(), Some(why)),
         Err(error) => return Err(error.into()),
     };
-    let mut codes = if may_act(&page) && away.is_none() {
-        codes::list(page.admin(), &page.who()).await.unwrap_or_default()
+    let Codes { codes, found: codes_open } = if may_act(&page) && away.is_none() {
+        codes::list(page.admin(), &page.who(), &codes::Query::default()).await.unwrap_or_default()
     } else {
-        Vec::new()
+        Codes::default()
     };
-    // Those that end first; a roll-out makes thousands at once, and this is drawn every few seconds.
-    let codes_open = codes.len();
-    codes.truncate(PAGE);
     page.render(&ListPage {
         frame: page.frame(Nav::Broadcast, text.terminals),
         text,

@@ -186,7 +186,7 @@ resources! {
         delete terminals::revoke, "Revoke a terminal: it sees nothing from now on", "";
     }
     "/v1/terminal-codes" {
-        get terminals::codes, "One-time codes that were made and not used yet, without the code", "";
+        get terminals::codes, "One-time codes that were made and not used yet, without the code, 100 at a time unless `limit` says else; the one that ends first comes first", "", ["skip" "limit"];
         post terminals::make_code, "Make a one-time code for a terminal; the answer is the only place where it stands", r#"{"shop": "bandung-1", "name": "Counter 1"}"#;
     }
     "/v1/terminal-codes/{id}" {

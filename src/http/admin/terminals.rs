@@ -22,7 +22,7 @@ struct Asked {
     limit: usize,
 }
 
-/// Most terminals of an answer.
+/// Most terminals and codes of an answer.
 const MOST: usize = 1_000;
 
 pub(super) async fn list(caller: Caller, request: HttpRequest) -> Result<HttpResponse, Refusal> {
@@ -40,9 +40,17 @@ pub(super) async fn revoke(caller: Caller, id: web::Path<String>) -> Result<Http
     Ok(answer(StatusCode::OK, &json!({"revoked": *id})))
 }
 
-pub(super) async fn codes(caller: Caller) -> Result<HttpResponse, Refusal> {
-    let open = codes::list(&caller.admin, &caller.who).await?;
-    Ok(answer(StatusCode::OK, &json!({"codes": open})))
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Page {
+    skip: usize,
+    limit: usize,
+}
+
+pub(super) async fn codes(caller: Caller, request: HttpRequest) -> Result<HttpResponse, Refusal> {
+    let Page { skip, limit } = asked(&request)?;
+    let query = codes::Query { skip, limit: limit.min(MOST) };
+    Ok(answer(StatusCode::OK, &codes::list(&caller.admin, &caller.who, &query).await?))
 }
 
 #[derive(Deserialize)]
