@@ -35,6 +35,34 @@ pub(super) async fn list(caller: Caller, request: HttpRequest) -> Result<HttpRes
     Ok(answer(StatusCode::OK, &acts::list(&caller.admin, &caller.who, &query).await?))
 }
 
+pub(super) async fn show(caller: Caller, id: web::Path<String>) -> Result<HttpResponse, Refusal> {
+    Ok(answer(StatusCode::OK, &acts::show(&caller.admin, &caller.who, &id).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Move {
+    shop: String,
+}
+
+pub(super) async fn move_to(caller: Caller, id: web::Path<String>, body: web::Bytes) -> Result<HttpResponse, Refusal> {
+    let Move { shop } = read(&body)?;
+    acts::move_to(&caller.admin, &caller.who, &id, &shop).await?;
+    show(caller, id).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Name {
+    name: String,
+}
+
+pub(super) async fn rename(caller: Caller, id: web::Path<String>, body: web::Bytes) -> Result<HttpResponse, Refusal> {
+    let Name { name } = read(&body)?;
+    acts::rename(&caller.admin, &caller.who, &id, &name).await?;
+    show(caller, id).await
+}
+
 pub(super) async fn revoke(caller: Caller, id: web::Path<String>) -> Result<HttpResponse, Refusal> {
     acts::revoke(&caller.admin, &caller.who, &id).await?;
     Ok(answer(StatusCode::OK, &json!({"revoked": *id})))
