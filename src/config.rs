@@ -33,7 +33,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The operations listener.
     pub admin: SocketAddr,
-    /// What the operations listener asks for beyond loopback.
+    /// What the operations listener asks for wherever it is set: for the actors' health and the metrics; probes need nothing. There
+    /// must be one beyond loopback, and the admin API acts for nobody else.
     pub admin_token: Option<SecretString>,
     /// The web console's listener.
     pub console: SocketAddr,

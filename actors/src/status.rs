@@ -139,6 +139,9 @@ pub struct DestinationDetail {
     pub last_error: Option<String>,
     /// What it is held for, and what to do; null while it is not held.
     pub held: Option<String>,
+    /// Whether it is held until an operator decides where it goes on: after a gap, or in another database.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undecided: bool,
     /// Who paused it, and since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<StoppedBy>,

@@ -144,19 +144,17 @@ impl Broadcasts {
         if taken == 1 { Ok(terminal) } else { Err(EnrolError::UnknownCode) }
     }
 
-    /// How many codes are still good, and some of them; the one that ends first comes first.
+    /// The codes that are still good; the one that ends first comes first.
     ///
     /// # Errors
     /// Redis is away.
-    pub async fn open_codes(&self, skip: usize, limit: usize) -> Result<(usize, Vec<Open>), CastError> {
+    pub async fn open_codes(&self) -> Result<Vec<Open>, CastError> {
         let offers = self.keys().offers();
-        let (found, page): (String, Vec<String>) = self
-            .run(async |mut connection| {
-                scripts::OFFERS.key(&offers).arg(skip).arg(limit).invoke_async(&mut connection).await
-            })
-            .await?;
-        let open = page.iter().filter_map(|line| read(line)).map(|(_, open)| open).collect();
-        Ok((found.parse().map_err(|_| odd())?, open))
+        let all: Vec<String> =
+            self.run(async |mut connection| scripts::OFFERS.key(&offers).invoke_async(&mut connection).await).await?;
+        let mut open: Vec<Open> = all.iter().filter_map(|line| read(line)).map(|(_, open)| open).collect();
+        open.sort_by(|one, other| (one.expires_ms, &one.id).cmp(&(other.expires_ms, &other.id)));
+        Ok(open)
     }
 
     /// Takes a code back, so that nobody can use it any more; what it was for. `None`: it was used, is over, or there was none.

@@ -222,26 +222,18 @@ return text(now)
 
 script!(
     OFFERS,
-    "KEYS: the list of codes. ARGV: how many are skipped, and how many are wanted. How many are still good, and these of them, the one \
-     that ends first before the others; those that are over are forgotten.",
+    "KEYS: the list of codes. Those that are still good; the others are forgotten.",
     "
 local open = {}
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
-  local ends = tonumber(string.match(all[i + 1], '^%d+') or '0')
-  if ends > now then
-    open[#open + 1] = {ends, all[i], all[i + 1]}
+  if tonumber(string.match(all[i + 1], '^%d+') or '0') > now then
+    open[#open + 1] = all[i + 1]
   else
     redis.call('HDEL', KEYS[1], all[i])
   end
 end
-table.sort(open, function(one, other)
-  if one[1] ~= other[1] then return one[1] < other[1] end
-  return one[2] < other[2]
-end)
-local page, skip = {}, tonumber(ARGV[1])
-for i = skip + 1, math.min(#open, skip + tonumber(ARGV[2])) do page[#page + 1] = open[i][3] end
-return {text(#open), page}
+return open
 "
 );
 

@@ -44,7 +44,8 @@ pub struct Flags {
     /// Address and port for operations: health, metrics, admin API [default: 127.0.0.1:9090]
     #[arg(long, global = true, value_name = "ADDRESS", hide_short_help = true)]
     pub admin: Option<String>,
-    /// What the operations listener asks for where it is beyond loopback; better in TIDEGATE_ADMIN_TOKEN [default: none]
+    /// What the operations listener asks for wherever this is set, and must have set beyond loopback; the admin API always
+    /// asks for it; better in TIDEGATE_ADMIN_TOKEN [default: none]
     #[arg(long, global = true, value_name = "TOKEN", hide_short_help = true)]
     pub admin_token: Option<String>,
     /// Address and port of the web console [default: 127.0.0.1:8081]

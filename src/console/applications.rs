@@ -8,8 +8,9 @@ use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
 use super::{
-    look::Look,
-    page::{Frame, Nav, PageContext, PageError, list_address},
+    list::{List, ROWS},
+    look::{Html, Look},
+    page::{Frame, Nav, PageContext, PageError},
     texts::applications::{self as texts, Applications},
 };
 use crate::{
@@ -19,9 +20,6 @@ use crate::{
     },
     registry::keys::Which,
 };
-
-/// Applications on one page of the list.
-const PER_PAGE: usize = 50;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
@@ -47,17 +45,9 @@ fn texts_of(page: &PageContext) -> &'static Applications {
 #[serde(default)]
 struct Query {
     q: String,
+    /// A column; with `-` before it the latest or most first.
     sort: String,
-    order: String,
     page: Option<usize>,
-}
-
-impl Query {
-    fn with(&self, changes: &[(&str, &str)]) -> String {
-        let page = self.page.filter(|page| *page > 1).map(|page| page.to_string()).unwrap_or_default();
-        let all = vec![("q", self.q.as_str()), ("sort", &self.sort), ("order", &self.order), ("page", &page)];
-        list_address("/console/applications", all, changes)
-    }
 }
 
 #[derive(Template)]
@@ -66,34 +56,12 @@ struct ListPage {
     frame: Frame,
     text: &'static Applications,
     query: Query,
+    list: List,
     all: usize,
-    found: usize,
-    pages: usize,
-    at: usize,
     rows: Vec<ApplicationView>,
+    pager: Html,
     away: Option<String>,
     may_edit: bool,
-}
-
-impl ListPage {
-    fn sorted(&self, by: &str) -> String {
-        let same = self.query.sort == by || (self.query.sort.is_empty() && by == "name");
-        let order = if same && self.query.order != "desc" { "desc" } else { "" };
-        self.query.with(&[("sort", by), ("order", order), ("page", "")])
-    }
-
-    fn aria_sort(&self, by: &str) -> &'static str {
-        let same = self.query.sort == by || (self.query.sort.is_empty() && by == "name");
-        match (same, self.query.order == "desc") {
-            (false, _) => "none",
-            (true, false) => "ascending",
-            (true, true) => "descending",
-        }
-    }
-
-    fn at_page(&self, page: usize) -> String {
-        self.query.with(&[("page", &page.to_string())])
-    }
 }
 
 async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpResponse, PageError> {
@@ -108,24 +76,19 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
             || view.keys.iter().any(|key| key.id.to_lowercase() == wanted)
     };
     rows.retain(holds);
-    match query.sort.as_str() {
-        "created" => rows.sort_by_key(|view| view.created_at_ms),
-        "seen" => rows.sort_by_key(|view| view.last_record_ms),
-        "rate" => rows.sort_by(|a, b| a.rate_per_s.unwrap_or(0.0).total_cmp(&b.rate_per_s.unwrap_or(0.0))),
-        "keys" => rows.sort_by_key(ApplicationView::active_keys),
-        _ => {}
-    }
-    if query.order == "desc" {
-        rows.reverse();
-    }
-    let found = rows.len();
-    let pages = found.div_ceil(PER_PAGE).max(1);
-    let at = query.page.unwrap_or(1).clamp(1, pages);
-    let rows = rows.into_iter().skip((at - 1) * PER_PAGE).take(PER_PAGE).collect();
+    let list = List::new("/console/applications", &[("q", &query.q)], &query.sort, "name", query.page);
+    list.order(&mut rows, |column, a, b| match column {
+        "created" => a.created_at_ms.cmp(&b.created_at_ms),
+        "seen" => a.last_record_ms.cmp(&b.last_record_ms),
+        "rate" => a.rate_per_s.unwrap_or(0.0).total_cmp(&b.rate_per_s.unwrap_or(0.0)),
+        "keys" => a.active_keys().cmp(&b.active_keys()),
+        _ => a.name.cmp(&b.name),
+    });
+    let (rows, pager) = list.cut(rows, ROWS, page.look());
     let text = texts_of(&page);
     let frame = page.frame(Nav::Applications, text.title);
     let (away, may_edit) = (away.map(|error| error.to_string()), page.may(Role::Operator));
-    page.render(&ListPage { frame, text, query, all, found, pages, at, rows, away, may_edit })
+    page.render(&ListPage { frame, text, query, list, all, rows, pager, away, may_edit })
 }
 
 #[derive(Clone, Default, Deserialize)]
@@ -229,6 +192,7 @@ struct OnePage {
     frame: Frame,
     text: &'static Applications,
     view: ApplicationView,
+    keys: Keys,
     /// A key that was made just now: shown this once.
     fresh: Option<String>,
     topics: String,
@@ -238,6 +202,47 @@ struct OnePage {
     examples: Vec<Example>,
     away: Option<String>,
     may_edit: bool,
+}
+
+/// The keys that are shown, of all that there are.
+struct Keys {
+    list: List,
+    query: KeyQuery,
+    rows: Vec<KeyView>,
+    pager: Html,
+    /// States with their words and how many are so.
+    states: [(&'static str, &'static str, usize); 3],
+}
+
+impl Keys {
+    fn of(page: &PageContext, view: &ApplicationView, query: KeyQuery) -> Self {
+        let text = texts_of(page);
+        let list = List::new(at(&view.name), &[("state", &query.state)], &query.sort, "-created", query.page);
+        let is_active = |key: &KeyView| key.state == KeyState::Active;
+        let active = view.keys.iter().filter(|key| is_active(key)).count();
+        let states = [
+            ("", text.keys_all, view.keys.len()),
+            ("active", text.keys_active, active),
+            ("ended", text.keys_ended, view.keys.len() - active),
+        ];
+        let mut rows = view.keys.clone();
+        rows.retain(|key| match query.state.as_str() {
+            "active" => is_active(key),
+            "ended" => !is_active(key),
+            _ => true,
+        });
+        // One that does not end ends last.
+        let ends = |key: &KeyView| key.revoked_at_ms.or(key.expires_at_ms).unwrap_or(u64::MAX);
+        list.order(&mut rows, |column, a, b| match column {
+            "key" => a.id.cmp(&b.id),
+            "state" => is_active(b).cmp(&is_active(a)),
+            "used" => a.last_used_at_ms.cmp(&b.last_used_at_ms),
+            "ends" => ends(a).cmp(&ends(b)),
+            _ => a.created_at_ms.cmp(&b.created_at_ms),
+        });
+        let (rows, pager) = list.cut(rows, ROWS, page.look());
+        Self { list, query, rows, pager, states }
+    }
 }
 
 impl OnePage {
@@ -254,9 +259,21 @@ impl OnePage {
     }
 }
 
+/// How the keys are looked at.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+struct KeyQuery {
+    /// `active` or `ended`.
+    state: String,
+    /// A column; with `-` before it the latest first.
+    sort: String,
+    page: Option<usize>,
+}
+
 /// What is shown beside the application itself.
 #[derive(Default)]
 struct Shown {
+    keys: KeyQuery,
     fresh: Option<String>,
     topics: Option<String>,
     limit: Option<String>,
@@ -285,6 +302,7 @@ async fn one_page(page: &PageContext, status: StatusCode, name: &str, shown: Sho
             text,
             topics: shown.topics.unwrap_or_else(|| view.topics.join("\n")),
             limit: shown.limit.unwrap_or_else(|| of_view(view.records_per_s)),
+            keys: Keys::of(page, &view, shown.keys),
             view,
             fresh: shown.fresh,
             failure: shown.failure,
@@ -296,8 +314,12 @@ async fn one_page(page: &PageContext, status: StatusCode, name: &str, shown: Sho
     )
 }
 
-async fn one(page: PageContext, name: web::Path<String>) -> Result<HttpResponse, PageError> {
-    one_page(&page, StatusCode::OK, &name, Shown::default()).await
+async fn one(
+    page: PageContext,
+    name: web::Path<String>,
+    keys: web::Query<KeyQuery>,
+) -> Result<HttpResponse, PageError> {
+    one_page(&page, StatusCode::OK, &name, Shown { keys: keys.into_inner(), ..Shown::default() }).await
 }
 
 /// The page again, with what was typed and why it was not done.
@@ -440,7 +462,7 @@ async fn ask_revoke(page: PageContext, path: web::Path<(String, String)>) -> Res
     let is_last = view.active_keys() == 1;
     let key = view.keys.into_iter().find(|key| key.id == id && key.state == KeyState::Active);
     let key = key.ok_or_else(|| PageError::NotFound(format!("application `{name}` has no active key `{id}`")))?;
-    let frame = page.frame(Nav::Applications, text.revoke_title.replace("{}", &id));
+    let frame = page.frame(Nav::Applications, text.revoke_title.replace("{}", &id)).below(at(&name), name.as_str());
     page.render(&RevokePage { frame, text, name, key, is_last })
 }
 

@@ -4,8 +4,10 @@ use actix_web::{HttpResponse, body::BoxBody, dev::ServiceResponse, http::StatusC
 use askama::Template;
 
 use super::{
+    look::Look,
     page::{Frame, Nav, PageContext, PageError, Visitor},
     sign_in,
+    texts::shell::{self, Shell},
 };
 
 #[derive(Template)]
@@ -17,6 +19,53 @@ struct ErrorPage<'a> {
     /// More about it, from below.
     detail: Option<String>,
     remedy: &'a str,
+}
+
+/// In place of a part of a page whose thing has gone: what, and where the others are.
+#[derive(Template)]
+#[template(path = "gone.html")]
+struct Gone {
+    look: Look,
+    title: &'static str,
+    detail: Option<String>,
+    list: Option<(&'static str, &'static str)>,
+}
+
+/// The lists of what has parts that are asked for again and again.
+const LISTS: [&str; 6] = [
+    "/console/dead/jobs",
+    "/console/broadcast/sent",
+    "/console/destinations",
+    "/console/tables",
+    "/console/terminals",
+    "/console/logs",
+];
+
+/// With it, htmx puts its answer in the page and asks no more.
+const NO_MORE: u16 = 286;
+
+/// What a part gets that the page asks for again and again: while it can't be known a status alone, which the page says in words
+/// of its own and beside what it last knew; once its thing has gone, that in its place, and with it the asking ends.
+fn to_poll(visitor: &Visitor, shell: &'static Shell, error: &PageError) -> HttpResponse {
+    let look = visitor.look();
+    let (title, detail) = match error {
+        PageError::NotFound(what) => (shell.gone, look.why(what)),
+        PageError::Forbidden(_) => (shell.forbidden, shell.forbidden_text.to_owned()),
+        error => {
+            let status = actix_web::ResponseError::status_code(error);
+            return HttpResponse::build(status).insert_header(("HX-Reswap", "none")).finish();
+        }
+    };
+    let list = LISTS.into_iter().find(|list| visitor.here.starts_with(list)).map(|list| (list, shell.to_list));
+    let detail = Some(detail.trim_end_matches('.').to_owned()).filter(|text| !text.is_empty());
+    let gone = Gone { look, title, detail, list };
+    let mut response = HttpResponse::build(StatusCode::from_u16(NO_MORE).unwrap_or(StatusCode::OK));
+    // Whatever the part would have put where.
+    response.insert_header(("HX-Reswap", "outerHTML")).insert_header(("HX-Reselect", "#gone"));
+    match gone.render() {
+        Ok(body) => response.content_type("text/html; charset=utf-8").body(body),
+        Err(_) => HttpResponse::InternalServerError().finish(),
+    }
 }
 
 /// What answers on paths that do not exist. Which do, strangers are not told.
@@ -44,7 +93,10 @@ pub(super) fn page(visitor: &Visitor, error: &PageError, changes: bool) -> HttpR
     if *error == PageError::SignIn {
         return sign_in::send_there(visitor, changes);
     }
-    let shell = visitor.look().pick(&super::texts::shell::EN, &super::texts::shell::ID);
+    let shell = visitor.look().pick(&shell::EN, &shell::ID);
+    if visitor.polls && !changes {
+        return to_poll(visitor, shell, error);
+    }
     let own = |text: &String| Some(visitor.look().why(text)).filter(|text| !text.is_empty());
     let (title, text, detail, remedy) = match error {
         PageError::SignIn => (shell.sign_in, "", None, ""),

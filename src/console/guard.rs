@@ -17,7 +17,7 @@ use actix_web::{
     http::{
         Method, StatusCode,
         header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, REFERER,
             REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
         },
     },
@@ -28,7 +28,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::{
-    Console, cookies,
+    Console, ask, cookies,
     entrance::{Arrival, Astray},
     errors, lang,
     page::{Flash, PageError, Visitor},
@@ -48,6 +48,8 @@ const MOST_KNOWN: usize = 10_000;
 
 static CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
 static HX_REQUEST: HeaderName = HeaderName::from_static("hx-request");
+/// The page's script sends it with what a part of the page asks for by itself, again and again.
+static POLL: HeaderName = HeaderName::from_static("x-poll");
 
 /// Sessions as Redis last confirmed them, for when it is away.
 #[derive(Default)]
@@ -163,18 +165,23 @@ async fn guarded<B: MessageBody + 'static>(
         away,
         here: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
         htmx: headers.contains_key(&HX_REQUEST),
+        polls: headers.contains_key(&POLL),
         session,
         console,
     });
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
     let checked = match may_come(&visitor, request.path()) {
-        Ok(()) if !changes => Ok(()),
+        Ok(()) if !changes => Ok(Vec::new()),
         Ok(()) if !arrival.is_from_our_page(request.headers()) => Err(PageError::NotOurs),
         Ok(()) => carries_token(&mut request, &visitor).await,
         Err(error) => Err(error),
     };
     let mut response = match checked {
-        Ok(()) => {
+        Ok(fields) if ask::carry_question(&fields) => {
+            let from = request.headers().get(REFERER).and_then(|from| from.to_str().ok()).map(str::to_owned);
+            request.into_response(ask::page(&visitor, from.as_deref(), fields))
+        }
+        Ok(_) => {
             request.extensions_mut().insert(Rc::clone(&visitor));
             let response = next.call(request).await?.map_into_boxed_body();
             if let Some(error) = errors::of(&response) {
@@ -213,25 +220,24 @@ fn may_come(visitor: &Visitor, path: &str) -> Result<(), PageError> {
     if THEIRS.into_iter().any(under) { Ok(()) } else { Err(PageError::Forbidden(Role::Viewer)) }
 }
 
-/// What asks for a change carries the session's token, in a header or in the field `csrf` of the form.
-async fn carries_token(request: &mut ServiceRequest, visitor: &Visitor) -> Result<(), PageError> {
+/// What asks for a change carries the session's token, in a header or in the field `csrf` of the form, whose fields it answers.
+async fn carries_token(request: &mut ServiceRequest, visitor: &Visitor) -> Result<Vec<(String, String)>, PageError> {
     // Nobody is signed in: there is nothing that a foreign page could do in their name.
-    let Some(session) = &visitor.session else { return Ok(()) };
+    let Some(session) = &visitor.session else { return Ok(Vec::new()) };
     let is_theirs = |given: &[u8]| bool::from(given.ct_eq(session.csrf.as_bytes()));
     if let Some(given) = request.headers().get(&CSRF) {
-        return if is_theirs(given.as_bytes()) { Ok(()) } else { Err(PageError::NotOurs) };
+        return if is_theirs(given.as_bytes()) { Ok(Vec::new()) } else { Err(PageError::NotOurs) };
     }
     let is_form = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     if !is_form.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded")) {
         return Err(PageError::NotOurs);
     }
     let body = request.extract::<web::Bytes>().await.map_err(|error| PageError::Bad(error.to_string()))?;
-    let given =
-        url::form_urlencoded::parse(&body).find(|(name, _)| name == "csrf").map(|(_, value)| value.into_owned());
-    let ours = given.is_some_and(|given| is_theirs(given.as_bytes()));
+    let fields: Vec<(String, String)> = url::form_urlencoded::parse(&body).into_owned().collect();
+    let ours = fields.iter().find(|(name, _)| name == "csrf").is_some_and(|(_, given)| is_theirs(given.as_bytes()));
     let whole = futures_util::stream::once(std::future::ready(Ok(body)));
     request.set_payload(Payload::Stream { payload: Box::pin(whole) });
-    if ours { Ok(()) } else { Err(PageError::NotOurs) }
+    if ours { Ok(fields) } else { Err(PageError::NotOurs) }
 }
 
 /// The headers of every page.

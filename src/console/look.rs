@@ -8,13 +8,20 @@ use super::{assets, lang::pick, page::PageError, texts::errors};
 use crate::{admin::FieldError, users::Lang};
 
 /// Text that is HTML already, made here from parts that are escaped or none of a reader's.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Html(String);
 
 impl Html {
     /// What a template of ours makes.
     pub(crate) fn of(template: &impl askama::Template) -> Result<Self, PageError> {
         template.render().map(Self).map_err(PageError::broken)
+    }
+}
+
+impl Html {
+    /// What was made of escaped text by hand.
+    pub(super) fn trusted(html: String) -> Self {
+        Self(html)
     }
 }
 
@@ -264,7 +271,7 @@ impl Look {
 }
 
 /// Text as HTML.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

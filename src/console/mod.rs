@@ -6,6 +6,7 @@
 
 mod actors;
 mod applications;
+mod ask;
 pub(crate) mod assets;
 mod broadcast;
 mod cookies;
@@ -15,6 +16,7 @@ mod entrance;
 mod errors;
 mod guard;
 mod lang;
+mod list;
 mod live;
 mod logs;
 mod look;

@@ -55,6 +55,8 @@ pub(crate) struct Visitor {
     pub(super) here: String,
     /// htmx asks, so a part of a page may be wanted.
     pub(super) htmx: bool,
+    /// A part of a page that asks for itself again and again.
+    pub(super) polls: bool,
 }
 
 /// A page's request by somebody who is signed in.
@@ -292,11 +294,22 @@ pub(crate) struct Frame {
     pub(crate) theme: Option<&'static str>,
     /// The page's own path and query, to come back to.
     pub(crate) here: String,
+    /// The page of what this one is about: its address and name.
+    above: Option<(String, String)>,
 }
 
 impl Frame {
-    /// The list that this page belongs to, where it is not that list itself: its address and name.
-    pub(crate) fn parent(&self) -> Option<(&'static str, &'static str)> {
+    /// For a page about something that has a page of its own, which the way back leads to.
+    pub(crate) fn below(mut self, href: impl Into<String>, name: impl Into<String>) -> Self {
+        self.above = Some((href.into(), name.into()));
+        self
+    }
+
+    /// What this page belongs to, where it is not that itself: its address and name. A list, unless the page says otherwise.
+    pub(crate) fn parent(&self) -> Option<(&str, &str)> {
+        if let Some((href, name)) = &self.above {
+            return Some((href, name));
+        }
         let item = self.nav.iter().find(|item| item.current)?;
         let path = self.here.split('?').next().unwrap_or_default();
         // Settings and broadcasts have tabs.
@@ -360,6 +373,7 @@ impl Visitor {
             banners: self.banners(shell),
             theme: self.theme,
             here: self.here.clone(),
+            above: None,
         }
     }
 

@@ -17,15 +17,6 @@ use crate::{
 /// The code of a dead letter whose record went with an emptied Redis.
 pub(super) const LOST: &str = "lost";
 
-/// What names the command in the sentence of a destination that waits for a decision.
-const COMMAND: &str = "`tidegate resume ";
-
-/// Whether this is why a destination waits for an operator to decide where it goes on.
-#[must_use]
-pub fn asks_for_decision(held: &str) -> bool {
-    held.contains(COMMAND)
-}
-
 impl Delivery {
     /// Applies the decision there is, or holds and says which one is wanted. What it answers is always trouble: after a
     /// decision was applied, the lane is taken over anew.
@@ -115,8 +106,8 @@ impl Delivery {
             self.count_gap(lane, gap);
         }
         let (name, stream) = (&self.spec.name, &lane.stream);
-        let command = format!("{COMMAND}{name} --application {stream} --from earliest|last|now`");
-        Trouble::Hold(match gap {
+        let command = format!("`tidegate resume {name} --application {stream} --from earliest|last|now`");
+        Trouble::Undecided(match gap {
             _ if foreign => format!(
                 "this is not the database that destination `{name}` was bound to: point it back to the old one, or say \
                  with {command} from where on this one is to be sent what `{stream}` has"

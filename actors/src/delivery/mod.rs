@@ -27,7 +27,6 @@ use std::{
 };
 
 pub use claims::{Claims, Step};
-pub use decisions::asks_for_decision;
 pub use lease::LeaseClock;
 pub use parallel::ParallelDelivery;
 
@@ -92,9 +91,12 @@ pub enum Trouble {
     /// The database is away or busy: wait, then try again.
     #[error("{0}")]
     Database(Fault),
-    /// The table, the rights or a route are wrong, or an operator must decide: wait until that is mended.
+    /// The table, the rights or a route are wrong: wait until that is mended.
     #[error("{0}")]
     Hold(String),
+    /// An operator must decide where it goes on: wait until they have.
+    #[error("{0}")]
+    Undecided(String),
     /// The log is away: wait, then try again.
     #[error("{0}")]
     Log(String),
@@ -107,6 +109,14 @@ pub enum Trouble {
     /// Another node holds the lease.
     #[error("another node writes this destination")]
     StandBy,
+}
+
+impl Trouble {
+    /// Whether it holds the destination until somebody puts something right, or decides.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        matches!(self, Self::Hold(_) | Self::Undecided(_))
+    }
 }
 
 impl From<LogError> for Trouble {

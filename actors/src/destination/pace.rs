@@ -203,7 +203,7 @@ impl Pace {
         let now = Instant::now();
         let fault = match answer {
             // A database that answers in words is there; the next write finds out whether it takes writes.
-            Ok(()) | Err(Trouble::Hold(_)) => {
+            Ok(()) | Err(Trouble::Hold(_) | Trouble::Undecided(_)) => {
                 self.shared.detail.borrow_mut().heartbeat_ms = Some((now - began).as_secs_f64() * 1_000.0);
                 let was_down = !self.breaker.may_write();
                 self.breaker.on_probe(now, Ok(()));
@@ -235,15 +235,15 @@ impl Pace {
         }
     }
 
-    /// It must not go on before something is put right. The database answered, though.
-    pub(super) fn hold(&mut self, why: String) {
+    /// It must not go on before something is put right, or decided (`undecided`). The database answered, though.
+    pub(super) fn hold(&mut self, why: String, undecided: bool) {
         if self.shared.detail.borrow().held.as_deref() != Some(&why) {
             tracing::error!(destination = %self.name(), reason = %why, "held");
         }
         self.breaker.on_success(Instant::now());
         let mut detail = self.shared.detail.borrow_mut();
         detail.last_error = Some(why.clone());
-        detail.held = Some(why);
+        (detail.held, detail.undecided) = (Some(why), undecided);
     }
 
     pub(super) async fn wait_while_held(&mut self) {
@@ -301,6 +301,7 @@ impl Pace {
         // One that is left alone is neither up nor down as far as anybody knows.
         let down = down.filter(|_| !self.breaker.is_forced());
         detail.breaker = self.breaker.state();
+        detail.undecided &= detail.held.is_some();
         detail.paused = by_hand.paused.as_ref().map(Into::into);
         detail.breaker_by_hand = by_hand.breaker_open.as_ref().map(Into::into);
         detail.down_since = down.map(rfc3339_ago);

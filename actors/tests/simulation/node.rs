@@ -151,7 +151,7 @@ impl Runner {
         self.caller.world.borrow_mut().trace(|| format!("n{}: {trouble}", self.caller.node));
         match trouble {
             Trouble::Database(fault) => self.down |= fault.connection_lost,
-            Trouble::Hold(_) => {
+            Trouble::Hold(_) | Trouble::Undecided(_) => {
                 self.caller.world.borrow_mut().held[self.destination] = true;
                 self.delivery.forget_tables();
             }

@@ -28,6 +28,10 @@ pub struct Query {
     pub category: String,
     /// A shop that it was for, by its name among the audience's shops, or by its region, or because it was for all.
     pub shop: String,
+    /// Sent, or to be sent, at or after this moment, in milliseconds since the Unix epoch.
+    pub since_ms: Option<u64>,
+    /// Before this one.
+    pub until_ms: Option<u64>,
     /// From where on: `next` of the page before.
     pub before: String,
 }
@@ -65,6 +69,8 @@ pub async fn list(admin: &Admin, _who: &Who, query: &Query) -> Result<History, A
         query.state.is_none_or(|state| message.state == state)
             && (query.category.is_empty() || message.content.category == query.category)
             && (query.shop.is_empty() || message.audience.has(&query.shop, region))
+            && query.since_ms.is_none_or(|since| message.at_ms() >= since)
+            && query.until_ms.is_none_or(|until| message.at_ms() < until)
             && (q.is_empty() || says(message, &q))
     };
     let mut before = match query.before.as_str() {

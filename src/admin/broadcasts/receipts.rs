@@ -1,6 +1,6 @@
 //! Who has received and confirmed a broadcast, who has not, and who is off.
 
-use std::collections::HashMap;
+use std::{cmp::Ordering, collections::HashMap};
 
 use serde::Serialize;
 
@@ -81,10 +81,58 @@ pub struct Query {
     pub q: String,
     /// How they stand.
     pub only: Option<Only>,
-    /// How many are skipped.
+    /// By what they are sorted.
+    pub order: Order,
+    /// The other way round.
+    pub down: bool,
+    /// How many are skipped; at most as many as leave the last page.
     pub skip: usize,
     /// How many are wanted; 0 for all.
     pub limit: usize,
+}
+
+/// What receipts are sorted by; those that are alike by who is furthest behind, shop and name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// How they stand: those who are furthest behind first.
+    #[default]
+    Standing,
+    /// What the terminals are called.
+    Name,
+    /// What their shops are called.
+    Shop,
+    /// Whether they are on: those that are off first.
+    On,
+    /// When they received it; those that have not come first.
+    Received,
+    /// When it was confirmed there; those where it was not come first.
+    Confirmed,
+}
+
+impl Order {
+    /// The one of this word; by how they stand where there is none such.
+    #[must_use]
+    pub fn parse(word: &str) -> Self {
+        match word {
+            "terminal" => Self::Name,
+            "shop" => Self::Shop,
+            "on" => Self::On,
+            "received" => Self::Received,
+            "confirmed" => Self::Confirmed,
+            _ => Self::Standing,
+        }
+    }
+
+    fn of(self, a: &ReceiptRow, b: &ReceiptRow) -> Ordering {
+        match self {
+            Self::Standing => a.standing.cmp(&b.standing),
+            Self::Name => a.name.to_lowercase().cmp(&b.name.to_lowercase()),
+            Self::Shop => (a.shop_title.to_lowercase(), &a.region).cmp(&(b.shop_title.to_lowercase(), &b.region)),
+            Self::On => a.on.cmp(&b.on),
+            Self::Received => a.received_ms.cmp(&b.received_ms),
+            Self::Confirmed => a.confirmed_ms.cmp(&b.confirmed_ms),
+        }
+    }
 }
 
 /// One terminal and one broadcast.
@@ -134,7 +182,7 @@ pub struct Receipts {
     pub counts: Counts,
     /// How many were found, on this page and others.
     pub found: usize,
-    /// Those who are furthest behind first, then by shop and name.
+    /// Those of the page, as they were to be sorted.
     pub rows: Vec<ReceiptRow>,
 }
 
@@ -193,11 +241,14 @@ pub async fn list(admin: &Admin, _who: &Who, id: &str, query: &Query) -> Result<
     let q = query.q.trim().to_lowercase();
     rows.retain(|row| query.only.is_none_or(|only| only.has(row.standing)) && (q.is_empty() || says(row, &q)));
     rows.sort_by(|a, b| {
-        (a.standing, &a.shop_title, &a.name, &a.terminal).cmp(&(b.standing, &b.shop_title, &b.name, &b.terminal))
+        let by = if query.down { query.order.of(b, a) } else { query.order.of(a, b) };
+        let usual = (a.standing, &a.shop_title, &a.name, &a.terminal);
+        by.then_with(|| usual.cmp(&(b.standing, &b.shop_title, &b.name, &b.terminal)))
     });
     let found = rows.len();
-    let limit = if query.limit == 0 { found } else { query.limit };
-    let rows = rows.into_iter().skip(query.skip).take(limit).collect();
+    let limit = if query.limit == 0 { found.max(1) } else { query.limit };
+    let skip = query.skip.min(found.saturating_sub(1) / limit * limit);
+    let rows = rows.into_iter().skip(skip).take(limit).collect();
     Ok(Receipts { message, counts, found, rows })
 }
 

@@ -1,5 +1,7 @@
 //! Terminals: who has one, since when, whether it is on; one-time codes, moving and revoking.
 
+use std::cmp::Ordering;
+
 use secrecy::SecretString;
 use serde::Serialize;
 
@@ -56,10 +58,59 @@ pub struct Query {
     pub region: String,
     /// On, off or revoked; without it, all that are not revoked.
     pub state: Option<TerminalState>,
-    /// How many are skipped.
+    /// By what they are sorted.
+    pub order: Order,
+    /// The other way round.
+    pub down: bool,
+    /// How many are skipped; at most as many as leave the last page.
     pub skip: usize,
     /// How many are wanted; 0 for [`PAGE`].
     pub limit: usize,
+}
+
+/// What terminals are sorted by; those that are alike by shop, then name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// What their shop is called.
+    #[default]
+    Shop,
+    /// What they are called.
+    Name,
+    /// Their region.
+    Region,
+    /// On, off, revoked.
+    State,
+    /// When they last beat; those that never did come first.
+    Seen,
+    /// When they were enrolled.
+    Created,
+}
+
+impl Order {
+    /// The one of this word; by shop where there is none such.
+    #[must_use]
+    pub fn parse(word: &str) -> Self {
+        match word {
+            "terminal" => Self::Name,
+            "region" => Self::Region,
+            "state" => Self::State,
+            "seen" => Self::Seen,
+            "created" => Self::Created,
+            _ => Self::Shop,
+        }
+    }
+
+    fn of(self, a: &TerminalView, b: &TerminalView) -> Ordering {
+        let standing = |view: &TerminalView| (view.revoked_ms.is_some(), !view.on);
+        match self {
+            Self::Shop => a.shop_title.to_lowercase().cmp(&b.shop_title.to_lowercase()),
+            Self::Name => a.name.to_lowercase().cmp(&b.name.to_lowercase()),
+            Self::Region => a.region.to_lowercase().cmp(&b.region.to_lowercase()),
+            Self::State => standing(a).cmp(&standing(b)),
+            Self::Seen => a.seen_ms.cmp(&b.seen_ms),
+            Self::Created => a.created_ms.cmp(&b.created_ms),
+        }
+    }
 }
 
 /// Terminals of a page.
@@ -139,11 +190,13 @@ pub async fn list(admin: &Admin, _who: &Who, query: &Query) -> Result<Terminals,
     });
     views.sort_by(|a, b| {
         let key = |view: &TerminalView| (view.shop_title.to_lowercase(), view.name.to_lowercase(), view.id.clone());
-        key(a).cmp(&key(b))
+        let by = if query.down { query.order.of(b, a) } else { query.order.of(a, b) };
+        by.then_with(|| key(a).cmp(&key(b)))
     });
     let found = views.len();
     let limit = if query.limit == 0 { PAGE } else { query.limit };
-    Ok(Terminals { rows: views.into_iter().skip(query.skip).take(limit).collect(), found, all, on })
+    let skip = query.skip.min(found.saturating_sub(1) / limit * limit);
+    Ok(Terminals { rows: views.into_iter().skip(skip).take(limit).collect(), found, all, on })
 }
 
 /// One terminal.

@@ -4,6 +4,7 @@ mod abandon;
 mod acts;
 mod check;
 mod draft;
+mod follow;
 mod resume;
 mod view;
 
@@ -13,8 +14,9 @@ pub use self::{
     acts::{Removal, close_breaker, create, edit, open_breaker, pause, removal, remove, resume},
     check::{Checked, check},
     draft::Draft,
+    follow::{Progress, Step, begin as begin_check, follow as follow_check},
     resume::{Decision, GoOnFrom, decide, left, look as look_resume},
-    view::{DestinationView, for_a_dba, list, show},
+    view::{DestinationView, HealthChange, for_a_dba, list, show},
 };
 use crate::{
     admin::ActError,

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tidegate_actors::{
-    delivery::asks_for_decision,
     ports::Abandoned,
     status::{ActorKind, DestinationDetail, DestinationStatus},
 };
 
 use super::{applications, find};
+pub use crate::redis::health::HealthChange;
 use crate::{
     admin::{ActError, Admin, Role, Who},
     databases::{Kind, kind},
-    redis::{abandon, health::HealthChange, members},
+    redis::{abandon, members},
     resources::{ByHand, Delivery, Destination, Tls},
 };
 
@@ -70,8 +70,7 @@ impl DestinationView {
     /// Whether it is held until an operator decides where it goes on: after a gap, or in another database.
     #[must_use]
     pub fn asks_for_decision(&self) -> bool {
-        let held = self.detail.as_ref().and_then(|detail| detail.held.as_deref());
-        held.is_some_and(asks_for_decision)
+        self.detail.as_ref().is_some_and(|detail| detail.held.is_some() && detail.undecided)
     }
 }
 

@@ -34,7 +34,7 @@ use crate::{
 /// Longest time for the registry to be read.
 const WITHIN: Duration = Duration::from_secs(2);
 /// Routes on one page.
-const PER_PAGE: usize = 50;
+pub const PAGE: usize = 50;
 
 /// Which routes are asked for, and in which order. Empty texts stand for all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -213,7 +213,7 @@ pub async fn list(admin: &Admin, who: &Who, filters: &Filters) -> Result<RouteLi
         if filters.descending { order.reverse() } else { order }
     });
     let total = lines.len();
-    let pages = total.div_ceil(PER_PAGE).max(1);
+    let pages = total.div_ceil(PAGE).max(1);
     let page = filters.page.clamp(1, pages);
     let distinct = |of: fn(&RouteSpec) -> &String| {
         let mut names: Vec<String> = document.routes.iter().map(|route| of(route).clone()).collect();
@@ -222,7 +222,7 @@ pub async fn list(admin: &Admin, who: &Who, filters: &Filters) -> Result<RouteLi
         names
     };
     Ok(RouteList {
-        routes: lines.into_iter().skip((page - 1) * PER_PAGE).take(PER_PAGE).collect(),
+        routes: lines.into_iter().skip((page - 1) * PAGE).take(PAGE).collect(),
         total,
         all: document.routes.len(),
         counts: counts.into(),

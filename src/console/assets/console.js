@@ -85,7 +85,7 @@
     setTimeout(() => { label.textContent = before; }, 1600);
   });
 
-  // Asking before: a form or button with data-confirm="sentence" [data-confirm-title] [data-confirm-act] [data-danger].
+  // Asking before: a form with the hidden fields ask, ask_title and perhaps ask_danger. Without scripts a page asks.
   const ask = (asked) => new Promise((resolve) => {
     const dialog = document.createElement("dialog");
     dialog.setAttribute("aria-labelledby", "confirm-title");
@@ -94,9 +94,9 @@
     form.className = "dialog";
     const title = document.createElement("h2");
     title.id = "confirm-title";
-    title.textContent = asked.dataset.confirmTitle ?? "";
+    title.textContent = asked("ask_title")?.value ?? "";
     const text = document.createElement("p");
-    text.textContent = asked.dataset.confirm;
+    text.textContent = asked("ask").value;
     const actions = document.createElement("div");
     actions.className = "actions";
     const no = document.createElement("button");
@@ -104,9 +104,9 @@
     no.value = "no";
     no.textContent = document.body.dataset.cancel;
     const yes = document.createElement("button");
-    yes.className = `button primary${"danger" in asked.dataset ? " danger" : ""}`;
+    yes.className = `button primary${asked("ask_danger") ? " danger" : ""}`;
     yes.value = "yes";
-    yes.textContent = asked.dataset.confirmAct ?? title.textContent;
+    yes.textContent = title.textContent;
     actions.append(no, yes);
     form.append(title, text, actions);
     dialog.append(form);
@@ -115,16 +115,11 @@
     dialog.showModal();
     no.focus();
   });
-  document.addEventListener("htmx:confirm", (event) => {
-    const asked = event.detail.elt.closest("[data-confirm]");
-    if (!asked) return;
-    event.preventDefault();
-    ask(asked).then((yes) => { if (yes) event.detail.issueRequest(true); });
-  });
   document.addEventListener("submit", (event) => {
     const { target: form, submitter } = event;
-    const asked = submitter?.matches("[data-confirm]") ? submitter : form.matches("[data-confirm]") ? form : null;
-    if (!asked || form.dataset.confirmed || form.hasAttribute("hx-post")) return;
+    const asked = (name) => form.querySelector(`input[type="hidden"][name="${name}"]`);
+    const question = [...form.querySelectorAll('input[type="hidden"][name^="ask"]')];
+    if (!asked("ask") || form.dataset.confirmed) return;
     event.preventDefault();
     ask(asked).then((yes) => {
       if (!yes) return;
@@ -133,9 +128,12 @@
         form.hidden = true;
         document.body.append(form);
       }
+      // It was answered; what is sent asks no more.
+      question.forEach((field) => { field.disabled = true; });
       form.dataset.confirmed = "yes";
       form.requestSubmit(submitter);
       delete form.dataset.confirmed;
+      question.forEach((field) => { field.disabled = false; });
     });
   });
 
@@ -223,6 +221,20 @@
         stream.onerror?.(new Event("error"));
       }
     }
+  });
+  // Parts that ask for themselves again and again say so, and the page says when they get no answer: what it shows is as it was.
+  const polls = (element) => Boolean(element?.matches?.('[hx-trigger*="every "]'));
+  document.addEventListener("htmx:configRequest", ({ detail }) => {
+    if (polls(detail.elt)) detail.headers["X-Poll"] = "1";
+  });
+  document.addEventListener("htmx:afterRequest", ({ detail }) => {
+    if (!polls(detail.requestConfig?.elt)) return;
+    // An answer that htmx puts in the page is no answer yet: forms come back with 503 too.
+    const { status } = detail.xhr;
+    const known = status >= 200 && status < 400;
+    mark(known ? "on" : "off");
+    const unknown = document.getElementById("unknown");
+    if (unknown) unknown.hidden = known;
   });
   document.addEventListener("htmx:sseOpen", () => mark("on"));
   document.addEventListener("htmx:sseError", () => mark("off"));

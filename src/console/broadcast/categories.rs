@@ -12,6 +12,8 @@ use crate::{
     },
     broadcast::parts::{Colour, Icon, Sound},
     console::{
+        list::{List, ROWS},
+        look::Html,
         page::{Frame, Nav, PageContext, PageError},
         texts::broadcast::Broadcast,
     },
@@ -35,19 +37,36 @@ struct ListPage {
     frame: Frame,
     text: &'static Broadcast,
     tabs: Vec<Tab>,
+    query: Query,
     categories: Vec<Shown>,
+    pager: Html,
     sounds: String,
     may_edit: bool,
 }
 
-async fn list(page: PageContext) -> Result<HttpResponse, PageError> {
-    let text = text(&page);
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+struct Query {
+    q: String,
+    page: Option<usize>,
+}
+
+async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpResponse, PageError> {
+    let (query, text) = (query.into_inner(), text(&page));
     let (views, _) = acts::list(page.admin(), &page.who()).await?;
+    let mut categories: Vec<Shown> = views.iter().map(|view| Shown::of(&view.category, page.lang())).collect();
+    let q = query.q.trim().to_lowercase();
+    categories.retain(|one| [&one.title, &one.name].iter().any(|text| text.to_lowercase().contains(&q)));
+    // In the order in which they are offered to whoever writes.
+    let list = List::new(PATH, &[("q", &query.q)], "", "", query.page);
+    let (categories, pager) = list.cut(categories, ROWS, page.look());
     page.render(&ListPage {
         frame: page.frame(Nav::Broadcast, text.categories),
         text,
         tabs: tabs(&page, PATH),
-        categories: views.iter().map(|view| Shown::of(&view.category, page.lang())).collect(),
+        query,
+        categories,
+        pager,
         sounds: sounds(),
         may_edit: page.may(Role::Operator),
     })

@@ -18,18 +18,17 @@ use crate::{
         ActError, Role,
         broadcasts::{
             changes, history,
-            receipts::{self, Counts, Only, ReceiptRow, Receipts, Standing},
+            receipts::{self, Counts, Only, Order, ReceiptRow, Receipts, Standing},
         },
     },
     broadcast::message::{MOST_TEXT, MOST_TITLE, Message, State, Version},
     console::{
-        page::{Frame, Nav, PageContext, PageError, list_address},
+        list::{List, ROWS},
+        look::Html,
+        page::{Frame, Nav, PageContext, PageError},
         texts::broadcast::Broadcast,
     },
 };
-
-/// Terminals of a page.
-const ROWS: usize = 50;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
@@ -55,7 +54,16 @@ struct Query {
     only: String,
     /// In their names, shops and regions.
     q: String,
+    /// A column; with `-` before it the latest first.
+    sort: String,
     page: Option<usize>,
+}
+
+impl Query {
+    fn list(&self, path: &str) -> List {
+        let given = [("only", self.only.as_str()), ("q", &self.q)];
+        List::new(path, &given, &self.sort, "state", self.page)
+    }
 }
 
 /// What is told of a message beside its text.
@@ -148,9 +156,9 @@ struct MessagePage {
     counts: Option<Counts>,
     filters: Vec<Filter>,
     found: usize,
+    list: List,
     rows: Vec<Line>,
-    at: usize,
-    pages: usize,
+    pager: Html,
     live: bool,
     may_act: bool,
     /// It can be corrected and recalled.
@@ -159,23 +167,8 @@ struct MessagePage {
 }
 
 impl MessagePage {
-    fn address(&self, page: usize) -> String {
-        let page = if page > 1 { page.to_string() } else { String::new() };
-        let query = &self.query;
-        list_address(&self.path, vec![("only", query.only.as_str()), ("q", &query.q), ("page", &page)], &[])
-    }
-
-    /// All terminals that stand so, whatever they are called.
-    fn without_search(&self) -> String {
-        list_address(&self.path, vec![("only", self.query.only.as_str())], &[])
-    }
-
     fn refresh(&self) -> String {
-        self.address(self.at)
-    }
-
-    fn page(&self, page: usize) -> String {
-        self.address(page)
+        self.list.at(self.list.page(self.found, ROWS))
     }
 
     /// What a bar's end stands for; a bar without an end would never be full.
@@ -192,7 +185,7 @@ impl MessagePage {
     }
 }
 
-fn filters(text: &'static Broadcast, path: &str, query: &Query, counts: &Counts, must_confirm: bool) -> Vec<Filter> {
+fn filters(text: &'static Broadcast, list: &List, query: &Query, counts: &Counts, must_confirm: bool) -> Vec<Filter> {
     let only_received = counts.received - counts.confirmed;
     let mut all = vec![
         ("", text.all, counts.terminals),
@@ -205,7 +198,7 @@ fn filters(text: &'static Broadcast, path: &str, query: &Query, counts: &Counts,
     }
     let filter = |(word, label, count): (&'static str, &'static str, u64)| Filter {
         word,
-        href: list_address(path, vec![("only", word), ("q", &query.q)], &[]),
+        href: list.with("only", word),
         label,
         // They count all terminals, not those that were found.
         count: query.q.trim().is_empty().then_some(count),
@@ -216,21 +209,18 @@ fn filters(text: &'static Broadcast, path: &str, query: &Query, counts: &Counts,
 
 async fn show(page: PageContext, id: web::Path<String>, query: web::Query<Query>) -> Result<HttpResponse, PageError> {
     let (query, text) = (query.into_inner(), text(&page));
-    let wanted = |at: usize| receipts::Query {
+    let list = query.list(&path_of(&id));
+    let (column, down) = list.sorting();
+    let wanted = receipts::Query {
         q: query.q.clone(),
         only: Only::parse(&query.only),
-        skip: (at - 1).saturating_mul(ROWS),
+        order: Order::parse(column),
+        down,
+        skip: list.skip(ROWS),
         limit: ROWS,
     };
-    let (mut at, who) = (query.page.unwrap_or(1).max(1), page.who());
-    let mut list = receipts::list(page.admin(), &who, &id, &wanted(at)).await?;
-    let pages = list.found.div_ceil(ROWS).max(1);
-    if at > pages {
-        // There were more when this address was written down.
-        at = pages;
-        list = receipts::list(page.admin(), &who, &id, &wanted(at)).await?;
-    }
-    let Receipts { message, counts, found, rows } = list;
+    let found = receipts::list(page.admin(), &page.who(), &id, &wanted).await?;
+    let Receipts { message, counts, found, rows } = found;
     let must_confirm = message.content.must_confirm;
     let rows = rows.into_iter().map(|row| Line::of(text, must_confirm, row)).collect();
     let path = path_of(&message.id);
@@ -241,16 +231,16 @@ async fn show(page: PageContext, id: web::Path<String>, query: web::Query<Query>
         frame: page.frame(Nav::Broadcast, message.content.title.as_str()),
         text,
         tabs: tabs(&page, "/console/broadcast/sent"),
-        filters: filters(text, &path, &query, &counts, must_confirm),
+        filters: filters(text, &list, &query, &counts, must_confirm),
         path,
         query,
         facts: Facts::of(&page, &message),
         shown: Form::of(&message, &categories),
         counts: (message.sent_ms.is_some()).then_some(counts),
         found,
+        pager: list.pager(found, ROWS, page.look()),
+        list,
         rows,
-        at,
-        pages,
         live: message.state != State::Recalled,
         may_act: may_act(&page),
         may_change: message.state != State::Recalled,

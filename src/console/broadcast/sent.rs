@@ -13,6 +13,7 @@ use crate::{
     },
     broadcast::message::{Message, State},
     console::{
+        logs::moment,
         page::{Frame, Nav, PageContext, PageError, list_address},
         texts::broadcast::Broadcast,
     },
@@ -31,6 +32,10 @@ struct Query {
     category: String,
     state: String,
     shop: String,
+    /// Sent at or after this moment.
+    from: String,
+    /// Sent before this one.
+    to: String,
     before: String,
 }
 
@@ -41,13 +46,21 @@ impl Query {
             ("category", &self.category),
             ("state", &self.state),
             ("shop", &self.shop),
+            ("from", &self.from),
+            ("to", &self.to),
             ("before", &self.before),
         ];
         list_address(PATH, all, changes)
     }
 
     fn is_filtered(&self) -> bool {
-        [&self.q, &self.category, &self.state, &self.shop].iter().any(|value| !value.trim().is_empty())
+        let all = [&self.q, &self.category, &self.state, &self.shop, &self.from, &self.to];
+        all.iter().any(|value| !value.trim().is_empty())
+    }
+
+    /// Whether this is no moment.
+    fn is_wrong(&self, field: &str) -> bool {
+        moment(if field == "from" { &self.from } else { &self.to }).is_err()
     }
 }
 
@@ -145,6 +158,9 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
         state: State::parse(&query.state),
         category: query.category.clone(),
         shop: query.shop.clone(),
+        // What can't be read lets nothing through, and is told beside the field.
+        since_ms: moment(&query.from).unwrap_or(Some(u64::MAX)),
+        until_ms: moment(&query.to).unwrap_or(Some(0)),
         before: query.before.clone(),
     };
     let found = match page.redis_away() {

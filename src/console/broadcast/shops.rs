@@ -11,15 +11,15 @@ use crate::{
         broadcasts::shops::{self as acts, ShopView},
     },
     console::{
-        page::{Frame, Nav, PageContext, PageError, list_address},
+        list::{List, ROWS},
+        look::Html,
+        page::{Frame, Nav, PageContext, PageError},
         texts::broadcast::Broadcast,
     },
     resources::{Document, Shop},
 };
 
 const PATH: &str = "/console/shops";
-/// Shops of a page.
-const ROWS: usize = 100;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
@@ -34,6 +34,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 struct Query {
     q: String,
     region: String,
+    /// A column; with `-` before it the most first.
+    sort: String,
     page: Option<usize>,
 }
 
@@ -62,16 +64,9 @@ struct ListPage {
     regions: Vec<String>,
     rows: Vec<Line>,
     all: usize,
-    at: usize,
-    pages: usize,
+    list: List,
+    pager: Html,
     may_edit: bool,
-}
-
-impl ListPage {
-    fn page(&self, page: usize) -> String {
-        let page = page.to_string();
-        list_address(PATH, vec![("q", self.query.q.as_str()), ("region", &self.query.region), ("page", &page)], &[])
-    }
 }
 
 fn regions_of(document: &Document) -> Vec<String> {
@@ -95,13 +90,23 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
         (query.region.is_empty() || shop.region == query.region)
             && [&shop.name, &shop.title, &shop.region].iter().any(|text| text.to_lowercase().contains(&q))
     });
-    let pages = views.len().div_ceil(ROWS).max(1);
-    let at = query.page.unwrap_or(1).clamp(1, pages);
+    let given = [("q", query.q.as_str()), ("region", &query.region)];
+    let list = List::new(PATH, &given, &query.sort, "shop", query.page);
+    let terminals = |view: &ShopView| view.reach.as_ref().map_or(0, |reach| reach.terminals);
+    let on = |view: &ShopView| view.reach.as_ref().map_or(0, |reach| reach.on_now);
+    list.order(&mut views, |column, a, b| match column {
+        "name" => a.shop.name.cmp(&b.shop.name),
+        "region" => a.shop.region.to_lowercase().cmp(&b.shop.region.to_lowercase()),
+        "terminals" => terminals(a).cmp(&terminals(b)),
+        "on" => on(a).cmp(&on(b)),
+        _ => a.shop.title.to_lowercase().cmp(&b.shop.title.to_lowercase()),
+    });
+    let (views, pager) = list.cut(views, ROWS, page.look());
     let line = |ShopView { shop, reach }: ShopView| {
         let reach = reach.unwrap_or_default();
         Line { name: shop.name, title: shop.title, region: shop.region, terminals: reach.terminals, on: reach.on_now }
     };
-    let rows = views.into_iter().skip((at - 1) * ROWS).take(ROWS).map(line).collect();
+    let rows = views.into_iter().map(line).collect();
     page.render(&ListPage {
         frame: page.frame(Nav::Broadcast, text.shops),
         text,
@@ -110,8 +115,8 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
         regions,
         rows,
         all,
-        at,
-        pages,
+        list,
+        pager,
         may_edit: page.may(Role::Operator),
     })
 }

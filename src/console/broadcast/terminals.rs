@@ -11,12 +11,14 @@ use crate::{
         ActError, Role,
         broadcasts::{
             codes::{self, CodeView, Codes},
-            terminals::{self as acts, PAGE, TerminalState, TerminalView, Terminals},
+            terminals::{self as acts, Order, PAGE, TerminalState, TerminalView, Terminals},
         },
     },
     console::{
+        list::{List, ROWS},
+        look::Html,
         me::drawn,
-        page::{Frame, Nav, PageContext, PageError, list_address},
+        page::{Frame, Nav, PageContext, PageError},
         texts::broadcast::Broadcast,
     },
 };
@@ -40,12 +42,38 @@ struct Query {
     shop: String,
     /// `on`, `off` or `revoked`.
     state: String,
+    /// A column; with `-` before it the latest first.
+    sort: String,
     page: Option<usize>,
+    /// The same of the open codes, and their page.
+    #[serde(rename = "codes-sort")]
+    codes_sort: String,
+    codes: Option<usize>,
 }
 
 impl Query {
     fn is_filtered(&self) -> bool {
         [&self.q, &self.shop, &self.state].iter().any(|value| !value.trim().is_empty())
+    }
+}
+
+impl Query {
+    fn list(&self) -> List {
+        let given = [("q", self.q.as_str()), ("shop", &self.shop), ("state", &self.state)];
+        List::new(PATH, &given, &self.sort, "shop", self.page)
+    }
+
+    /// The open codes below it, which leave it as it is.
+    fn list_of_codes(&self) -> List {
+        let page = self.page.filter(|page| *page > 1).map(|page| page.to_string()).unwrap_or_default();
+        let given = [
+            ("q", self.q.as_str()),
+            ("shop", &self.shop),
+            ("state", &self.state),
+            ("sort", &self.sort),
+            ("page", &page),
+        ];
+        List::new(PATH, &given, &self.codes_sort, "ends", self.codes).named("codes-sort", "codes")
     }
 }
 
@@ -97,15 +125,17 @@ struct ListPage {
     tabs: Vec<Tab>,
     query: Query,
     shops: Vec<Choice>,
+    list: List,
     rows: Vec<Line>,
+    pager: Html,
     all: usize,
     on: usize,
-    at: usize,
-    pages: usize,
     away: Option<String>,
-    /// Codes that are open; none for whoever may not make any.
+    list_of_codes: List,
+    /// A page of the codes that are open and looked for; none for whoever may not make any.
     codes: Vec<CodeView>,
-    /// With those that are not shown.
+    codes_pager: Html,
+    /// How many are open, whatever is looked for.
     codes_open: usize,
     may_act: bool,
 }
@@ -118,23 +148,19 @@ impl ListPage {
     fn counted(&self) -> String {
         filled(self.text.terminals_count, &[&self.frame.count(self.all as u64), &self.frame.count(self.on as u64)])
     }
-
-    fn page(&self, page: usize) -> String {
-        let page = page.to_string();
-        let query = &self.query;
-        let all = vec![("q", query.q.as_str()), ("shop", &query.shop), ("state", &query.state), ("page", &page)];
-        list_address(PATH, all, &[])
-    }
 }
 
 async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpResponse, PageError> {
     let (query, text) = (query.into_inner(), text(&page));
-    let at = query.page.unwrap_or(1).max(1);
+    let list = query.list();
+    let (column, down) = list.sorting();
     let wanted = acts::Query {
         q: query.q.clone(),
         shop: query.shop.clone(),
         state: TerminalState::parse(&query.state),
-        skip: (at - 1).saturating_mul(PAGE),
+        order: Order::parse(column),
+        down,
+        skip: list.skip(PAGE),
         ..acts::Query::default()
     };
     let found = match page.redis_away() {
@@ -146,24 +172,38 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
         Err(ActError::Unavailable(why)) => (Terminals::default(), Some(why)),
         Err(error) => return Err(error.into()),
     };
-    let Codes { codes, found: codes_open } = if may_act(&page) && away.is_none() {
-        codes::list(page.admin(), &page.who(), &codes::Query::default()).await.unwrap_or_default()
+    let list_of_codes = query.list_of_codes();
+    let (column, down) = list_of_codes.sorting();
+    let wanted = codes::Query {
+        q: query.q.clone(),
+        shop: query.shop.clone(),
+        order: codes::Order::parse(column),
+        down,
+        skip: list_of_codes.skip(ROWS),
+        limit: ROWS,
+    };
+    let Codes { codes, found: codes_found, all: codes_open } = if may_act(&page) && away.is_none() {
+        codes::list(page.admin(), &page.who(), &wanted).await.unwrap_or_default()
     } else {
         Codes::default()
     };
+    let codes_pager = list_of_codes.pager(codes_found, ROWS, page.look());
+    let pager = list.pager(found, PAGE, page.look());
     page.render(&ListPage {
         frame: page.frame(Nav::Broadcast, text.terminals),
         text,
         tabs: tabs(&page, PATH),
         query,
         shops: shops_of(&page.admin().document()),
+        list,
         rows: rows.into_iter().map(|view| Line::of(text, view)).collect(),
+        pager,
         all,
         on,
-        at,
-        pages: found.div_ceil(PAGE).max(1),
         away,
+        list_of_codes,
         codes,
+        codes_pager,
         codes_open,
         may_act: may_act(&page),
     })

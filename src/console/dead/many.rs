@@ -206,6 +206,7 @@ pub(super) async fn show(page: PageContext, id: web::Path<String>) -> Result<Htt
         return page.render(&ProgressPart { frame: page.look(), text, job, may_act, csrf: page.csrf() });
     }
     let frame = page.frame(Nav::Dead, format!("{}: {}", text.task(&job.task), page.look().count(job.total)));
+    let frame = frame.below("/console/dead/jobs", text.jobs_title);
     page.render(&JobPage { frame, text, job, may_act })
 }
 

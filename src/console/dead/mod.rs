@@ -12,7 +12,9 @@ use serde::Deserialize;
 use tidegate_actors::transaction::DeadId;
 
 use super::{
+    list::{List, ROWS},
     logs::{Shows as _, in_time, letter_address, moment},
+    look::Html,
     page::{Frame, Nav, PageContext, PageError},
     texts::dead::{self as texts, Dead},
 };
@@ -26,8 +28,6 @@ use crate::{
     resources::Document,
 };
 
-/// Letters of a page.
-const ROWS: usize = 50;
 /// Jobs that are shown beside the groups.
 const JOBS: usize = 5;
 
@@ -122,40 +122,9 @@ impl Query {
         moment(if field == "from" { &self.from } else { &self.to }).is_err()
     }
 
-    /// The column that the list is sorted by, and whether the largest or latest comes first.
-    fn sorting<'a>(&'a self, usual: &'a str) -> (&'a str, bool) {
-        let sort = if self.sort.is_empty() { usual } else { &self.sort };
-        sort.strip_prefix('-').map_or((sort, false), |column| (column, true))
-    }
-
-    /// How a column is sorted, for `aria-sort`.
-    fn aria_sort(&self, column: &str, usual: &str) -> &'static str {
-        match self.sorting(usual) {
-            (by, true) if by == column => "descending",
-            (by, false) if by == column => "ascending",
-            _ => "none",
-        }
-    }
-
-    /// The order that a click on this column asks for: what is counted or timed begins with the most or latest.
-    fn toggled(&self, column: &str, usual: &str) -> String {
-        let begins_down = matches!(column, "count" | "first" | "last" | "at" | "attempts");
-        match self.sorting(usual) {
-            (by, down) if by == column => {
-                if down {
-                    column.to_owned()
-                } else {
-                    format!("-{column}")
-                }
-            }
-            _ => {
-                if begins_down {
-                    format!("-{column}")
-                } else {
-                    column.to_owned()
-                }
-            }
-        }
+    /// Its list at this address, in this order where none is asked for.
+    fn list(&self, path: &'static str, usual: &'static str) -> List {
+        List::new(path, &self.given(), &self.sort, usual, self.page)
     }
 
     /// An address with all of it, and some more.
@@ -193,11 +162,10 @@ struct GroupsPage {
     text: &'static Dead,
     query: Query,
     choices: Choices,
+    list: List,
+    /// A page of them.
     found: Groups,
-    /// How many groups there are, of which these are a page.
-    groups: usize,
-    at: usize,
-    pages: usize,
+    pager: Html,
     jobs: Vec<jobs::View>,
     may_act: bool,
 }
@@ -208,22 +176,6 @@ const GROUPS_USUAL: &str = "-count";
 const LETTERS_USUAL: &str = "-at";
 
 impl GroupsPage {
-    fn sorted(&self, column: &str) -> String {
-        self.query.address("/console/dead", &[("sort", &self.query.toggled(column, GROUPS_USUAL))])
-    }
-
-    fn aria_sort(&self, column: &str) -> &'static str {
-        self.query.aria_sort(column, GROUPS_USUAL)
-    }
-
-    fn page(&self, page: usize) -> String {
-        self.query.address("/console/dead", &[("page", &page.to_string())])
-    }
-
-    fn page_of(&self) -> String {
-        self.text.page.replacen("{}", &self.at.to_string(), 1).replacen("{}", &self.pages.to_string(), 1)
-    }
-
     fn inside(&self, group: &Group) -> String {
         self.query.address("/console/dead/letters", &[("group", &group.id), ("sort", "")])
     }
@@ -262,24 +214,21 @@ async fn groups(page: PageContext, query: web::Query<Query>) -> Result<HttpRespo
     let redis = &page.admin().redis;
     let lots = in_time(dead_letters::find(redis, &document, &query.filter())).await?;
     let mut found = dead_letters::groups(&document, &lots);
-    let (column, down) = query.sorting(GROUPS_USUAL);
-    let by = |a: &Group, b: &Group| match column {
+    let list = query.list("/console/dead", GROUPS_USUAL);
+    // Those that are alike stay as they were, those with the most letters first.
+    list.order(&mut found.groups, |column, a: &Group, b: &Group| match column {
         "cause" => a.cause.code.cmp(&b.cause.code),
         "destination" => a.cause.destination.cmp(&b.cause.destination),
         "first" => a.first_ms.cmp(&b.first_ms),
         "last" => a.last_ms.cmp(&b.last_ms),
         _ => a.count.cmp(&b.count),
-    };
-    // Stable: those that are alike stay as they were, those with the most letters first.
-    found.groups.sort_by(|a, b| if down { by(b, a) } else { by(a, b) });
-    let groups = found.groups.len();
-    let pages = groups.div_ceil(ROWS).max(1);
-    let at = query.page.unwrap_or(1).clamp(1, pages);
-    found.groups = found.groups.into_iter().skip((at - 1) * ROWS).take(ROWS).collect();
+    });
+    let (groups, pager) = list.cut(std::mem::take(&mut found.groups), ROWS, page.look());
+    found.groups = groups;
     let jobs = in_time(jobs::newest(redis, JOBS)).await?;
     let frame = page.frame(Nav::Dead, text.title);
     let (choices, may_act) = (Choices::of(&document), page.may(Role::Operator));
-    page.render(&GroupsPage { frame, text, query, choices, found, groups, at, pages, jobs, may_act })
+    page.render(&GroupsPage { frame, text, query, choices, list, found, pager, jobs, may_act })
 }
 
 /// A letter in a list.
@@ -301,35 +250,19 @@ struct LettersPage {
     choices: Choices,
     group: Option<Group>,
     lines: Vec<Line>,
+    list: List,
     count: usize,
-    at: usize,
-    pages: usize,
+    pager: Html,
     may_act: bool,
 }
 
 impl LettersPage {
-    fn sorted(&self, column: &str) -> String {
-        self.query.address("/console/dead/letters", &[("sort", &self.query.toggled(column, LETTERS_USUAL))])
-    }
-
-    fn aria_sort(&self, column: &str) -> &'static str {
-        self.query.aria_sort(column, LETTERS_USUAL)
-    }
-
-    fn page(&self, page: usize) -> String {
-        self.query.address("/console/dead/letters", &[("page", &page.to_string())])
-    }
-
     fn many(&self, task: &str) -> String {
         self.query.address("/console/dead/many", &[("task", task)])
     }
 
     fn counted(&self, text: &str) -> String {
         text.replacen("{}", &self.frame.count(self.count as u64), 1)
-    }
-
-    fn page_of(&self) -> String {
-        self.text.page.replacen("{}", &self.at.to_string(), 1).replacen("{}", &self.pages.to_string(), 1)
     }
 
     /// Whether anything but the group is asked for.
@@ -368,9 +301,9 @@ async fn letters(page: PageContext, query: web::Query<Query>) -> Result<HttpResp
     let mut all: Vec<(&Lot, &DeadId, &Arc<Summary>)> =
         lots.iter().flat_map(|lot| lot.letters.iter().map(move |(id, letter)| (lot, id, letter))).collect();
     let count = all.len();
-    let pages = count.div_ceil(ROWS).max(1);
-    let at = query.page.unwrap_or(1).clamp(1, pages);
-    let (column, down) = query.sorting(LETTERS_USUAL);
+    let list = query.list("/console/dead/letters", LETTERS_USUAL);
+    let (at, pager) = (list.page(count, ROWS), list.pager(count, ROWS, page.look()));
+    let (column, down) = list.sorting();
     type Place<'a> = (&'a Lot, &'a DeadId, &'a Arc<Summary>);
     let by = |a: &Place<'_>, b: &Place<'_>| match column {
         "key" => a.2.key.cmp(&b.2.key),
@@ -395,7 +328,7 @@ async fn letters(page: PageContext, query: web::Query<Query>) -> Result<HttpResp
     let lines = all.iter().map(line).collect();
     let frame = page.frame(Nav::Dead, text.inside);
     let (choices, may_act) = (Choices::of(&document), page.may(Role::Operator));
-    page.render(&LettersPage { frame, text, query, choices, group, lines, count, at, pages, may_act })
+    page.render(&LettersPage { frame, text, query, choices, group, lines, list, count, pager, may_act })
 }
 
 #[cfg(test)]

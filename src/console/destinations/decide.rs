@@ -111,13 +111,20 @@ async fn shown(
         (text.decide_earliest, text.decide_earliest_text),
         (text.decide_now, text.decide_now_text),
     ];
+    let (asks, away) = (view.asks_for_decision(), away.map(|error| error.to_string()));
     let mut answers = Vec::with_capacity(ANSWERS.len());
     for ((from, word), (title, about)) in ANSWERS.into_iter().zip(words) {
-        let seen = match acts::look_resume(page.admin(), &page.who(), name, None, from).await {
-            Ok(seen) => Ok(seen),
-            Err(error @ (ActError::Conflict(_) | ActError::Unavailable(_))) => Err(error.to_string()),
-            // Nothing leads there, so that nothing can be decided.
-            Err(error) => return Err(error.into()),
+        let seen = match &away {
+            // Nobody knows, and what was chosen stays.
+            Some(why) => Err(why.clone()),
+            // What each answer would mean is counted where there is a question.
+            None if !asks => break,
+            None => match acts::look_resume(page.admin(), &page.who(), name, None, from).await {
+                Ok(seen) => Ok(seen),
+                Err(error @ (ActError::Conflict(_) | ActError::Unavailable(_))) => Err(error.to_string()),
+                // Nothing leads there any more, so that nothing can be decided.
+                Err(error) => return Err(error.into()),
+            },
         };
         answers.push(Answer { word, title, text: about, seen });
     }
@@ -126,10 +133,9 @@ async fn shown(
     } else {
         chosen
     };
-    let failure = failure.or_else(|| away.map(|error| error.to_string()));
-    let asks = view.asks_for_decision();
+    let failure = failure.or(away);
     let held = view.detail.and_then(|detail| detail.held);
-    let frame = page.frame(Nav::Destinations, text.decide_title.replace("{}", name));
+    let frame = page.frame(Nav::Destinations, text.decide_title.replace("{}", name)).below(at(name), name);
     page.render_with(status, &Page { frame, text, name: name.to_owned(), held, asks, chosen, answers, failure })
 }
 

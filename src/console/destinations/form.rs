@@ -1,26 +1,19 @@
 //! The form of a destination: its parts as a person gives them, made into an address and taken apart again, and its check.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
-
 use actix_web::{HttpResponse, http::StatusCode, web};
 use askama::Template;
-use serde::{Deserialize, Serialize};
-use tidegate_actors::delivery::random_token;
+use serde::Deserialize;
 
 use super::{Destinations, at, texts_of};
 use crate::{
     admin::{
         ActError, FieldError, Role,
-        destinations::{self as acts, DestinationView, Draft},
+        destinations::{self as acts, DestinationView, Draft, Progress, Step},
     },
     console::page::{Frame, Nav, PageContext, PageError},
-    databases::{CheckStep, KINDS, Kind, kind},
-    redis::checks,
+    databases::{KINDS, Kind, kind},
     resources::{Delivery, Tls, TlsMode},
 };
-
-/// How often a check's progress is written down.
-const TELL_EVERY: Duration = Duration::from_millis(200);
 
 /// The fields, as they are typed.
 #[derive(Clone, Default, Deserialize)]
@@ -149,34 +142,6 @@ fn encoded(text: &str, also: &str) -> String {
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-/// A step as the page shows it, and as it is written down while a check is under way.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Shown {
-    pub(super) step: String,
-    pub(super) subject: String,
-    pub(super) ok: bool,
-    pub(super) detail: String,
-}
-
-impl From<&CheckStep> for Shown {
-    fn from(step: &CheckStep) -> Self {
-        let (ok, detail) = match &step.outcome {
-            Ok(found) => (true, found.clone()),
-            Err(wrong) => (false, wrong.clone()),
-        };
-        Self { step: step.step.to_owned(), subject: step.subject.clone(), ok, detail }
-    }
-}
-
-/// How far a check is.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Progress {
-    pub(super) steps: Vec<Shown>,
-    pub(super) done: bool,
-    pub(super) token: Option<String>,
-    pub(super) failure: Option<String>,
-}
-
 #[derive(Template)]
 #[template(path = "destinations/check.html")]
 struct CheckPart {
@@ -247,11 +212,13 @@ pub(super) fn form_page(
     form.kind = chosen.name.to_owned();
     let (grants, ddl) = acts::for_a_dba(chosen.name, &form.user, &form.database)?;
     let title = view.map_or_else(|| text.new.to_owned(), |view| text.edit_title.replace("{}", &view.name));
+    let frame = page.frame(Nav::Destinations, title);
+    let frame = if let Some(view) = view { frame.below(at(&view.name), view.name.as_str()) } else { frame };
     let With { failure, wrong, progress } = with;
     page.render_with(
         status,
         &FormPage {
-            frame: page.frame(Nav::Destinations, title),
+            frame,
             text,
             of: view.map(|view| view.name.clone()),
             has_password: view.is_some_and(|view| view.has_password),
@@ -310,7 +277,7 @@ pub(super) async fn check(page: PageContext, of: Option<String>, form: Form) -> 
     if !page.is_htmx() {
         return match acts::check(page.admin(), &page.who(), &draft, of.as_deref(), |_| {}).await {
             Ok(checked) => {
-                let steps = checked.steps.iter().map(Shown::from).collect();
+                let steps = checked.steps.iter().map(Step::from).collect();
                 let progress = Progress { steps, done: true, token: checked.token.clone(), failure: None };
                 let form = Form { token: checked.token.unwrap_or_default(), ..form };
                 let view = view_of(&page, of.as_deref()).await?;
@@ -325,39 +292,10 @@ pub(super) async fn check(page: PageContext, of: Option<String>, form: Form) -> 
             Err(error) => refused(&page, of.as_deref(), form, error).await,
         };
     }
-    let id = random_token(24);
-    let (admin, who, told) = (page.admin().clone(), page.who(), id.clone());
-    actix_web::rt::spawn(async move {
-        let steps = Rc::new(RefCell::new(Vec::new()));
-        let seen = Rc::clone(&steps);
-        let check = acts::check(&admin, &who, &draft, of.as_deref(), |step| seen.borrow_mut().push(Shown::from(step)));
-        tokio::pin!(check);
-        let tell = async |progress: Progress| {
-            let text = serde_json::to_string(&progress).unwrap_or_default();
-            let _ = admin.ask(checks::keep(&admin.redis, &told, &text)).await;
-        };
-        loop {
-            let so_far = Progress { steps: steps.borrow().clone(), ..Progress::default() };
-            tokio::select! {
-                ended = &mut check => {
-                    let progress = match ended {
-                        Ok(checked) => Progress {
-                            steps: checked.steps.iter().map(Shown::from).collect(),
-                            done: true,
-                            token: checked.token,
-                            failure: None,
-                        },
-                        Err(error) => {
-                            Progress { steps: so_far.steps, done: true, token: None, failure: Some(error.to_string()) }
-                        }
-                    };
-                    return tell(progress).await;
-                }
-                () = tokio::time::sleep(TELL_EVERY) => tell(so_far).await,
-            }
-        }
-    });
-    part(&page, Progress::default(), Some(&id))
+    match acts::begin_check(page.admin(), &page.who(), draft, of.clone()).await {
+        Ok(id) => part(&page, Progress::default(), Some(&id)),
+        Err(error) => refused(&page, of.as_deref(), form, error).await,
+    }
 }
 
 async fn refused(page: &PageContext, of: Option<&str>, form: Form, error: ActError) -> Result<HttpResponse, PageError> {
@@ -379,14 +317,14 @@ async fn refused(page: &PageContext, of: Option<&str>, form: Form, error: ActErr
 
 /// How far a check is that this console began.
 pub(super) async fn progress(page: PageContext, id: web::Path<String>) -> Result<HttpResponse, PageError> {
-    page.needs(Role::Operator)?;
-    let is_id = id.len() == 24 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if !is_id {
-        return Err(PageError::NotFound("there is no such check".into()));
+    match acts::follow_check(page.admin(), &page.who(), &id).await {
+        Ok(progress) => part(&page, progress, Some(&id)),
+        // The form is there all the same, and its button asks for another.
+        Err(ActError::Unknown(why)) => {
+            part(&page, Progress { done: true, failure: Some(why), ..Progress::default() }, None)
+        }
+        Err(error) => Err(error.into()),
     }
-    let kept = page.admin().ask(checks::kept(&page.admin().redis, &id)).await?;
-    let progress: Progress = kept.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-    part(&page, progress, Some(&id))
 }
 
 fn part(page: &PageContext, progress: Progress, id: Option<&str>) -> Result<HttpResponse, PageError> {

@@ -11,17 +11,15 @@ use tidegate_actors::{breaker::BreakerState, message::MessageId, status::Destina
 
 use self::form::{Form, With, form_again, form_page};
 use super::{
+    list::{List, ROWS},
     look::{Html, Look},
-    page::{Frame, Nav, PageContext, PageError, list_address},
+    page::{Frame, Nav, PageContext, PageError},
     texts::destinations::{self as texts, Destinations},
 };
 use crate::admin::{
     ActError, Role,
-    destinations::{self as acts, Abandonment, DestinationView, Removal, Until},
+    destinations::{self as acts, Abandonment, DestinationView, HealthChange, Removal, Until},
 };
-
-/// Destinations on one page of the list.
-const PER_PAGE: usize = 50;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     let check_new = |page: PageContext, form: web::Form<Form>| form::check(page, None, form.into_inner());
@@ -50,6 +48,9 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         )
         .configure(decide::configure);
 }
+
+/// Changes of a destination's state on a page, which has more than them.
+const HISTORY: usize = 20;
 
 fn texts_of(page: &PageContext) -> &'static Destinations {
     page.pick(&texts::EN, &texts::ID)
@@ -89,22 +90,15 @@ fn badge_of(text: &'static Destinations, word: &str) -> (&'static str, &'static 
 struct Query {
     q: String,
     state: String,
+    /// A column; with `-` before it the largest first.
     sort: String,
-    order: String,
     page: Option<usize>,
 }
 
 impl Query {
-    fn with(&self, changes: &[(&str, &str)]) -> String {
-        let page = self.page.filter(|page| *page > 1).map(|page| page.to_string()).unwrap_or_default();
-        let all = vec![
-            ("q", self.q.as_str()),
-            ("state", &self.state),
-            ("sort", &self.sort),
-            ("order", &self.order),
-            ("page", &page),
-        ];
-        list_address("/console/destinations", all, changes)
+    fn list(&self) -> List {
+        let given = [("q", self.q.as_str()), ("state", &self.state)];
+        List::new("/console/destinations", &given, &self.sort, "name", self.page)
     }
 }
 
@@ -114,12 +108,11 @@ struct ListPage {
     frame: Frame,
     text: &'static Destinations,
     query: Query,
+    list: List,
     all: usize,
     counts: Vec<(&'static str, &'static str, usize)>,
     rows: Vec<DestinationView>,
-    found: usize,
-    at: usize,
-    pages: usize,
+    pager: Html,
     away: Option<String>,
     may_edit: bool,
 }
@@ -127,29 +120,6 @@ struct ListPage {
 impl ListPage {
     fn badge(&self, view: &DestinationView) -> (&'static str, &'static str, &'static str) {
         badge(self.text, view.status())
-    }
-
-    fn sorted(&self, by: &str) -> String {
-        let same = self.query.sort == by || (self.query.sort.is_empty() && by == "name");
-        let order = if same && self.query.order != "desc" { "desc" } else { "" };
-        self.query.with(&[("sort", by), ("order", order), ("page", "")])
-    }
-
-    fn at_page(&self, page: usize) -> String {
-        self.query.with(&[("page", &page.to_string())])
-    }
-
-    fn page_of(&self) -> String {
-        self.text.page_of.replacen("{}", &self.at.to_string(), 1).replacen("{}", &self.pages.to_string(), 1)
-    }
-
-    fn aria_sort(&self, by: &str) -> &'static str {
-        let same = self.query.sort == by || (self.query.sort.is_empty() && by == "name");
-        match (same, self.query.order == "desc") {
-            (false, _) => "none",
-            (true, false) => "ascending",
-            (true, true) => "descending",
-        }
     }
 }
 
@@ -185,24 +155,19 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
         found && (query.state.is_empty() || word(view.status()) == query.state)
     });
     let backlog = |view: &DestinationView| view.detail.as_ref().map_or(0, |detail| detail.backlog);
-    match query.sort.as_str() {
-        "kind" => rows.sort_by(|a, b| a.title.cmp(&b.title)),
-        "host" => rows.sort_by(|a, b| a.host.cmp(&b.host)),
-        "database" => rows.sort_by(|a, b| a.database.cmp(&b.database)),
-        "state" => rows.sort_by_key(|view| word(view.status())),
-        "backlog" => rows.sort_by_key(backlog),
-        _ => {}
-    }
-    if query.order == "desc" {
-        rows.reverse();
-    }
-    let found = rows.len();
-    let pages = found.div_ceil(PER_PAGE).max(1);
-    let at = query.page.unwrap_or(1).clamp(1, pages);
-    let rows = rows.into_iter().skip((at - 1) * PER_PAGE).take(PER_PAGE).collect();
+    let list = query.list();
+    list.order(&mut rows, |column, a, b| match column {
+        "kind" => a.title.cmp(&b.title),
+        "host" => a.host.cmp(&b.host),
+        "database" => a.database.cmp(&b.database),
+        "state" => word(a.status()).cmp(word(b.status())),
+        "backlog" => backlog(a).cmp(&backlog(b)),
+        _ => a.name.cmp(&b.name),
+    });
+    let (rows, pager) = list.cut(rows, ROWS, page.look());
     let (away, may_edit) = (away.map(|error| error.to_string()), page.may(Role::Operator));
     let frame = page.frame(Nav::Destinations, text.title);
-    page.render(&ListPage { frame, text, query, all, counts: counts.to_vec(), rows, found, at, pages, away, may_edit })
+    page.render(&ListPage { frame, text, query, list, all, counts: counts.to_vec(), rows, pager, away, may_edit })
 }
 
 #[derive(Default, Deserialize)]
@@ -264,13 +229,54 @@ struct OnePage {
     text: &'static Destinations,
     view: DestinationView,
     state: Html,
+    history: History,
     grants: String,
     ddl: &'static str,
     away: Option<String>,
     may_edit: bool,
 }
 
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+struct HistoryQuery {
+    /// The state that it came into.
+    state: String,
+    page: Option<usize>,
+}
+
+/// The changes of its state that are shown.
+struct History {
+    list: List,
+    state: String,
+    rows: Vec<HealthChange>,
+    pager: Html,
+    /// How many there are of each state.
+    counts: Vec<(String, usize)>,
+}
+
+impl History {
+    fn of(page: &PageContext, view: &DestinationView, query: HistoryQuery) -> Self {
+        let list = List::new(at(&view.name), &[("state", &query.state)], "", "", query.page);
+        let mut counts: Vec<(String, usize)> = Vec::new();
+        for change in &view.history {
+            match counts.iter_mut().find(|(known, _)| *known == change.status) {
+                Some((_, many)) => *many += 1,
+                None => counts.push((change.status.clone(), 1)),
+            }
+        }
+        let wanted = |change: &&HealthChange| query.state.is_empty() || change.status == query.state;
+        let rows = view.history.iter().filter(wanted).cloned().collect();
+        let (rows, pager) = list.cut(rows, HISTORY, page.look());
+        Self { list, state: query.state, rows, pager, counts }
+    }
+}
+
 impl OnePage {
+    /// An act's name with the destination's, for where the page is not seen.
+    fn named(&self, act: &str) -> String {
+        format!("{act}: {}", self.view.name)
+    }
+
     fn badge_of(&self, word: &str) -> (&'static str, &'static str, &'static str) {
         badge_of(self.text, word)
     }
@@ -306,20 +312,29 @@ impl StatePart<'_> {
 }
 
 async fn state(page: PageContext, name: web::Path<String>) -> Result<HttpResponse, PageError> {
-    let (views, _) = acts::list(page.admin(), &page.who()).await?;
+    let (views, away) = acts::list(page.admin(), &page.who()).await?;
+    // What this node knows by itself is no news for a page that shows what was seen last.
+    if let Some(error) = away {
+        return Err(error.into());
+    }
     let gone = || PageError::NotFound(format!("there is no destination `{name}`"));
     let view = views.iter().find(|view| view.name == *name).ok_or_else(gone)?;
     page.render(&StatePart { look: page.look(), text: texts_of(&page), view, may_edit: page.may(Role::Operator) })
 }
 
-async fn one(page: PageContext, name: web::Path<String>) -> Result<HttpResponse, PageError> {
+async fn one(
+    page: PageContext,
+    name: web::Path<String>,
+    query: web::Query<HistoryQuery>,
+) -> Result<HttpResponse, PageError> {
     let (view, away) = acts::show(page.admin(), &page.who(), &name).await?;
     let (look, text, may_edit) = (page.look(), texts_of(&page), page.may(Role::Operator));
     let state = Html::of(&StatePart { look, text, view: &view, may_edit })?;
     let (grants, ddl) = acts::for_a_dba(&view.kind, &view.user, &view.database).unwrap_or_default();
     let frame = page.frame(Nav::Destinations, view.name.clone());
     let away = away.map(|error| error.to_string());
-    page.render(&OnePage { frame, text, view, state, grants, ddl, away, may_edit })
+    let history = History::of(&page, &view, query.into_inner());
+    page.render(&OnePage { frame, text, view, state, history, grants, ddl, away, may_edit })
 }
 
 #[derive(Deserialize)]
@@ -410,7 +425,7 @@ async fn abandon_page(
         Err(error) => return Err(error.into()),
     };
     let text = texts_of(page);
-    let frame = page.frame(Nav::Destinations, text.abandon_title.replace("{}", name));
+    let frame = page.frame(Nav::Destinations, text.abandon_title.replace("{}", name)).below(at(name), name);
     page.render_with(status, &AbandonPage { frame, text, name: name.to_owned(), form, seen, failure })
 }
 
@@ -459,7 +474,7 @@ struct RemovePage {
 async fn ask_removal(page: PageContext, name: web::Path<String>) -> Result<HttpResponse, PageError> {
     let removal = acts::removal(page.admin(), &page.who(), &name).await?;
     let text = texts_of(&page);
-    let frame = page.frame(Nav::Destinations, text.remove_title.replace("{}", &name));
+    let frame = page.frame(Nav::Destinations, text.remove_title.replace("{}", &name)).below(at(&name), name.as_str());
     page.render(&RemovePage { frame, text, name: name.into_inner(), removal })
 }
 

@@ -16,6 +16,8 @@ use crate::{
         target::{AlarmKind, AlertTarget, MailTls, Way},
     },
     console::{
+        list::{List, ROWS},
+        look::Html,
         page::{Frame, Nav, PageContext, PageError},
         texts::settings::Settings,
     },
@@ -33,6 +35,41 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(web::resource("/settings/alerts/{id}/{act}").route(web::post().to(act)));
 }
 
+/// Which targets are looked for.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+struct Query {
+    /// In name and address.
+    q: String,
+    /// `webhook` or `email`.
+    way: String,
+    /// What they are told of.
+    kind: String,
+    /// `fine`, or `waiting` for those that take nothing.
+    state: String,
+    sort: String,
+    page: Option<usize>,
+}
+
+impl Query {
+    fn list(&self) -> List {
+        let given = [("q", self.q.as_str()), ("way", &self.way), ("kind", &self.kind), ("state", &self.state)];
+        List::new(HOME, &given, &self.sort, "name", self.page)
+    }
+
+    fn lets_through(&self, target: &TargetView) -> bool {
+        let q = self.q.trim().to_lowercase();
+        (self.way.is_empty() || target.way == self.way)
+            && AlarmKind::parse(&self.kind).is_none_or(|kind| target.kinds.contains(&kind))
+            && match self.state.as_str() {
+                "fine" => target.waiting == 0,
+                "waiting" => target.waiting > 0,
+                _ => true,
+            }
+            && [&target.name, &target.to].iter().any(|text| text.to_lowercase().contains(&q))
+    }
+}
+
 #[derive(Template)]
 #[template(path = "settings/alerts.html")]
 struct Screen {
@@ -40,7 +77,13 @@ struct Screen {
     text: &'static Settings,
     tabs: Vec<Tab>,
     given: GivenMarks,
+    query: Query,
+    list: List,
+    /// How many there are at all.
+    all: usize,
     targets: Vec<TargetView>,
+    pager: Html,
+    kinds: Vec<(AlarmKind, &'static str)>,
     has_key: bool,
     wrong: Wrong,
 }
@@ -121,16 +164,17 @@ struct GivenMarks {
     memory_percent: String,
 }
 
-async fn show(page: PageContext) -> Result<HttpResponse, PageError> {
+async fn show(page: PageContext, query: web::Query<Query>) -> Result<HttpResponse, PageError> {
     page.needs(Role::Admin)?;
     let view = acts::view(&page.admin().redis, &page.who()).await?;
-    screen(&page, StatusCode::OK, view, None, Wrong::default())
+    screen(&page, StatusCode::OK, view, query.into_inner(), None, Wrong::default())
 }
 
 fn screen(
     page: &PageContext,
     status: StatusCode,
     view: View,
+    query: Query,
     given: Option<GivenMarks>,
     wrong: Wrong,
 ) -> Result<HttpResponse, PageError> {
@@ -142,7 +186,20 @@ fn screen(
     let (text, frame) = (text(page), page.frame(Nav::Settings, text(page).alerts));
     let has_key = page.admin().master_key.is_some();
     let tabs = tabs(text, "alerts");
-    page.render_with(status, &Screen { frame, text, tabs, given, targets: view.targets, has_key, wrong })
+    let (list, mut targets) = (query.list(), view.targets);
+    let all = targets.len();
+    targets.retain(|target| query.lets_through(target));
+    list.order(&mut targets, |column, a, b| match column {
+        "to" => a.to.cmp(&b.to),
+        "state" => a.waiting.cmp(&b.waiting),
+        _ => a.name.to_lowercase().cmp(&b.name.to_lowercase()),
+    });
+    let (targets, pager) = list.cut(targets, ROWS, page.look());
+    let kinds = AlarmKind::ALL.into_iter().map(|kind| (kind, named(text, kind))).collect();
+    page.render_with(
+        status,
+        &Screen { frame, text, tabs, given, query, list, all, targets, pager, kinds, has_key, wrong },
+    )
 }
 
 async fn marks(page: PageContext, given: web::Form<GivenMarks>) -> Result<HttpResponse, PageError> {
@@ -165,7 +222,7 @@ async fn marks(page: PageContext, given: web::Form<GivenMarks>) -> Result<HttpRe
                 memory_percent: 0,
                 targets: Vec::new(),
             });
-            screen(&page, status, view, Some(given), wrong)
+            screen(&page, status, view, Query::default(), Some(given), wrong)
         }
     }
 }

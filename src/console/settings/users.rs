@@ -12,14 +12,13 @@ use crate::{
         users::{self as acts, UserView},
     },
     console::{
+        list::{List, ROWS},
+        look::Html,
         page::{Frame, Nav, PageContext, PageError},
         secret::Typed,
         texts::settings::Settings,
     },
 };
-
-/// Users of one page.
-const PAGE: usize = 50;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
@@ -31,18 +30,16 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 
 #[derive(Template)]
 #[template(path = "settings/users.html")]
-struct List {
+struct ListPage {
     frame: Frame,
     text: &'static Settings,
     tabs: Vec<Tab>,
+    list: List,
     users: Vec<UserView>,
     found: u64,
     query: Query,
     roles: Vec<(Role, &'static str)>,
-    /// What the links for the order begin with.
-    filter: String,
-    previous: Option<String>,
-    next: Option<String>,
+    pager: Html,
 }
 
 #[derive(Template)]
@@ -59,7 +56,7 @@ struct One {
     wrong: Wrong,
 }
 
-impl List {
+impl ListPage {
     /// A part of an address.
     fn part(&self, text: &str) -> String {
         encoded(text)
@@ -95,23 +92,7 @@ struct Query {
     #[serde(default)]
     sort: String,
     #[serde(default)]
-    page: usize,
-}
-
-impl Query {
-    /// How a column is sorted, for `aria-sort`.
-    fn sorted(&self, column: &str) -> &'static str {
-        match self.sort.strip_prefix('-') {
-            Some(name) if name == column => "descending",
-            None if self.sort == column || (self.sort.is_empty() && column == "name") => "ascending",
-            _ => "none",
-        }
-    }
-
-    /// The order that a click on this column asks for.
-    fn toggled(&self, column: &str) -> String {
-        if self.sorted(column) == "ascending" { format!("-{column}") } else { column.to_owned() }
-    }
+    page: Option<usize>,
 }
 
 fn described(page: &PageContext, frame: &Frame) -> Vec<(Role, &'static str, &'static str)> {
@@ -129,30 +110,21 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
     let query = query.into_inner();
     let (wanted, role) = (query.q.trim().to_lowercase(), role(&query.role));
     users.retain(|user| user.name.contains(&wanted) && role.is_none_or(|role| user.role == role));
-    let (column, down) = query.sort.strip_prefix('-').map_or((query.sort.as_str(), false), |column| (column, true));
-    match column {
-        "role" => users.sort_by_key(|user| user.role.as_str()),
-        "seen" => users.sort_by_key(|user| user.signed_in_at_ms),
-        "second" => users.sort_by_key(|user| user.second_factor),
-        "added" => users.sort_by_key(|user| user.created_at_ms),
-        _ => {}
-    }
-    if down {
-        users.reverse();
-    }
-    let filter = url::form_urlencoded::Serializer::new(String::new())
-        .append_pair("q", &query.q)
-        .append_pair("role", &query.role)
-        .finish();
-    let at = |number: usize| format!("?{filter}&sort={}&page={number}", encoded(&query.sort));
-    let (found, first) = (users.len(), query.page.saturating_mul(PAGE));
-    let previous = (query.page > 0).then(|| at(query.page - 1));
-    let next = (first.saturating_add(PAGE) < found).then(|| at(query.page + 1));
-    let users: Vec<UserView> = users.into_iter().skip(first).take(PAGE).collect();
+    let given = [("q", query.q.as_str()), ("role", &query.role)];
+    let list = List::new("/console/settings/users", &given, &query.sort, "name", query.page);
+    list.order(&mut users, |column, a, b| match column {
+        "role" => a.role.as_str().cmp(b.role.as_str()),
+        "seen" => a.signed_in_at_ms.cmp(&b.signed_in_at_ms),
+        "second" => a.second_factor.cmp(&b.second_factor),
+        "added" => a.created_at_ms.cmp(&b.created_at_ms),
+        _ => a.name.cmp(&b.name),
+    });
+    let found = users.len();
+    let (users, pager) = list.cut(users, ROWS, page.look());
     let frame = page.frame(Nav::Settings, text(&page).users);
     let roles = Role::ALL.into_iter().map(|role| (role, frame.shell.role(role))).collect();
     let (text, found) = (text(&page), found as u64);
-    page.render(&List { frame, text, tabs: tabs(text, "users"), users, found, query, roles, filter, previous, next })
+    page.render(&ListPage { frame, text, tabs: tabs(text, "users"), list, users, found, query, roles, pager })
 }
 
 async fn find(page: &PageContext, name: &str) -> Result<UserView, PageError> {

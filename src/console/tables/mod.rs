@@ -20,7 +20,9 @@ use self::{
     replay::Moment as _,
 };
 use super::{
-    page::{Frame, Nav, PageContext, PageError, list_address},
+    list::List,
+    look::Html,
+    page::{Frame, Nav, PageContext, PageError},
     texts::{
         replay::Replay,
         tables::{self as texts, Tables},
@@ -60,8 +62,8 @@ struct Query {
     destination: String,
     state: String,
     q: String,
+    /// A column; with `-` before it the other way round.
     sort: String,
-    order: String,
     page: Option<usize>,
 }
 
@@ -73,26 +75,21 @@ impl Query {
             destination: self.destination.clone(),
             state: StateWord::parse(&self.state),
             search: self.q.trim().to_owned(),
-            sort: Sort::of(&self.sort),
-            descending: self.order == "desc",
+            sort: Sort::of(self.sort.trim_start_matches('-')),
+            descending: self.sort.starts_with('-'),
             page: self.page.unwrap_or(1),
         }
     }
 
-    /// The address of the list with some of it otherwise.
-    fn with(&self, changes: &[(&str, &str)]) -> String {
-        let page = self.page.filter(|page| *page > 1).map(|page| page.to_string()).unwrap_or_default();
-        let all = vec![
+    fn list(&self) -> List {
+        let given = [
             ("application", self.application.as_str()),
             ("topic", &self.topic),
             ("destination", &self.destination),
             ("state", &self.state),
             ("q", &self.q),
-            ("sort", &self.sort),
-            ("order", &self.order),
-            ("page", &page),
         ];
-        list_address("/console/tables", all, changes)
+        List::new("/console/tables", &given, &self.sort, "name", self.page)
     }
 }
 
@@ -102,32 +99,16 @@ struct ListPage {
     frame: Frame,
     text: &'static Tables,
     query: Query,
+    sorted: List,
     list: RouteList,
+    pager: Html,
     may_edit: bool,
 }
 
 impl ListPage {
-    /// What a column's heading leads to.
-    fn sorted(&self, by: &str) -> String {
-        let order = if self.query.filters().sort == Sort::of(by) && self.query.order != "desc" { "desc" } else { "" };
-        self.query.with(&[("sort", by), ("order", order), ("page", "")])
-    }
-
-    fn aria_sort(&self, by: &str) -> &'static str {
-        match (self.query.filters().sort == Sort::of(by), self.query.order == "desc") {
-            (false, _) => "none",
-            (true, false) => "ascending",
-            (true, true) => "descending",
-        }
-    }
-
     fn in_state(&self, state: &StateWord) -> String {
         let wanted = if self.query.state == state.as_str() { "" } else { state.as_str() };
-        self.query.with(&[("state", wanted), ("page", "")])
-    }
-
-    fn at_page(&self, page: usize) -> String {
-        self.query.with(&[("page", &page.to_string())])
+        self.sorted.with("state", wanted)
     }
 }
 
@@ -136,7 +117,33 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
     let text = page.tables();
     let frame = page.frame(Nav::Tables, text.title);
     let may_edit = page.may(Role::Operator);
-    page.render(&ListPage { frame, text, query: query.into_inner(), list, may_edit })
+    let sorted = query.list();
+    let pager = sorted.pager(list.total, routes::PAGE, page.look());
+    page.render(&ListPage { frame, text, query: query.into_inner(), sorted, list, pager, may_edit })
+}
+
+/// Versions on a page: each shows all that it changed.
+const VERSIONS: usize = 20;
+
+/// Which versions of a route are looked for.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+struct VersionQuery {
+    /// In who made it, and in what it changed.
+    q: String,
+    page: Option<usize>,
+}
+
+impl VersionQuery {
+    fn lets_through(&self, version: &Version) -> bool {
+        let q = self.q.trim().to_lowercase();
+        let holds = |text: &str| text.to_lowercase().contains(&q);
+        q.is_empty()
+            || version.who.as_deref().is_some_and(holds)
+            || version.differences.iter().any(|one| {
+                holds(&one.what) || [&one.before, &one.after].into_iter().flatten().any(|value| holds(value))
+            })
+    }
 }
 
 #[derive(Template)]
@@ -145,6 +152,10 @@ struct RoutePage {
     frame: Frame,
     text: &'static Tables,
     view: RouteView,
+    query: VersionQuery,
+    /// A page of the versions that are looked for, each with its place among all.
+    versions: Vec<(usize, Version)>,
+    pager: Html,
     columns: Vec<ColumnLine>,
     facts: Vec<(&'static str, String)>,
     may_edit: bool,
@@ -170,7 +181,11 @@ impl RoutePage {
     }
 }
 
-async fn one(page: PageContext, name: web::Path<String>) -> Result<HttpResponse, PageError> {
+async fn one(
+    page: PageContext,
+    name: web::Path<String>,
+    query: web::Query<VersionQuery>,
+) -> Result<HttpResponse, PageError> {
     let view = routes::one(page.admin(), &page.who(), &name).await?;
     let text = page.tables();
     let spec = &view.spec;
@@ -212,7 +227,25 @@ async fn one(page: PageContext, name: web::Path<String>) -> Result<HttpResponse,
     let frame = page.frame(Nav::Tables, spec.name.clone());
     let may_edit = page.may(Role::Operator);
     let (replay, replays, csrf) = (page.replay(), replay::of_route(&page, &view).await, page.csrf());
-    page.render(&RoutePage { frame, text, columns, facts, may_edit, replay, replays, csrf, ended: false, view })
+    let query = query.into_inner();
+    let list = List::new(format!("/console/tables/{}", view.spec.name), &[("q", &query.q)], "", "", query.page);
+    let versions = view.versions.iter().cloned().enumerate().filter(|(_, version)| query.lets_through(version));
+    let (versions, pager) = list.cut(versions.collect(), VERSIONS, page.look());
+    page.render(&RoutePage {
+        frame,
+        text,
+        query,
+        versions,
+        pager,
+        columns,
+        facts,
+        may_edit,
+        replay,
+        replays,
+        csrf,
+        ended: false,
+        view,
+    })
 }
 
 /// Where a column's value comes from, in words.
@@ -268,7 +301,9 @@ fn removal_page(
 ) -> Result<HttpResponse, PageError> {
     let text = page.tables();
     let title = text.remove_title.replace("{}", &removal.name);
-    page.render_with(status, &RemovePage { frame: page.frame(Nav::Tables, title), text, removal, failure })
+    let of = format!("/console/tables/{}", removal.name);
+    let frame = page.frame(Nav::Tables, title).below(of, removal.name.as_str());
+    page.render_with(status, &RemovePage { frame, text, removal, failure })
 }
 
 #[derive(Deserialize)]

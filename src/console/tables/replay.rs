@@ -178,6 +178,7 @@ async fn show(
     }
     let text = page.replay();
     let frame = page.frame(Nav::Tables, text.title.replace("{}", &name));
+    let frame = frame.below(format!("/console/tables/{name}"), name.as_str());
     page.render_with(status, &ReplayPage { frame, text, name, asked, plan, failure, wrong })
 }
 
@@ -221,12 +222,11 @@ async fn in_time_of_act<T>(act: impl Future<Output = Result<T, ActError>>) -> Re
 
 /// How far they are, fetched again and again while there are some.
 async fn part(page: PageContext, name: web::Path<String>) -> Result<HttpResponse, PageError> {
-    let document = document(&page);
+    let document = page.admin().documents.borrow().clone();
+    let document = document.ok_or_else(|| PageError::Unavailable("Redis does not answer".into()))?;
     let spec = document.routes.iter().find(|route| route.name == *name);
-    let replays = match spec {
-        Some(spec) => in_time(replays::underway(&page.admin().redis, &document, spec)).await?,
-        None => Vec::new(),
-    };
+    let spec = spec.ok_or_else(|| PageError::NotFound(format!("there is no route `{name}`")))?;
+    let replays = in_time(replays::underway(&page.admin().redis, &document, spec)).await?;
     let (replay, name, csrf) = (page.replay(), name.into_inner(), page.csrf());
     let ended = replays.is_empty();
     let may_edit = page.may(Role::Operator);

@@ -391,6 +391,7 @@ const SENTENCES: &[(&str, &str)] = &[
     ("there are {} terminals already", "sudah ada {} terminal"),
     ("there is no such terminal", "terminal ini tidak ada"),
     ("this terminal is revoked; enrol it anew", "terminal ini sudah dicabut; daftarkan lagi"),
+    ("this check is over; check again", "pemeriksaan ini sudah berakhir; periksa lagi"),
     ("this code was used, taken back, or is over", "kode ini sudah dipakai, ditarik, atau berakhir"),
     ("others change the same terminal all the time; try again", "terminal ini terus diubah oleh orang lain; coba lagi"),
     ("others change the same broadcast all the time; try again", "pesan ini terus diubah oleh orang lain; coba lagi"),

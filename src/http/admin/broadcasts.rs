@@ -16,8 +16,9 @@ use crate::{
             of,
             receipts::{self, Only, ReceiptRow},
         },
+        fields::wrong,
     },
-    broadcast::message::{Audience, Message, State, rfc3339},
+    broadcast::message::{Audience, Message, State, from_rfc3339, rfc3339},
     http::{
         broadcasts::{self as form, Form, Image},
         problem::Issue,
@@ -76,16 +77,26 @@ struct Asked {
     state: String,
     category: String,
     shop: String,
+    from: Option<String>,
+    to: Option<String>,
     before: String,
 }
 
 pub(super) async fn list(caller: Caller, request: HttpRequest) -> Result<HttpResponse, Refusal> {
-    let Asked { q, state, category, shop, before } = asked(&request)?;
+    let Asked { q, state, category, shop, from, to, before } = asked(&request)?;
     let known = State::parse(&state);
     if known.is_none() && !state.is_empty() {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "`state` is scheduled, sent or recalled."));
     }
-    let query = history::Query { q, state: known, category, shop, before };
+    let moment = |field: &str, text: Option<String>| {
+        let read = text.map(|text| {
+            let message = "give a time as in 2026-05-01T08:00:00Z (RFC 3339)";
+            from_rfc3339(&text).ok_or_else(|| ActError::Invalid(vec![wrong(field, "time", message)]))
+        });
+        read.transpose()
+    };
+    let (since_ms, until_ms) = (moment("from", from)?, moment("to", to)?);
+    let query = history::Query { q, state: known, category, shop, since_ms, until_ms, before };
     let found = history::list(&caller.admin, &caller.who, &query).await?;
     let rows: Vec<Value> = found.rows.iter().map(shown).collect();
     Ok(answer(StatusCode::OK, &json!({"broadcasts": rows, "next": found.next})))
@@ -200,7 +211,7 @@ pub(super) async fn receipts(
         return Err(Refusal::new(StatusCode::BAD_REQUEST, why));
     }
     let limit = if limit == 0 { PAGE } else { limit.min(MOST) };
-    let query = receipts::Query { q, only: known, skip, limit };
+    let query = receipts::Query { q, only: known, skip, limit, ..receipts::Query::default() };
     let list = receipts::list(&caller.admin, &caller.who, &id, &query).await?;
     let row = |row: &ReceiptRow| {
         json!({

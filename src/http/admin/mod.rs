@@ -182,7 +182,7 @@ resources! {
         post records::act, "Redrive (`force`), edit (`data`, `force`) or discard (`reason`) it", r#"{"act": "edit", "data": "{\"id\": 42}", "force": false}"#;
     }
     "/v1/broadcasts" {
-        get broadcasts::list, "What was sent, is to be, or was recalled, newest first, with how many have it. `state` is scheduled, sent or recalled; `before` is `next` of the page before", "", ["q" "state" "category" "shop" "before"];
+        get broadcasts::list, "What was sent, is to be, or was recalled, newest first, with how many have it. `from` and `to` are moments; `state` is scheduled, sent or recalled; `before` is `next` of the page before", "", ["q" "state" "category" "shop" "from" "to" "before"];
         post broadcasts::send, "Send a broadcast, or schedule it. With an `id` of your own it is sent once, however often this is repeated within a day; `image` is an object whose `data` is base64, of at most 512 KiB", r#"{"id": "rice-2026-05-01", "audience": {"regions": ["west"], "shops": ["bandung-1"]}, "category": "price", "title": "Rice 5 kg is 72,000 from today", "text": "Please change the labels before you open.", "valid_until": "2026-05-08T00:00:00Z", "must_confirm": true, "send_at": null}"#;
     }
     "/v1/broadcast-reach" {
@@ -239,7 +239,7 @@ resources! {
         put terminals::rename, "Give a terminal another name", r#"{"name": "Counter 2"}"#;
     }
     "/v1/terminal-codes" {
-        get terminals::codes, "One-time codes that were made and not used yet, without the code, 100 at a time unless `limit` says else; the one that ends first comes first", "", ["skip" "limit"];
+        get terminals::codes, "One-time codes that were made and not used yet, without the code, 100 at a time unless `limit` says else; the one that ends first comes first", "", ["q" "shop" "skip" "limit"];
         post terminals::make_code, "Make a one-time code for a terminal; the answer is the only place where it stands", r#"{"shop": "bandung-1", "name": "Counter 1"}"#;
     }
     "/v1/terminal-codes/{id}" {

@@ -31,7 +31,7 @@ pub(super) async fn list(caller: Caller, request: HttpRequest) -> Result<HttpRes
     if known.is_none() && !state.is_empty() {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "`state` is on, off or revoked."));
     }
-    let query = acts::Query { q, shop, region, state: known, skip, limit: limit.min(MOST) };
+    let query = acts::Query { q, shop, region, state: known, skip, limit: limit.min(MOST), ..acts::Query::default() };
     Ok(answer(StatusCode::OK, &acts::list(&caller.admin, &caller.who, &query).await?))
 }
 
@@ -71,13 +71,15 @@ pub(super) async fn revoke(caller: Caller, id: web::Path<String>) -> Result<Http
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Page {
+    q: String,
+    shop: String,
     skip: usize,
     limit: usize,
 }
 
 pub(super) async fn codes(caller: Caller, request: HttpRequest) -> Result<HttpResponse, Refusal> {
-    let Page { skip, limit } = asked(&request)?;
-    let query = codes::Query { skip, limit: limit.min(MOST) };
+    let Page { q, shop, skip, limit } = asked(&request)?;
+    let query = codes::Query { q, shop, skip, limit: limit.min(MOST), ..codes::Query::default() };
     Ok(answer(StatusCode::OK, &codes::list(&caller.admin, &caller.who, &query).await?))
 }
 

@@ -162,6 +162,11 @@ async fn a_broadcast_is_sent_followed_corrected_brought_to_mind_and_recalled() {
     assert_eq!(titles("?state=scheduled").await, ["For tomorrow"]);
     assert_eq!(titles("?q=rice&category=price").await, ["Rice 5 kg is 71,500"]);
     assert_eq!(titles("?shop=s2").await, ["For tomorrow"]);
+    let soon = (chrono::Utc::now() + chrono::TimeDelta::hours(1)).to_rfc3339().replace('+', "%2B");
+    assert_eq!(titles(&format!("?from={soon}")).await, ["For tomorrow"]);
+    assert_eq!(titles(&format!("?to={soon}")).await, ["Rice 5 kg is 71,500"]);
+    let odd = ask(&api, "GET", "/v1/broadcasts?from=yesterday", Value::Null).await;
+    assert_eq!((odd.0, codes(&odd.1)), (422, code("from", "time")), "{odd:?}");
     assert_eq!(ask(&api, "GET", "/v1/broadcasts?state=odd", Value::Null).await.0, 400);
     done(&api, "POST", &format!("/v1/broadcasts/{later}/recall"), Value::Null).await;
     assert_eq!(ask(&api, "GET", "/v1/broadcasts/nothing", Value::Null).await.0, 404);

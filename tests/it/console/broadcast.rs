@@ -604,6 +604,9 @@ async fn screens() {
         terminal.reload().await;
         terminal.sees_within(EN.connected, LONG).await;
         terminal.sees_no_more("Notifications are blocked").await;
+        // Nor does a browser let a page that was loaded anew sound before somebody presses something.
+        terminal.press("Turn on sound").await;
+        terminal.sees_no_more("keeps this page silent").await;
     }
     let office = Chromium::open(&head.scene.base).await;
     office.sign_in("op", PASSWORD).await;

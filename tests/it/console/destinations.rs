@@ -79,6 +79,11 @@ async fn a_destination_is_saved_only_once_its_check_is_good() {
         operator.get("/console/destinations/rooms").await.body.contains("badge good").then_some(())
     })
     .await;
+    // Nothing is asked, and nothing leads there that could be counted.
+    let decide = operator.get("/console/destinations/rooms/decide").await;
+    assert!(decide.status == 200 && decide.body.contains("does not wait for a decision"), "{}", decide.body);
+    let above = decide.body.split("class=\"crumb\"").nth(1).and_then(|rest| rest.split("</nav>").next()).unwrap();
+    assert!(above.contains("href=\"/console/destinations/rooms\"") && above.contains("rooms</span>"), "{above}");
     let edit = operator.get("/console/destinations/rooms/edit").await;
     assert!(edit.body.contains("Leave it empty to keep") && !edit.body.contains(CANARY), "{}", edit.body);
     let mut again = good.clone();

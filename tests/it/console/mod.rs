@@ -1,16 +1,19 @@
 //! The web console over HTTP: the real program, a real Redis.
 
 mod applications;
+mod asks;
 mod broadcast;
 pub(crate) mod browser;
 mod chromium;
 mod dead;
 mod destinations;
 mod hung;
+mod lists;
 mod live;
 mod logs;
 mod names;
 mod picture;
+mod polls;
 mod replays;
 mod routes;
 mod scale;

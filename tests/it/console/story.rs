@@ -8,6 +8,7 @@ use totp_rs::{Algorithm, Secret, TOTP};
 
 use super::{
     PASSWORD,
+    browser::Browser,
     chromium::{Chromium, Look},
 };
 use crate::{
@@ -422,6 +423,9 @@ struct Show {
     key: String,
     /// A message, a group of dead letters, and one of them.
     inner: Vec<(&'static str, String)>,
+    /// The file that made it, and the database of `archive` in it.
+    manifest: String,
+    archive: Target,
 }
 
 impl Show {
@@ -434,7 +438,7 @@ impl Show {
         archive
             .execute("create table vehicles (id integer primary key, title text not null, price numeric, stock integer check (stock >= 0))")
             .await;
-        stage.installation.apply(&format!(
+        let manifest = format!(
             "[[application]]\nname = \"car-app\"\ntopics = [\"cars\"]\n\
              [[destination]]\nname = \"sales\"\nkind = \"postgres\"\nurl = \"{}\"\n\
              [[destination]]\nname = \"archive\"\nkind = \"sqlite\"\nurl = \"{}\"\nnode = \"a\"\n\
@@ -447,7 +451,8 @@ impl Show {
             stage.target.url,
             archive.url,
             free_port(),
-        ));
+        );
+        stage.installation.apply(&manifest);
         let key = stage.key();
         let cars = [
             "Avanza", "Xenia", "Brio", "Jazz", "Innova", "Fortuner", "Pajero", "Agya", "Ertiga", "Rush", "Terios",
@@ -461,7 +466,7 @@ impl Show {
         }
         let browser = stage.browser().await;
         browser.sign_in("ana", PASSWORD).await;
-        let mut show = Self { stage, browser, key, inner: Vec::new() };
+        let mut show = Self { stage, browser, key, manifest, archive, inner: Vec::new() };
         show.find_what_is_inside().await;
         show
     }
@@ -543,6 +548,98 @@ impl Show {
         all
     }
 
+    /// The screens that come of what somebody did before: a key, a job, an alert target, a question, broadcasts, a decision.
+    async fn further(&self) -> Vec<String> {
+        let browser = &self.browser;
+        let mut ana = Browser::at(self.stage.balancer.console_url());
+        let csrf = ana.sign_in("ana", PASSWORD).await.csrf();
+        let made = async |ana: &mut Browser, path: &str, fields: &[(&str, &str)]| {
+            let answer = ana.post(path, &csrf, fields).await;
+            assert!(matches!(answer.status, 200 | 303), "{path}: {} {}", answer.status, answer.body);
+            answer
+        };
+        let begin =
+            "return [...document.querySelectorAll('main a')].map(a => a.getAttribute('href')).find(href => href.";
+        let link = async |page: &str, which: &str| {
+            browser.visit(page).await;
+            let find = format!("{begin}{which})");
+            browser.until(which, LONG, async || browser.run(&find).await.is_string()).await;
+            browser.run(&find).await.as_str().unwrap().to_owned()
+        };
+        let asked = ana.get("/console/dead/many?task=redrive&application=car-app").await;
+        let (counted, until) = (asked.after("name=\"counted\" value=\""), asked.after("name=\"until\" value=\""));
+        let fields =
+            [("task", "redrive"), ("application", "car-app"), ("counted", counted.as_str()), ("until", &until)];
+        let job = made(&mut ana, "/console/dead/many", &fields).await.to();
+        let mail = [
+            ("way", "email"),
+            ("name", "Office"),
+            ("host", "mail.example"),
+            ("port", "465"),
+            ("tls", "tls"),
+            ("user", ""),
+            ("from", "t@example.com"),
+            ("to", "ops@example.com"),
+            ("kind", "dead_letters"),
+        ];
+        made(&mut ana, "/console/settings/alerts/~new", &mail).await;
+        let shop = [("name", "bandung-1"), ("title", "Toko Bandung Satu"), ("region", "Jawa Barat")];
+        made(&mut ana, "/console/shops/~new", &shop).await;
+        let category = [
+            ("name", "stock"),
+            ("title", "Stock"),
+            ("title_id", "Stok"),
+            ("colour", "blue"),
+            ("icon", "megaphone"),
+            ("sound", "none"),
+        ];
+        made(&mut ana, "/console/broadcast/categories/~new", &category).await;
+        made(&mut ana, "/console/terminals/~new", &[("shop", "bandung-1"), ("name", "Back office")]).await;
+        let record = json!({ "id": "band00000001", "name": "Kasir 1", "shop": "bandung-1", "created_ms": 1 });
+        let mut connection = self.stage.installation.redis.connection().await;
+        redis::pipe()
+            .hset("tidegate:{broadcasts}:terminals", "band00000001", record.to_string())
+            .incr("tidegate:{broadcasts}:terminals-version", 1)
+            .query_async::<()>(&mut connection)
+            .await
+            .unwrap();
+        let message = [
+            ("audience", "all"),
+            ("category", "announcement"),
+            ("title", "Open on Sunday"),
+            ("text", "From nine to five."),
+            ("must_confirm", "1"),
+        ];
+        let message = made(&mut ana, "/console/broadcast", &message).await.to();
+        let alert = link("/console/settings/alerts", "match('/alerts/[^~]')").await;
+        let key = link("/console/applications/car-app", "includes('/keys/')").await;
+        // Another file in the place of the one it was bound to: where it goes on is for somebody to say.
+        let other = self.stage.installation.sqlite("archive-2").await;
+        self.stage.installation.apply(&self.manifest.replace(&self.archive.url, &other.url));
+        let decide = link("/console/destinations/archive", "endsWith('/decide')").await;
+        let mut all: Vec<String> = [
+            "/console/settings/users/~new",
+            "/console/settings/alerts/~new?way=email",
+            "/console/settings/alerts?q=nothing+like+it",
+            "/console/broadcast",
+            "/console/broadcast/sent",
+            "/console/broadcast/categories",
+            "/console/broadcast/categories/~new",
+            "/console/broadcast/categories/stock",
+            "/console/terminals",
+            "/console/terminals/~new",
+            "/console/terminals/band00000001",
+            "/console/shops",
+            "/console/shops/~new",
+            "/console/shops/bandung-1",
+        ]
+        .map(str::to_owned)
+        .into();
+        all.push(format!("{message}/correct"));
+        all.extend([job, message, alert, key, decide]);
+        all
+    }
+
     /// Goes through the screens that come from a form, and stops at each.
     async fn forms(&self, stop: impl AsyncFn(&'static str)) {
         let browser = &self.browser;
@@ -604,23 +701,101 @@ impl Show {
     }
 }
 
+/// What is no screen of its own: parts of pages, streams and files, addresses that lead on, and what one sees before signing in,
+/// which other stories look at.
+const NO_SCREENS: [&str; 15] = [
+    "",
+    "/console",
+    "/destinations/{name}/state",
+    "/destinations/~checks/{id}",
+    "/tables/{name}/edit",
+    "/tables/{name}/again/{place}",
+    "/tables/{name}/replays",
+    "/broadcast/sent/{id}/receipts.csv",
+    "/settings",
+    "/settings/transfer/tidegate.toml",
+    "/events",
+    "/series",
+    "/first",
+    "/sign-in",
+    "/console/assets/{name}",
+];
+
+/// The addresses of all pages of the console, as its sources have them.
+fn patterns() -> Vec<String> {
+    fn sources(folder: &std::path::Path, all: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, all);
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
+                all.push(std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let (mut all, mut found) = (Vec::new(), Vec::new());
+    sources(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/console"), &mut all);
+    for source in all {
+        for part in source.split("web::resource(\"").skip(1) {
+            let (pattern, rest) = part.split_once('"').unwrap();
+            let handlers = rest.split("\n}\n").next().unwrap();
+            if handlers.contains("web::get()") && !NO_SCREENS.contains(&pattern) {
+                found.push(pattern.to_owned());
+            }
+        }
+    }
+    assert!(found.len() > 40, "{found:?}");
+    found
+}
+
+/// Whether this is an address of such pages. Names begin with no `~`.
+fn is_of(pattern: &str, path: &str) -> bool {
+    let path = path.split(['?', '#']).next().unwrap().strip_prefix("/console").unwrap();
+    let (wanted, given): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
+    let fits = |(wanted, given): (&&str, &&str)| {
+        if wanted.starts_with('{') {
+            !given.is_empty() && (!given.starts_with('~') || *wanted == "{step}")
+        } else {
+            wanted == given
+        }
+    };
+    wanted.len() == given.len() && wanted.iter().zip(&given).all(fits)
+}
+
 #[actix_rt::test]
 async fn every_screen_is_accessible_at_every_width() {
     let show = Show::new().await;
     let (browser, troubles) = (&show.browser, std::cell::RefCell::new(Vec::new()));
+    let seen = std::cell::RefCell::new(Vec::new());
+    let look = async || {
+        let place = browser.place().await;
+        seen.borrow_mut().push(place);
+        let more = browser.troubles().await;
+        troubles.borrow_mut().extend(more);
+    };
     for (_, path) in show.screens() {
         browser.visit(&path).await;
         browser.until("a page of the console", LONG, async || !browser.text().await.is_empty()).await;
-        let more = browser.troubles().await;
-        troubles.borrow_mut().extend(more);
+        look().await;
     }
-    show.forms(async |_| {
-        let more = browser.troubles().await;
-        troubles.borrow_mut().extend(more);
-    })
-    .await;
+    show.forms(async |_| look().await).await;
+    for path in show.further().await {
+        browser.visit(&path).await;
+        browser.until("a page of the console", LONG, async || !browser.text().await.is_empty()).await;
+        look().await;
+    }
+    // The page that asks where no script does.
+    browser.visit("/console/destinations/sales").await;
+    browser.run("document.querySelector('form[action$=\"/by-hand\"]').submit()").await;
+    browser.is_at("/console/destinations/sales/by-hand").await;
+    browser.sees("Pause: sales").await;
+    look().await;
     let troubles = troubles.into_inner();
     assert!(troubles.is_empty(), "{troubles:#?}");
+    let seen = seen.into_inner();
+    let missed: Vec<String> =
+        patterns().into_iter().filter(|pattern| !seen.iter().any(|path| is_of(pattern, path))).collect();
+    assert!(missed.is_empty(), "nobody has looked at {missed:?}");
     show.browser.close().await;
 }
 

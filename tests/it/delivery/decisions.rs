@@ -67,7 +67,7 @@ async fn step(scene: &mut Scene<'_>) -> Result<bool, Trouble> {
 
 async fn held(scene: &mut Scene<'_>) -> String {
     match go_on(scene).await {
-        Err(Trouble::Hold(why)) => why,
+        Err(Trouble::Undecided(why)) => why,
         other => panic!("it holds: {other:?}"),
     }
 }

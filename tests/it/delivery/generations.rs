@@ -94,7 +94,7 @@ pub(crate) async fn what_was_trimmed_before_it_was_delivered_holds(database: &dy
     scene.streams.trim(APP, kept);
     assert!(matches!(scene.read(10).await, ReadOutcome::Gap { .. }));
     scene.delivery.stand_down();
-    let Err(Trouble::Hold(why)) = scene.delivery.take_over().await else { panic!("it holds") };
+    let Err(Trouble::Undecided(why)) = scene.delivery.take_over().await else { panic!("it holds") };
     assert!(why.contains(&gone.to_string()), "{why}");
     assert_eq!(scene.delivery.counts().gaps, 1);
     assert!(!scene.delivery.is_taken());

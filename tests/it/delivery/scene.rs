@@ -221,7 +221,7 @@ impl<'a> Scene<'a> {
     /// tables anew the next time.
     pub(super) async fn drain_by(&mut self, most: usize) -> Result<(), Trouble> {
         let drained = self.drain_what_there_is(most).await;
-        if matches!(drained, Err(Trouble::Hold(_))) {
+        if drained.as_ref().is_err_and(Trouble::holds) {
             self.delivery.forget_tables();
         }
         drained

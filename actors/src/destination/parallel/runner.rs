@@ -118,7 +118,7 @@ impl ParallelRunner {
 
     /// Does what trouble asks for: waits, forgets, or makes ready to open anew.
     async fn meet(&mut self, trouble: Trouble) {
-        if !matches!(trouble, Trouble::Hold(_)) {
+        if !trouble.holds() {
             self.pace.shared.detail.borrow_mut().held = None;
         }
         match trouble {
@@ -128,7 +128,13 @@ impl ParallelRunner {
                 self.pace.wait_after_failure().await;
             }
             Trouble::Hold(why) => {
-                self.pace.hold(why);
+                self.pace.hold(why, false);
+                self.delivery.forget_tables();
+                self.publish();
+                self.pace.wait_while_held().await;
+            }
+            Trouble::Undecided(why) => {
+                self.pace.hold(why, true);
                 self.delivery.forget_tables();
                 self.publish();
                 self.pace.wait_while_held().await;

@@ -101,6 +101,8 @@ struct Desktop {
     screen: Rc<RefCell<Vec<Shown>>>,
     /// Whether it shows no more for now.
     refuses: Rc<Cell<bool>>,
+    /// What it refused so far.
+    refused: Rc<Cell<usize>>,
     task: actix_rt::task::JoinHandle<()>,
 }
 
@@ -117,14 +119,17 @@ impl Desktop {
         let mut calls = MessageStream::from(&connection);
         let screen = Rc::new(RefCell::new(Vec::new()));
         let refuses = Rc::new(Cell::new(false));
-        let (here, of_task, refused) = (connection.clone(), Rc::clone(&screen), Rc::clone(&refuses));
+        let refused = Rc::new(Cell::new(0));
+        let (here, of_task) = (connection.clone(), Rc::clone(&screen));
+        let (no_more, so_far) = (Rc::clone(&refuses), Rc::clone(&refused));
         let task = actix_rt::spawn(async move {
             let mut number = 0;
             while let Some(Ok(call)) = calls.next().await {
                 if call.header().message_type() == Type::MethodCall {
                     number += 1;
                     let notify = call.header().member().is_some_and(|member| member == "Notify");
-                    if notify && refused.get() {
+                    if notify && no_more.get() {
+                        so_far.set(so_far.get() + 1);
                         let name = "org.freedesktop.Notifications.Error.ExcessNotificationGeneration";
                         here.reply_error(&call.header(), name, &"too many").await.unwrap();
                         continue;
@@ -134,7 +139,7 @@ impl Desktop {
             }
         });
         connection.request_name(NOTIFICATIONS).await.unwrap();
-        Self { connection, screen, refuses, task }
+        Self { connection, screen, refuses, refused, task }
     }
 
     fn titles(&self) -> Vec<String> {
@@ -274,6 +279,7 @@ async fn what_a_desktop_refuses_is_told_once_and_what_it_shows_is_known_still() 
     scene.send("two too many").await;
     listener.until_told(&["message Rice", "message one too many", "message two too many"]).await;
     let complaints = || listener.notes().matches("ExcessNotificationGeneration").count();
+    wait_for("both to be refused", PATIENCE, async || (desktop.refused.get() == 2).then_some(())).await;
     wait_for("it is said", PATIENCE, async || (complaints() == 1).then_some(())).await;
     desktop.refuses.set(false);
     // A correction still takes its place, and its button still confirms it.

@@ -141,3 +141,67 @@ async fn the_counts_of_the_tree_follow_and_nothing_that_was_chosen_is_lost() {
         browser.close().await;
     }
 }
+
+#[actix_rt::test]
+async fn terminals_shops_categories_and_codes_are_found_sorted_and_paged() {
+    let mut head = HeadOffice::open().await;
+    for number in 0..52 {
+        head.code("surabaya", &format!("Counter {number:02}")).await;
+    }
+    head.code("bandung-1", "Kasir").await;
+    for (id, name, shop, created) in [
+        ("aaaaaaaaaaaa", "Zebra", "bandung-1", "1700000000000"),
+        ("bbbbbbbbbbbb", "Apple", "surabaya", "1600000000000"),
+    ] {
+        let record = format!(r#"{{"id":"{id}","name":"{name}","shop":"{shop}","created_ms":{created}}}"#);
+        let mut connection = head.scene.installation.redis.connection().await;
+        redis::pipe()
+            .hset("tidegate:{broadcasts}:terminals", id, record)
+            .incr("tidegate:{broadcasts}:terminals-version", 1)
+            .query_async::<()>(&mut connection)
+            .await
+            .unwrap();
+    }
+    let operator = &mut head.operator;
+    let before = |page: &str, first: &str, second: &str| {
+        let (first, second) = (page.find(&format!(">{first}</a>")), page.find(&format!(">{second}</a>")));
+        assert!(first.is_some() && second.is_some(), "{page}");
+        first < second
+    };
+    let by_shop = operator.get("/console/terminals").await.body;
+    assert!(before(&by_shop, "Zebra", "Apple"), "{by_shop}");
+    assert!(before(&operator.get("/console/terminals?sort=terminal").await.body, "Apple", "Zebra"));
+    assert!(before(&operator.get("/console/terminals?sort=created").await.body, "Apple", "Zebra"));
+    assert!(before(&operator.get("/console/terminals?sort=-created").await.body, "Zebra", "Apple"));
+    // The codes have pages of their own, which keep what is looked for.
+    assert!(by_shop.contains("Page 1 of 2 · 53") && !by_shop.contains("Counter 51"), "{by_shop}");
+    let second = operator.get("/console/terminals?sort=terminal&codes=2").await.body;
+    assert!(second.contains("Counter 51") && !second.contains("Counter 03"), "{second}");
+    assert!(second.contains("/console/terminals?sort=terminal\""), "back to the first: {second}");
+    let named = operator.get("/console/terminals?codes-sort=-terminal").await.body;
+    assert!(named.find("Kasir") < named.find("Counter 51") && named.contains("Counter 51"), "{named}");
+    let bandung = operator.get("/console/terminals?shop=bandung-1").await.body;
+    assert!(bandung.contains("Kasir") && !bandung.contains("Counter 01"), "{bandung}");
+    let searched = operator.get("/console/terminals?q=counter+07").await.body;
+    assert!(searched.contains("Counter 07") && !searched.contains("Counter 08"), "{searched}");
+    // Shops by whatever stands in the heading.
+    let shops = operator.get("/console/shops?sort=-region").await.body;
+    assert!(before(&shops, "Toko Surabaya", "Toko Bandung Satu"), "{shops}");
+    let shops = operator.get("/console/shops?sort=-terminals").await.body;
+    assert!(before(&shops, "Toko Bandung Satu", "Toko Bandung Dua"), "{shops}");
+    // What was sent, by time too.
+    let id = head.announce(("all", ""), "Just sent", false).await;
+    let operator = &mut head.operator;
+    let sent = async |operator: &mut crate::console::browser::Browser, query: &str| {
+        operator.get(&format!("/console/broadcast/sent?{query}")).await.body.contains(&id)
+    };
+    assert!(sent(operator, "from=2020-01-01").await && sent(operator, "to=2999-01-01T00:00:00Z").await);
+    assert!(!sent(operator, "to=2020-01-01").await && !sent(operator, "from=2999-01-01").await);
+    let odd = operator.get("/console/broadcast/sent?from=yesterday").await.body;
+    assert!(odd.contains("Give a moment such as") && !odd.contains(&id), "{odd}");
+    // Categories by their words.
+    let found = operator.get("/console/broadcast/categories?q=PRICE").await.body;
+    assert!(found.contains("Price information") && !found.contains("Announcement"), "{found}");
+    let none = operator.get("/console/broadcast/categories?q=nothing").await.body;
+    assert!(none.contains("Nothing found"), "{none}");
+}

@@ -56,25 +56,36 @@ async fn the_receipts_of_five_thousand_terminals_are_found_filtered_and_paged() 
     office.sees("1,200 of 5,000").await;
     office.sees("700 of 5,000").await;
     assert_eq!(rows(&office).await, 50, "never all of them");
-    office.sees("1 / 100").await;
+    office.sees("Page 1 of 100").await;
     // Pages have addresses, and stay where they are while the figures follow.
     office.press("Next").await;
     office.is_at(&format!("{path}?page=2")).await;
-    office.sees("2 / 100").await;
+    office.sees("Page 2 of 100").await;
     receive(&head, &id, "bandung-1", 1_250, 700).await;
     office.sees_within("1,250 of 5,000", LONG).await;
-    office.sees("2 / 100").await;
+    office.sees("Page 2 of 100").await;
+    // By whatever stands in the heading; the figures go on following.
+    office.press_at("#receipt-list th a[href*='sort=terminal']").await;
+    office.is_at(&format!("{path}?sort=terminal")).await;
+    let first = async || office.run("return document.querySelector('#receipts tbody th').innerText.trim()").await;
+    assert_eq!(first().await, "Counter 0");
+    receive(&head, &id, "bandung-1", 1_251, 700).await;
+    office.sees_within("1,251 of 5,000", LONG).await;
+    assert_eq!(first().await, "Counter 0");
+    office.visit(&format!("{path}?sort=-terminal")).await;
+    assert_eq!(first().await, "Kasir 999");
+    office.visit(&path).await;
     // By how they stand.
-    office.press("Confirmed").await;
+    office.press_at("#only-confirmed").await;
     office.is_at(&format!("{path}?only=confirmed")).await;
-    office.sees("1 / 14").await;
+    office.sees("Page 1 of 14").await;
     office.press("To be confirmed").await;
-    office.sees("1 / 11").await;
+    office.sees("Page 1 of 11").await;
     office.press("Off").await;
-    office.sees("1 / 75").await;
+    office.sees("Page 1 of 75").await;
     office.press("Missing").await;
     office.is_at(&format!("{path}?only=missing")).await;
-    office.sees("1 / 75").await;
+    office.sees("Page 1 of 75").await;
     office.is_accessible().await;
     // By words: a shop, a region, a terminal; what is being typed is not lost when the list is drawn anew.
     office.fill("Search terminals, shops and regions", "SURAB").await;
@@ -102,7 +113,7 @@ async fn the_receipts_of_five_thousand_terminals_are_found_filtered_and_paged() 
     other.sees("Ringkasan").await;
     other.visit(&format!("{path}?only=missing&q=jawa+timur&page=99")).await;
     reads(&other, "Terminal ditemukan: 2.000").await;
-    other.sees("40 / 40").await;
+    other.sees("Halaman 40 dari 40").await;
     assert_eq!(rows(&other).await, 50);
     assert_eq!(office.complaints().await, [""; 0]);
     for browser in [office, other] {
@@ -143,4 +154,28 @@ async fn receipts_are_loaded_down_as_a_file_that_a_spreadsheet_opens() {
     for browser in [office, shop, off] {
         browser.close().await;
     }
+}
+
+#[actix_rt::test]
+async fn receipts_that_nobody_can_tell_are_not_shown_as_live() {
+    let mut head = HeadOffice::open().await;
+    enrol(&head, "bandung-1", "Kasir", 3).await;
+    let id = head.announce(("all", ""), "Who has it", true).await;
+    receive(&head, &id, "bandung-1", 2, 1).await;
+    let office = Chromium::open(&head.scene.base).await;
+    office.sign_in("bo", PASSWORD).await;
+    office.visit(&format!("/console/broadcast/sent/{id}")).await;
+    office.sees("2 of 3").await;
+    let said = async || office.run("return document.querySelector('.live').innerText").await;
+    assert_eq!(said().await, "Live");
+    head.scene.installation.redis.pause();
+    office.sees_within("Not known at the moment", LONG).await;
+    assert_eq!(said().await, "Reconnecting");
+    office.is_accessible().await;
+    head.scene.installation.redis.resume();
+    office.until("the receipts to be live again", LONG, async || said().await == "Live").await;
+    office.sees_no_more("Not known at the moment").await;
+    receive(&head, &id, "bandung-1", 3, 1).await;
+    office.sees_within("3 of 3", LONG).await;
+    office.close().await;
 }
