@@ -21,6 +21,7 @@ use super::{
     hub::Hub,
     message::Entry,
     parts::KEPT_DAYS,
+    roll::Roll,
     scripts,
     store::{Broadcasts, CastError, odd},
     terminals::Terminal,
@@ -183,7 +184,10 @@ impl Rounds {
             self.terminals = Some(tick.terminals);
         }
         if !tick.due.is_empty() {
-            self.broadcasts.send_due(&tick.due).await?;
+            // Terminals may have come and gone since these were written.
+            let document = self.hub.document().unwrap_or_default();
+            let roll = Roll::call(&self.broadcasts, &document).await?;
+            self.broadcasts.send_due(&tick.due, |audience| roll.reach(audience)).await?;
         }
         if self.trimmed.is_none_or(|at| at.elapsed() >= TRIM_EVERY) {
             let days = self.hub.document().and_then(|document| document.settings.broadcasts_kept_days);

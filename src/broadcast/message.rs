@@ -9,6 +9,8 @@ pub const MOST_TITLE: usize = 120;
 pub const MOST_TEXT: usize = 4_000;
 /// Largest image, in bytes.
 pub const MOST_IMAGE: usize = 512 * 1024;
+/// Longest time ahead that one is scheduled for: 90 days.
+pub const LONGEST_AHEAD_MS: u64 = 90 * 86_400_000;
 
 /// Whom a broadcast is for: everybody, or all that is in one of the regions or is one of the shops.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

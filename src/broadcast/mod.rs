@@ -11,6 +11,7 @@ pub mod keys;
 pub mod message;
 pub mod parts;
 pub mod receipts;
+pub(crate) mod roll;
 mod scripts;
 pub mod store;
 pub mod stream;

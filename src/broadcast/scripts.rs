@@ -285,12 +285,14 @@ return gone
 "
 );
 
-// The image must still be there when somebody opens an old message, so each use of it counts its time anew.
+// The image must still be there when somebody opens an old message, so each use of it counts its time anew, and none
+// shortens that of another.
 pub(super) static IMAGE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "#!lua
+local left = redis.call('PTTL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(left, tonumber(ARGV[2]))))
 ",
     )
 });

@@ -9,7 +9,7 @@ use tidegate_actors::{delivery::random_token, ports::LogError};
 
 use super::{
     keys::BroadcastKeys,
-    message::{Entry, Kind, Message, State},
+    message::{Audience, Entry, Kind, Message, Reach, State},
     scripts,
 };
 use crate::redis::{
@@ -278,7 +278,11 @@ impl Broadcasts {
     }
 
     /// Sends what is due, once, whoever else looks at the same time.
-    pub(super) async fn send_due(&self, ids: &[String]) -> Result<usize, CastError> {
+    pub(super) async fn send_due(
+        &self,
+        ids: &[String],
+        reach: impl Fn(&Audience) -> Reach,
+    ) -> Result<usize, CastError> {
         let mut sent = 0;
         for id in ids {
             let mut mine = false;
@@ -289,6 +293,7 @@ impl Broadcasts {
                         return Ok(None);
                     }
                     message.state = State::Sent;
+                    message.reach = reach(&message.audience);
                     // Where it stands in the order is when it really was sent.
                     message.sent_ms = Some(now);
                     Ok(Some(message.entry(Kind::Message)))

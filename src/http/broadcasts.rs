@@ -90,24 +90,26 @@ impl Casting for Admin {
     }
 }
 
+/// A broadcast as a program writes it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Form {
-    id: Option<String>,
-    audience: Audience,
-    category: String,
-    title: String,
-    text: String,
-    image: Option<Image>,
-    valid_until: Option<String>,
+pub(super) struct Form {
+    pub(super) id: Option<String>,
+    pub(super) audience: Audience,
+    pub(super) category: String,
+    pub(super) title: String,
+    pub(super) text: String,
+    pub(super) image: Option<Image>,
+    pub(super) valid_until: Option<String>,
     #[serde(default)]
-    must_confirm: bool,
-    send_at: Option<String>,
+    pub(super) must_confirm: bool,
+    pub(super) send_at: Option<String>,
 }
 
+/// An image in a body.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Image {
+pub(super) struct Image {
     /// What it is shows in its first bytes; this is for the reader.
     #[serde(rename = "type")]
     _kind: Option<String>,
@@ -190,6 +192,12 @@ fn read(body: &[u8], key: Option<Box<str>>) -> Result<Post, Problem> {
         let detail = format!("Line {}, column {}: this is not JSON.", error.line(), error.column());
         Problem::new(&NOT_JSON, detail)
     })?;
+    let (draft, own_id) = draft(form).map_err(invalid)?;
+    Ok(Post { draft, own_id, key, digest })
+}
+
+/// What somebody wrote, and its own id; or what of its form is wrong.
+pub(super) fn draft(form: Form) -> Result<(Draft, Option<String>), Vec<Issue>> {
     let mut issues = Vec::new();
     let mut time = |field: &'static str, text: Option<&String>| {
         let read = text.map(|text| from_rfc3339(text))?;
@@ -211,7 +219,7 @@ fn read(body: &[u8], key: Option<Box<str>>) -> Result<Post, Problem> {
         issues.push(Issue { index: 0, pointer: "/id".into(), code: "id", message });
     }
     if !issues.is_empty() {
-        return Err(invalid(issues));
+        return Err(issues);
     }
     let draft = Draft {
         audience: form.audience,
@@ -224,7 +232,7 @@ fn read(body: &[u8], key: Option<Box<str>>) -> Result<Post, Problem> {
         must_confirm: form.must_confirm,
         send_at_ms,
     };
-    Ok(Post { draft, own_id: form.id, key, digest })
+    Ok((draft, form.id))
 }
 
 async fn get(state: State, request: HttpRequest, id: web::Path<String>) -> HttpResponse {
@@ -256,7 +264,8 @@ fn theirs(message: &Message, application: &KnownApplication) -> Result<(), Probl
     Err(Problem::new(&FORBIDDEN, "This broadcast was not sent by this application."))
 }
 
-fn shown(message: &Message, received: u64, confirmed: u64) -> serde_json::Value {
+/// A broadcast as programs read it.
+pub(super) fn shown(message: &Message, received: u64, confirmed: u64) -> serde_json::Value {
     let content = &message.content;
     json!({
         "id": message.id,

@@ -1,15 +1,14 @@
 //! What is done to a broadcast that is there: taken back, corrected, brought to mind again.
 
 use super::{
-    Roll,
-    compose::{Draft, content},
-    of,
+    compose::{Draft, content, image_days},
+    noted, of,
 };
 use crate::{
-    admin::{ActError, Admin, Role, Who},
+    admin::{ActError, Admin, Role, Who, fields::wrong},
     broadcast::{
         message::{Content, Kind, Message, State, Version},
-        parts::KEPT_DAYS,
+        roll::Roll,
         store::CastError,
     },
 };
@@ -24,14 +23,23 @@ const MOST_VERSIONS: usize = 20;
 /// They may not, there is none of this id, or Redis is away.
 pub async fn recall(admin: &Admin, who: &Who, id: &str) -> Result<Message, ActError> {
     who.needs(Role::Broadcaster)?;
-    recall_as(admin, &who.name, id, |_| true).await
+    let mut changes = false;
+    let recalled = recall_as(admin, &who.name, id, |message| {
+        changes = message.state != State::Recalled;
+        true
+    })
+    .await?;
+    if changes {
+        noted(admin, who, format!("recall broadcast {id}")).await;
+    }
+    Ok(recalled)
 }
 
 pub(crate) async fn recall_as(
     admin: &Admin,
     by: &str,
     id: &str,
-    theirs: impl Fn(&Message) -> bool,
+    mut theirs: impl FnMut(&Message) -> bool,
 ) -> Result<Message, ActError> {
     let broadcasts = of(admin);
     let changed = broadcasts.change(id, |message, now| {
@@ -64,20 +72,26 @@ pub async fn correct(admin: &Admin, who: &Who, id: &str, draft: &Draft) -> Resul
     // Shops may have gone since it was sent.
     let draft = Draft { audience: crate::broadcast::message::Audience::all(), ..draft.clone() };
     let mut wanted: Content = content(&draft, &document, now)?;
+    if before.state == State::Scheduled && before.due_ms.is_some_and(|due| wanted.is_over(due)) {
+        let message = "it would be over before it is sent; give a later time";
+        return Err(ActError::Invalid(vec![wrong("valid_until", "before_sending", message)]));
+    }
     if let Some(image) = &draft.image {
-        let days = document.settings.broadcasts_kept_days.unwrap_or(KEPT_DAYS);
-        wanted.image = Some(broadcasts.keep_image(image, days).await?);
+        wanted.image = Some(broadcasts.keep_image(image, image_days(&document, before.due_ms, now)).await?);
     } else if draft.kept_image != before.content.image {
         // Only what it shows already is kept: a digest is nobody's to name.
         wanted.image = None;
     }
+    let mut changes = false;
     let changed = broadcasts.change(id, |message, now| {
+        changes = false;
         if message.state == State::Recalled {
             return Err(CastError::Refused("it was recalled, and says nothing any more; send a new one".into()));
         }
         if message.content == wanted {
             return Ok(None);
         }
+        changes = true;
         let earlier = std::mem::replace(&mut message.content, wanted.clone());
         if message.state == State::Scheduled {
             return Ok(None);
@@ -89,7 +103,11 @@ pub async fn correct(admin: &Admin, who: &Who, id: &str, draft: &Draft) -> Resul
         message.corrected_ms = Some(now);
         Ok(Some(message.entry(Kind::Correct)))
     });
-    Ok(changed.await?)
+    let corrected = changed.await?;
+    if changes {
+        noted(admin, who, format!("correct broadcast {id}")).await;
+    }
+    Ok(corrected)
 }
 
 /// Brings a broadcast to mind again where it was not confirmed (or, where nothing must be confirmed, not received). Answers
@@ -101,14 +119,19 @@ pub async fn remind(admin: &Admin, who: &Who, id: &str) -> Result<u64, ActError>
     who.needs(Role::Broadcaster)?;
     let broadcasts = of(admin);
     let message = broadcasts.get(id).await?;
-    let roll = Roll::call(admin, &admin.document()).await?;
+    let roll = Roll::call(&of(admin), &admin.document()).await?;
     let receipts = broadcasts.receipts(id).await?;
     let open = |id: &str| match receipts.get(id) {
         None => true,
         Some(receipt) => message.content.must_confirm && receipt.confirmed_ms.is_none(),
     };
-    let rest: Vec<String> =
-        roll.of(&message.audience).filter(|terminal| open(&terminal.id)).map(|terminal| terminal.id.clone()).collect();
+    // What was sent before a terminal was enrolled is none of its own.
+    let has = |created_ms: u64| message.sent_ms.is_none_or(|sent| created_ms <= sent);
+    let rest: Vec<String> = roll
+        .of(&message.audience)
+        .filter(|terminal| open(&terminal.id) && (has(terminal.created_ms) || receipts.contains_key(&terminal.id)))
+        .map(|terminal| terminal.id.clone())
+        .collect();
     let many = rest.len() as u64;
     broadcasts
         .change(id, |message, now| {
@@ -127,5 +150,8 @@ pub async fn remind(admin: &Admin, who: &Who, id: &str) -> Result<u64, ActError>
             Ok(Some(entry))
         })
         .await?;
+    if many > 0 {
+        noted(admin, who, format!("remind of broadcast {id} (terminals: {many})")).await;
+    }
     Ok(many)
 }

@@ -3,19 +3,21 @@
 use serde::{Deserialize, Serialize};
 use tidegate_actors::delivery::random_token;
 
-use super::{Roll, of};
+use super::{noted, of, to_whom};
 use crate::{
     admin::{ActError, Admin, FieldError, Role, Who, fields::wrong},
     broadcast::{
-        message::{Audience, Content, MOST_IMAGE, MOST_TEXT, MOST_TITLE, Message, Reach, State, plain},
+        message::{
+            Audience, Content, LONGEST_AHEAD_MS, MOST_IMAGE, MOST_TEXT, MOST_TITLE, Message, Reach, State, plain,
+            rfc3339,
+        },
         parts::{KEPT_DAYS, all_categories},
+        roll::Roll,
         store::{CastError, Named, image_type},
     },
     resources::{Category, Document},
 };
 
-/// Longest time ahead that something is scheduled for: 90 days.
-const LONGEST_AHEAD_MS: u64 = 90 * 86_400_000;
 const ID_LENGTH: usize = 16;
 /// The code of an `Idempotency-Key` that stands for another body.
 pub(crate) const KEY_REUSED: &str = "key_reused";
@@ -98,17 +100,17 @@ pub struct ComposeView {
 pub async fn view(admin: &Admin, who: &Who) -> Result<ComposeView, ActError> {
     who.needs(Role::Broadcaster)?;
     let document = admin.document();
-    let (roll, away) = match Roll::call(admin, &document).await {
+    let (roll, away) = match Roll::call(&of(admin), &document).await {
         Ok(roll) => (Some(roll), None),
         Err(error) => (None, Some(error.to_string())),
     };
-    let reach = |audience: Audience| roll.as_ref().map(|roll| roll.reach(&audience)).unwrap_or_default();
+    let counts = roll.as_ref().map(Roll::by_shop).unwrap_or_default();
     let mut tree: Vec<RegionBranch> = Vec::new();
     let mut shops: Vec<_> = document.shops.iter().collect();
     shops.sort_by_key(|shop| (shop.region.is_empty(), shop.region.clone(), shop.title.to_lowercase()));
     for shop in shops {
-        let of_shop = reach(Audience { shops: vec![shop.name.clone()], ..Audience::default() });
-        let leaf = ShopLeaf { name: shop.name.clone(), title: shop.title.clone(), reach: of_shop };
+        let reach = counts.get(shop.name.as_str()).copied().unwrap_or_default();
+        let leaf = ShopLeaf { name: shop.name.clone(), title: shop.title.clone(), reach };
         match tree.last_mut().filter(|branch| branch.region == shop.region) {
             Some(branch) => branch.shops.push(leaf),
             None => tree.push(RegionBranch { region: shop.region.clone(), reach: Reach::default(), shops: vec![leaf] }),
@@ -118,7 +120,7 @@ pub async fn view(admin: &Admin, who: &Who) -> Result<ComposeView, ActError> {
         branch.reach.terminals = branch.shops.iter().map(|shop| shop.reach.terminals).sum();
         branch.reach.on_now = branch.shops.iter().map(|shop| shop.reach.on_now).sum();
     }
-    let everybody = reach(Audience::all());
+    let everybody = roll.as_ref().map(|roll| roll.reach(&Audience::all())).unwrap_or_default();
     Ok(ComposeView { categories: all_categories(&document.categories), tree, everybody, away })
 }
 
@@ -128,7 +130,7 @@ pub async fn view(admin: &Admin, who: &Who) -> Result<ComposeView, ActError> {
 /// They may not, or Redis is away.
 pub async fn reach(admin: &Admin, who: &Who, audience: &Audience) -> Result<Reach, ActError> {
     who.needs(Role::Broadcaster)?;
-    Ok(Roll::call(admin, &admin.document()).await?.reach(audience))
+    Ok(Roll::call(&of(admin), &admin.document()).await?.reach(audience))
 }
 
 /// Sends a broadcast, or schedules it.
@@ -137,9 +139,29 @@ pub async fn reach(admin: &Admin, who: &Who, audience: &Audience) -> Result<Reac
 /// They may not; something that was given is wrong (fields `audience`, `category`, `title`, `text`, `image`, `valid_until`,
 /// `send_at`); or Redis is away ([`ActError::Unavailable`]: nothing was sent).
 pub async fn send(admin: &Admin, who: &Who, draft: &Draft) -> Result<Sent, ActError> {
+    send_named(admin, who, draft, None, Vec::new()).await
+}
+
+/// The same, once under these names.
+pub(crate) async fn send_named(
+    admin: &Admin,
+    who: &Who,
+    draft: &Draft,
+    own_id: Option<String>,
+    names: Vec<Named>,
+) -> Result<Sent, ActError> {
     who.needs(Role::Broadcaster)?;
-    let sender = Sender { by: who.name.to_string(), application: None, own_id: None, names: Vec::new() };
-    publish(admin, draft, sender).await
+    let sender = Sender { by: who.name.to_string(), application: None, own_id, names };
+    let sent = publish(admin, draft, sender).await?;
+    if !sent.replayed {
+        let (whom, many) = (to_whom(&draft.audience), sent.reach.terminals);
+        let what = match sent.due_ms {
+            Some(due) => format!("schedule broadcast {} to {whom} for {}", sent.id, rfc3339(due)),
+            None => format!("send broadcast {} to {whom} (terminals: {many})", sent.id),
+        };
+        noted(admin, who, what).await;
+    }
+    Ok(sent)
 }
 
 /// Who sends, and the names under which it is taken once.
@@ -154,7 +176,7 @@ pub(crate) struct Sender {
 pub(crate) async fn publish(admin: &Admin, draft: &Draft, sender: Sender) -> Result<Sent, ActError> {
     // A category or a shop that was made a moment ago counts.
     let document = admin.newest().await?;
-    let roll = Roll::call(admin, &document).await?;
+    let roll = Roll::call(&of(admin), &document).await?;
     let now = roll.now_ms;
     let mut content = content(draft, &document, now)?;
     if let Some(due) = draft.send_at_ms {
@@ -172,8 +194,7 @@ pub(crate) async fn publish(admin: &Admin, draft: &Draft, sender: Sender) -> Res
     }
     let broadcasts = of(admin);
     if let Some(image) = &draft.image {
-        let days = document.settings.broadcasts_kept_days.unwrap_or(KEPT_DAYS);
-        content.image = Some(broadcasts.keep_image(image, days).await?);
+        content.image = Some(broadcasts.keep_image(image, image_days(&document, draft.send_at_ms, now)).await?);
     }
     let due_ms = draft.send_at_ms.filter(|due| *due > now);
     let reach = roll.reach(&draft.audience);
@@ -207,6 +228,13 @@ pub(crate) async fn publish(admin: &Admin, draft: &Draft, sender: Sender) -> Res
     };
     let due_ms = if published.replayed { broadcasts.get(&published.id).await?.due_ms } else { due_ms };
     Ok(Sent { id: published.id, reach, due_ms, replayed: published.replayed })
+}
+
+/// For how many days an image is kept: as long as its message, which counts from when that is sent.
+pub(super) fn image_days(document: &Document, due_ms: Option<u64>, now_ms: u64) -> u32 {
+    let ahead = due_ms.map_or(0, |due| due.saturating_sub(now_ms).div_ceil(86_400_000));
+    let kept = document.settings.broadcasts_kept_days.unwrap_or(KEPT_DAYS);
+    kept.saturating_add(u32::try_from(ahead).unwrap_or(u32::MAX))
 }
 
 /// What is to be shown, if it will do.

@@ -12,17 +12,27 @@ pub mod receipts;
 pub mod shops;
 pub mod terminals;
 
-use std::collections::{BTreeMap, HashMap};
-
-use super::{ActError, Admin};
-use crate::{
-    broadcast::{
-        message::{Audience, Reach},
-        store::{Broadcasts, CastError},
-        terminals::{Terminal, is_on},
-    },
-    resources::Document,
+use super::{ActError, Admin, Who};
+use crate::broadcast::{
+    message::Audience,
+    store::{Broadcasts, CastError},
 };
+
+/// Whom a message is for, as the list of changes says it.
+fn to_whom(audience: &Audience) -> String {
+    if audience.all {
+        return "all shops".into();
+    }
+    let (regions, shops) = (audience.regions.iter().map(|name| format!("region `{name}`")), &audience.shops);
+    let mut parts: Vec<String> = regions.chain(shops.iter().map(|name| format!("shop `{name}`"))).collect();
+    let more = parts.len().saturating_sub(MOST_NAMED);
+    parts.truncate(MOST_NAMED);
+    parts.extend((more > 0).then(|| format!("{more} more")));
+    parts.join(", ")
+}
+
+/// Regions and shops that are named in the list of changes.
+const MOST_NAMED: usize = 5;
 
 impl From<CastError> for ActError {
     fn from(error: CastError) -> Self {
@@ -34,49 +44,13 @@ impl From<CastError> for ActError {
     }
 }
 
+/// Puts what somebody did to a broadcast into the list of changes. It is done: that this could not be noted is no failure of it.
+pub(super) async fn noted(admin: &Admin, who: &Who, what: String) {
+    if let Err(error) = admin.note(who, &[what]).await {
+        tracing::warn!(%error, "what was done to a broadcast is missing in the list of changes");
+    }
+}
+
 pub(crate) fn of(admin: &Admin) -> Broadcasts {
     Broadcasts::new(&admin.redis)
-}
-
-/// All terminals that are not revoked, with the time now and when each last beat: what counts are made of.
-pub(super) struct Roll {
-    pub(super) terminals: Vec<Terminal>,
-    pub(super) now_ms: u64,
-    pub(super) beats: HashMap<String, u64>,
-    regions: BTreeMap<String, String>,
-}
-
-impl Roll {
-    pub(super) async fn call(admin: &Admin, document: &Document) -> Result<Self, ActError> {
-        let broadcasts = of(admin);
-        let (terminals, beats) = futures_util::future::join(broadcasts.terminals(), broadcasts.beats()).await;
-        let (now_ms, beats) = beats?;
-        let terminals = terminals?.into_iter().map(|terminal| terminal.settled(document)).collect();
-        let regions = document.shops.iter().map(|shop| (shop.name.clone(), shop.region.clone())).collect();
-        Ok(Self { terminals, now_ms, beats, regions })
-    }
-
-    pub(super) fn region(&self, shop: &str) -> &str {
-        self.regions.get(shop).map_or("", String::as_str)
-    }
-
-    pub(super) fn is_on(&self, terminal: &Terminal) -> bool {
-        is_on(self.beats.get(&terminal.id).copied(), self.now_ms)
-    }
-
-    /// Those that are in the audience and may see anything.
-    pub(super) fn of<'a>(&'a self, audience: &'a Audience) -> impl Iterator<Item = &'a Terminal> {
-        self.terminals
-            .iter()
-            .filter(|terminal| !terminal.is_revoked() && audience.has(&terminal.shop, self.region(&terminal.shop)))
-    }
-
-    pub(super) fn reach(&self, audience: &Audience) -> Reach {
-        let mut reach = Reach::default();
-        for terminal in self.of(audience) {
-            reach.terminals += 1;
-            reach.on_now += u64::from(self.is_on(terminal));
-        }
-        reach
-    }
 }

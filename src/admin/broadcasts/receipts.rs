@@ -4,12 +4,13 @@ use std::{cmp::Ordering, collections::HashMap};
 
 use serde::Serialize;
 
-use super::{Roll, of};
+use super::of;
 use crate::{
     admin::{ActError, Admin, Who},
     broadcast::{
         message::{Message, rfc3339},
         receipts::Receipt,
+        roll::Roll,
     },
 };
 
@@ -193,10 +194,8 @@ pub async fn list(admin: &Admin, _who: &Who, id: &str, query: &Query) -> Result<
     let broadcasts = of(admin);
     let message = broadcasts.get(id).await?;
     let document = admin.document();
-    let (roll, receipts) = futures_util::future::join(Roll::call(admin, &document), async {
-        Ok::<_, ActError>(broadcasts.receipts(id).await?)
-    })
-    .await;
+    let (roll, receipts) =
+        futures_util::future::join(Roll::call(&broadcasts, &document), broadcasts.receipts(id)).await;
     let (roll, mut receipts): (Roll, HashMap<String, Receipt>) = (roll?, receipts?);
     let titles: HashMap<&str, &str> =
         document.shops.iter().map(|shop| (shop.name.as_str(), shop.title.as_str())).collect();

@@ -2,13 +2,16 @@
 
 use serde::Serialize;
 
-use super::Roll;
+use super::of;
 use crate::{
     admin::{
         ActError, Admin, Role, Who,
         fields::{name_complaint, wrong},
     },
-    broadcast::message::{Audience, Reach},
+    broadcast::{
+        message::{Audience, Reach},
+        roll::Roll,
+    },
     registry::Edit,
     resources::Shop,
 };
@@ -34,16 +37,14 @@ pub struct ShopView {
 pub async fn list(admin: &Admin, _who: &Who) -> Result<(Vec<ShopView>, Option<ActError>), ActError> {
     let (document, away) = admin.newest_or_known().await;
     let (roll, away) = match away {
-        None => match Roll::call(admin, &document).await {
+        None => match Roll::call(&of(admin), &document).await {
             Ok(roll) => (Some(roll), None),
-            Err(error) => (None, Some(error)),
+            Err(error) => (None, Some(error.into())),
         },
         away => (None, away),
     };
-    let reach = |shop: &Shop| {
-        let audience = Audience { shops: vec![shop.name.clone()], ..Audience::default() };
-        roll.as_ref().map(|roll| roll.reach(&audience))
-    };
+    let counts = roll.as_ref().map(Roll::by_shop);
+    let reach = |shop: &Shop| counts.as_ref().map(|counts| counts.get(&*shop.name).copied().unwrap_or_default());
     let mut views: Vec<ShopView> =
         document.shops.iter().map(|shop| ShopView { shop: shop.clone(), reach: reach(shop) }).collect();
     views.sort_by_key(|view| (view.shop.region.clone(), view.shop.title.to_lowercase(), view.shop.name.clone()));
@@ -107,7 +108,7 @@ pub async fn save(admin: &Admin, who: &Who, shop: &Shop, new: bool) -> Result<()
 /// They may not, there is none of this name, it has terminals ([`ActError::Conflict`]), or Redis is away.
 pub async fn remove(admin: &Admin, who: &Who, name: &str) -> Result<(), ActError> {
     who.needs(Role::Operator)?;
-    let roll = Roll::call(admin, &admin.newest().await?).await?;
+    let roll = Roll::call(&of(admin), &admin.newest().await?).await?;
     let reach = roll.reach(&Audience { shops: vec![name.to_owned()], ..Audience::default() });
     if reach.terminals > 0 {
         return Err(ActError::Conflict(format!(

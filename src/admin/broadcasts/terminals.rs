@@ -5,11 +5,12 @@ use std::cmp::Ordering;
 use secrecy::SecretString;
 use serde::Serialize;
 
-use super::{Roll, of};
+use super::of;
 use crate::{
     admin::{ActError, Admin, Role, Who, fields::wrong},
     broadcast::{
         codes::Offer,
+        roll::Roll,
         terminals::{MOST_NAME, Terminal, TokenKey},
     },
     registry::Edit,
@@ -167,7 +168,7 @@ pub struct Code {
 /// Redis is away.
 pub async fn list(admin: &Admin, _who: &Who, query: &Query) -> Result<Terminals, ActError> {
     let document = admin.document();
-    let roll = Roll::call(admin, &document).await?;
+    let roll = Roll::call(&of(admin), &document).await?;
     let q = query.q.trim().to_lowercase();
     let mut views: Vec<TerminalView> = roll.terminals.iter().map(|terminal| view(&document, &roll, terminal)).collect();
     let all = views.iter().filter(|view| view.revoked_ms.is_none()).count();
@@ -204,7 +205,7 @@ pub async fn list(admin: &Admin, _who: &Who, query: &Query) -> Result<Terminals,
 /// There is none of this id, or Redis is away.
 pub async fn show(admin: &Admin, _who: &Who, id: &str) -> Result<TerminalView, ActError> {
     let document = admin.document();
-    let roll = Roll::call(admin, &document).await?;
+    let roll = Roll::call(&of(admin), &document).await?;
     let found = roll.terminals.iter().find(|terminal| terminal.id == id);
     found.map(|terminal| view(&document, &roll, terminal)).ok_or_else(unknown)
 }

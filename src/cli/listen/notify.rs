@@ -2,7 +2,7 @@
 //! nothing, and where there is none, that is said once.
 //!
 //! A message is one notification: its correction takes its place, its recall closes it, and one that must be confirmed has a button
-//! for that where the desktop has buttons.
+//! for that where the desktop has buttons. What is shown is known again until another desktop takes over, whatever this one refuses.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -14,6 +14,7 @@ use tokio::{
 use zbus::{
     Connection, MatchRule, MessageStream, Variant,
     message::{Message, Type},
+    names::OwnedUniqueName,
 };
 
 use super::show::note;
@@ -73,8 +74,14 @@ async fn work(mut asks: Receiver<Ask>, confirms: UnboundedSender<String>) {
         if bus.is_none() {
             bus = match timeout(ANSWER_WITHIN, Bus::connect()).await {
                 Ok(Ok(connected)) => Some(connected),
-                Ok(Err(error)) => complain(&mut said, &error.to_string()),
-                Err(_) => complain(&mut said, "it does not answer"),
+                Ok(Err(error)) => {
+                    complain(&mut said, &error.to_string());
+                    None
+                }
+                Err(_) => {
+                    complain(&mut said, "it does not answer");
+                    None
+                }
             };
         }
         let Some(at) = &mut bus else { continue };
@@ -84,10 +91,22 @@ async fn work(mut asks: Receiver<Ask>, confirms: UnboundedSender<String>) {
                 Ask::Close(id) => at.close(&id).await,
             }
         };
-        match timeout(ANSWER_WITHIN, carried_out).await {
-            Ok(Ok(())) => said = false,
-            Ok(Err(error)) => bus = complain(&mut said, &error.to_string()),
-            Err(_) => bus = complain(&mut said, "it does not answer"),
+        let failed = match timeout(ANSWER_WITHIN, carried_out).await {
+            Ok(Ok(())) => {
+                said = false;
+                continue;
+            }
+            Ok(Err(error)) => error,
+            // It may be busy; what it shows is there still.
+            Err(_) => {
+                complain(&mut said, "it does not answer");
+                continue;
+            }
+        };
+        complain(&mut said, &failed.to_string());
+        // A refusal is an answer: it tells nothing of the bus, nor of what is shown.
+        if !matches!(failed, zbus::Error::MethodError(..)) {
+            bus = None;
         }
     }
 }
@@ -112,21 +131,20 @@ async fn next(asks: &mut Receiver<Ask>, bus: &mut Option<Bus>, confirms: &Unboun
 }
 
 /// Says it once, until something was shown again.
-fn complain(said: &mut bool, why: &str) -> Option<Bus> {
+fn complain(said: &mut bool, why: &str) {
     if !std::mem::replace(said, true) {
         note(&format!("No notification could be shown on the desktop: {why}"));
     }
-    None
 }
 
 /// A connection to the session's bus.
 struct Bus {
     connection: Connection,
     signals: MessageStream,
-    /// Messages that are shown, by the desktop's numbers for them.
+    /// Who shows notifications there, once something was shown.
+    desktop: Option<OwnedUniqueName>,
+    /// Messages that it shows, by its numbers for them.
     shown: HashMap<u32, String>,
-    markup: bool,
-    buttons: bool,
 }
 
 impl Bus {
@@ -134,30 +152,41 @@ impl Bus {
         let connection = Connection::session().await?;
         let rule = MatchRule::builder().msg_type(Type::Signal).interface(NOTIFICATIONS).path(PATH).build()?;
         let signals = MessageStream::for_match_rule(rule, &connection, None).await?;
-        let mut bus = Self { connection, signals, shown: HashMap::new(), markup: false, buttons: false };
-        let able: Vec<String> = bus.ask("GetCapabilities", &()).await?.body().deserialize()?;
-        bus.markup = able.iter().any(|one| one == "body-markup");
-        bus.buttons = able.iter().any(|one| one == "actions");
-        Ok(bus)
+        Ok(Self { connection, signals, desktop: None, shown: HashMap::new() })
     }
 
-    async fn ask<B>(&self, method: &'static str, body: &B) -> zbus::Result<Message>
+    async fn ask<B>(&self, whom: &str, method: &'static str, body: &B) -> zbus::Result<Message>
     where
         B: serde::Serialize + zbus::zvariant::DynamicType,
     {
-        self.connection.call_method(Some(NOTIFICATIONS), PATH, Some(NOTIFICATIONS), method, body).await
+        self.connection.call_method(Some(whom), PATH, Some(NOTIFICATIONS), method, body).await
+    }
+
+    /// Who shows notifications now, and what that one can do. Another one than before knows none of the numbers.
+    async fn find(&mut self) -> zbus::Result<(OwnedUniqueName, Vec<String>)> {
+        let answer = self.ask(NOTIFICATIONS, "GetCapabilities", &()).await?;
+        let able = answer.body().deserialize()?;
+        let found: OwnedUniqueName = answer.header().sender().ok_or(zbus::Error::MissingField)?.to_owned().into();
+        if self.desktop.as_ref() != Some(&found) {
+            self.shown.clear();
+            self.desktop = Some(found.clone());
+        }
+        Ok((found, able))
     }
 
     async fn show(&mut self, notice: Notice) -> zbus::Result<()> {
+        // Asked each time: a desktop may be replaced by another one while we run.
+        let (desktop, able) = self.find().await?;
+        let can = |what: &str| able.iter().any(|one| one == what);
         // Some desktops read a small language of markup in the text: what came stays text.
-        let body = if self.markup { escaped(&notice.body) } else { notice.body };
-        let buttons: &[&str] = if notice.must_confirm && self.buttons { &[CONFIRM, "Confirm"] } else { &[] };
+        let body = if can("body-markup") { escaped(&notice.body) } else { notice.body };
+        let buttons: &[&str] = if notice.must_confirm && can("actions") { &[CONFIRM, "Confirm"] } else { &[] };
         // Critical ones stay; the time is the desktop's own affair otherwise.
         let (urgency, lasts) = if notice.must_confirm { (2_u8, 0) } else { (1, -1) };
         let hints = HashMap::from([("urgency", Variant::from(urgency))]);
         let instead_of = self.number(&notice.id).unwrap_or(0);
         let content = ("Tidegate", instead_of, "dialog-information", &notice.title, &body, buttons, hints, lasts);
-        let number: u32 = self.ask("Notify", &content).await?.body().deserialize()?;
+        let number: u32 = self.ask(&desktop, "Notify", &content).await?.body().deserialize()?;
         if self.shown.len() >= MOST_SHOWN {
             self.shown.clear();
         }
@@ -166,10 +195,10 @@ impl Bus {
     }
 
     async fn close(&mut self, id: &str) -> zbus::Result<()> {
-        let Some(number) = self.number(id) else { return Ok(()) };
+        let (Some(number), Some(desktop)) = (self.number(id), self.desktop.clone()) else { return Ok(()) };
         self.shown.remove(&number);
-        match self.ask("CloseNotification", &number).await {
-            // Somebody has closed it already.
+        match self.ask(&desktop, "CloseNotification", &number).await {
+            // Somebody has closed it already, or it went with its desktop.
             Ok(_) | Err(zbus::Error::MethodError(..)) => Ok(()),
             Err(error) => Err(error),
         }
@@ -182,6 +211,9 @@ impl Bus {
     /// The message that somebody confirms, where that is what the desktop tells.
     fn told(&mut self, message: &Message) -> Option<String> {
         let header = message.header();
+        if header.sender().map(|sender| sender.as_str()) != self.desktop.as_ref().map(|desktop| desktop.as_str()) {
+            return None;
+        }
         match header.member()?.as_str() {
             "ActionInvoked" => {
                 let (number, button) = message.body().deserialize::<(u32, String)>().ok()?;

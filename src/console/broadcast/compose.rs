@@ -2,6 +2,8 @@
 
 use actix_web::{HttpResponse, http::StatusCode, web};
 use askama::Template;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use super::{
     Shown, Tab, Wrong, audience_words, categories_of, filled, form::Form, may_act, present, sounds, tabs, text,
@@ -10,7 +12,7 @@ use crate::{
     admin::{
         ActError, Role,
         broadcasts::{
-            compose::{self as acts, ComposeView, RegionBranch, Sender},
+            compose::{self as acts, ComposeView, RegionBranch},
             of,
         },
     },
@@ -24,42 +26,85 @@ use crate::{
 
 /// Regions with more shops than this are folded at first.
 const OPEN_SHOPS: usize = 6;
+/// Shops whose counts follow while somebody writes.
+const MOST_LIVE: usize = 2_000;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/broadcast").route(web::get().to(show)).route(web::post().to(send)))
-        .service(web::resource("/broadcast/reach").route(web::post().to(reach)));
+        .service(web::resource("/broadcast/reach").route(web::post().to(reach)))
+        .service(web::resource("/broadcast/counts").route(web::get().to(counts)));
 }
 
 /// A region in the tree.
 struct Group {
     name: String,
-    terminals: u64,
-    on: u64,
+    count: Count,
     shops: Vec<Leaf>,
 }
 
 struct Leaf {
     name: String,
     title: String,
-    terminals: u64,
-    on: u64,
+    count: Count,
 }
 
-impl Group {
-    fn of(branch: RegionBranch) -> Self {
-        let leaf = |shop: acts::ShopLeaf| Leaf {
-            name: shop.name,
-            title: shop.title,
-            terminals: shop.reach.terminals,
-            on: shop.reach.on_now,
-        };
-        Self {
-            name: branch.region,
-            terminals: branch.reach.terminals,
-            on: branch.reach.on_now,
-            shops: branch.shops.into_iter().map(leaf).collect(),
-        }
+/// How many terminals a region or a shop has and how many of them are on, in words and at its place in the page.
+#[derive(Clone)]
+struct Count {
+    id: String,
+    words: String,
+}
+
+/// The tree as it is drawn.
+fn groups(page: &PageContext, tree: Vec<RegionBranch>, counted: bool) -> Vec<Group> {
+    let (text, look) = (text(page), page.look());
+    let words = |reach: Reach| match (counted, reach.terminals) {
+        (false, _) => String::new(),
+        (true, 0) => text.no_terminals.to_owned(),
+        (true, _) => filled(text.terminals_on, &[&look.count(reach.on_now), &look.count(reach.terminals)]),
+    };
+    let leaf = |shop: acts::ShopLeaf| Leaf {
+        count: Count { id: format!("on-shop-{}", shop.name), words: words(shop.reach) },
+        name: shop.name,
+        title: shop.title,
+    };
+    let group = |branch: RegionBranch| Group {
+        // A region is called as somebody likes, and an id has no spaces.
+        count: Count { id: format!("on-region-{}", digested(&[&branch.region])), words: words(branch.reach) },
+        name: branch.region,
+        shops: branch.shops.into_iter().map(leaf).collect(),
+    };
+    tree.into_iter().map(group).collect()
+}
+
+fn digested(parts: &[&str]) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(part.as_bytes());
+        digest.update([0]);
+    }
+    digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The counts of the tree, which follow what happens: the same, and again only where they are others than those that were seen.
+#[derive(Template)]
+#[template(path = "broadcast/counts.html")]
+struct CountsPart {
+    /// What was seen.
+    seen: String,
+    /// What is sent of it.
+    counts: Vec<Count>,
+}
+
+impl CountsPart {
+    fn of(groups: &[Group]) -> Self {
+        let regions = groups.iter().map(|group| &group.count);
+        // What thousands of shops have is told as of loading: nobody sees them all at once, and their regions' counts follow.
+        let all = groups.iter().flat_map(|group| &group.shops).map(|shop| &shop.count).take(MOST_LIVE);
+        let counts: Vec<Count> = regions.chain(all).cloned().collect();
+        let parts: Vec<&str> = counts.iter().flat_map(|count| [count.id.as_str(), &count.words]).collect();
+        Self { seen: digested(&parts), counts }
     }
 }
 
@@ -71,8 +116,7 @@ struct ComposePage {
     tabs: Vec<Tab>,
     form: Form,
     groups: Vec<Group>,
-    /// The counts are known.
-    counted: bool,
+    counts: Html,
     categories: Vec<Shown>,
     reach: Html,
     wrong: Wrong,
@@ -90,14 +134,6 @@ impl ComposePage {
 
     fn shops_in(&self, group: &Group) -> String {
         self.text.shops_count.replace("{}", &self.frame.count(group.shops.len() as u64))
-    }
-
-    fn on_of(&self, on: &u64, terminals: &u64) -> String {
-        match (self.counted, *terminals) {
-            (false, _) => String::new(),
-            (true, 0) => self.text.no_terminals.to_owned(),
-            (true, _) => filled(self.text.terminals_on, &[&self.frame.count(*on), &self.frame.count(*terminals)]),
-        }
     }
 
     fn is_open(&self, group: &Group) -> bool {
@@ -143,13 +179,15 @@ async fn render(page: &PageContext, status: StatusCode, form: Form, wrong: Wrong
     };
     let part = ReachPart { look: page.look(), text, reach, chosen: !audience.is_empty() };
     let categories = categories_of(&page.admin().document(), page.lang());
+    let groups = groups(page, tree, away.is_none());
+    let counts = CountsPart { counts: Vec::new(), ..CountsPart::of(&groups) };
     let shown = ComposePage {
         frame: page.frame(Nav::Broadcast, text.compose),
         text,
         tabs: tabs(page, "/console/broadcast"),
         form,
-        groups: tree.into_iter().map(Group::of).collect(),
-        counted: away.is_none(),
+        groups,
+        counts: Html::of(&counts)?,
         categories,
         reach: Html::of(&part)?,
         wrong,
@@ -171,6 +209,26 @@ async fn reach(page: PageContext, given: web::Form<Vec<(String, String)>>) -> Re
     page.render(&ReachPart { look: page.look(), text: text(&page), reach, chosen: !audience.is_empty() })
 }
 
+#[derive(Deserialize)]
+struct Seen {
+    #[serde(default)]
+    seen: String,
+}
+
+/// What changes in the tree while somebody chooses; nothing while it is not known, so that what was known stays.
+async fn counts(page: PageContext, seen: web::Query<Seen>) -> Result<HttpResponse, PageError> {
+    page.needs(Role::Broadcaster)?;
+    let found = match page.redis_away() {
+        Some(_) => None,
+        None => Some(acts::view(page.admin(), &page.who()).await?).filter(|view| view.away.is_none()),
+    };
+    let part = found.map(|view| CountsPart::of(&groups(&page, view.tree, true))).filter(|part| part.seen != seen.seen);
+    match part {
+        Some(part) => page.render(&part),
+        None => Ok(HttpResponse::NoContent().finish()),
+    }
+}
+
 async fn send(page: PageContext, given: web::Form<Vec<(String, String)>>) -> Result<HttpResponse, PageError> {
     page.needs(Role::Broadcaster)?;
     let text = text(&page);
@@ -189,9 +247,8 @@ async fn send(page: PageContext, given: web::Form<Vec<(String, String)>>) -> Res
         "" => Vec::new(),
         draft => vec![of(page.admin()).name("console", &who.name, draft, b"")],
     };
-    let sender = Sender { by: who.name.to_string(), application: None, own_id: None, names };
     let outcome = match present(&page) {
-        Ok(()) => acts::publish(page.admin(), &draft, sender).await,
+        Ok(()) => acts::send_named(page.admin(), &who, &draft, None, names).await,
         Err(away) => Err(away),
     };
     match outcome {

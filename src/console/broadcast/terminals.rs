@@ -10,7 +10,7 @@ use crate::{
     admin::{
         ActError, Role,
         broadcasts::{
-            codes::{self, CodeView},
+            codes::{self, CodeView, Codes},
             terminals::{self as acts, Order, PAGE, TerminalState, TerminalView, Terminals},
         },
     },
@@ -74,15 +74,6 @@ impl Query {
             ("page", &page),
         ];
         List::new(PATH, &given, &self.codes_sort, "ends", self.codes).named("codes-sort", "codes")
-    }
-
-    /// Whether a code is for what is looked for.
-    fn is_for(&self, code: &CodeView) -> bool {
-        let q = self.q.trim().to_lowercase();
-        (self.shop.is_empty() || code.shop == self.shop)
-            && [&code.name, &code.shop, &code.shop_title, &code.region, &code.by]
-                .iter()
-                .any(|text| text.to_lowercase().contains(&q))
     }
 }
 
@@ -181,22 +172,22 @@ async fn list(page: PageContext, query: web::Query<Query>) -> Result<HttpRespons
         Err(ActError::Unavailable(why)) => (Terminals::default(), Some(why)),
         Err(error) => return Err(error.into()),
     };
-    let mut codes = if may_act(&page) && away.is_none() {
-        codes::list(page.admin(), &page.who()).await.unwrap_or_default()
-    } else {
-        Vec::new()
-    };
-    // A roll-out makes thousands at once.
-    let codes_open = codes.len();
-    codes.retain(|code| query.is_for(code));
     let list_of_codes = query.list_of_codes();
-    list_of_codes.order(&mut codes, |column, a, b| match column {
-        "terminal" => a.name.to_lowercase().cmp(&b.name.to_lowercase()),
-        "shop" => a.shop_title.to_lowercase().cmp(&b.shop_title.to_lowercase()),
-        "by" => a.by.cmp(&b.by),
-        _ => a.expires_ms.cmp(&b.expires_ms),
-    });
-    let (codes, codes_pager) = list_of_codes.cut(codes, ROWS, page.look());
+    let (column, down) = list_of_codes.sorting();
+    let wanted = codes::Query {
+        q: query.q.clone(),
+        shop: query.shop.clone(),
+        order: codes::Order::parse(column),
+        down,
+        skip: list_of_codes.skip(ROWS),
+        limit: ROWS,
+    };
+    let Codes { codes, found: codes_found, all: codes_open } = if may_act(&page) && away.is_none() {
+        codes::list(page.admin(), &page.who(), &wanted).await.unwrap_or_default()
+    } else {
+        Codes::default()
+    };
+    let codes_pager = list_of_codes.pager(codes_found, ROWS, page.look());
     let pager = list.pager(found, PAGE, page.look());
     page.render(&ListPage {
         frame: page.frame(Nav::Broadcast, text.terminals),

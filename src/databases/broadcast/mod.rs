@@ -30,9 +30,9 @@ use super::{CheckStep, Connection, Home, Kind};
 use crate::{
     broadcast::{
         keys::BroadcastKeys,
-        message::{Audience, Reach},
+        message::{Audience, Reach, State},
+        roll::Roll,
         store::Broadcasts,
-        terminals::{Terminal, is_on},
     },
     redis::{
         self as store, Link,
@@ -186,11 +186,8 @@ impl Inside {
         if statements.is_empty() {
             return Ok(Roll::default());
         }
-        let away = |error: crate::broadcast::store::CastError| WriteError::Retry(Fault::lost(error.to_string()));
-        let terminals = self.broadcasts.terminals().await.map_err(away)?;
-        let (now_ms, beats) = self.broadcasts.beats().await.map_err(away)?;
-        let settled = terminals.into_iter().map(|terminal| terminal.settled(document));
-        Ok(Roll { terminals: settled.filter(|terminal| !terminal.is_revoked()).collect(), now_ms, beats })
+        let called = Roll::call(&self.broadcasts, document).await;
+        called.map_err(|error| WriteError::Retry(Fault::lost(error.to_string())))
     }
 
     /// Works a transaction out and writes it, anew where somebody changed one of its messages in between.
@@ -204,7 +201,7 @@ impl Inside {
             let document = self.document();
             let roll = self.roll(statements, &document).await?;
             let (now_ms, mut sheet) = self.read(statements).await?;
-            let reach = |audience: &Audience| roll.reach(audience, &document);
+            let reach = |audience: &Audience| roll.reach(audience);
             let around = Around { document: &document, reach: &reach, now_ms };
             let tried = sheet.carry_out(&around, statements, trials)?;
             match write(&sheet, &tried).await? {
@@ -246,7 +243,7 @@ impl Inside {
             .run(async |mut connection| {
                 let mut call: ScriptInvocation<'_> = scripts::COMMIT.key(&places.watermarks);
                 call.key(&places.dead).key(keys.rows()).key(keys.messages()).key(keys.order());
-                call.key(keys.log()).key(keys.log_meta()).arg(random_token(10));
+                call.key(keys.log()).key(keys.log_meta()).key(keys.scheduled()).arg(random_token(10));
                 for argument in &arguments.0 {
                     call.arg(argument);
                 }
@@ -299,35 +296,15 @@ impl Sections {
         let mut messages = Vec::new();
         for (id, change) in sheet.messages() {
             let body = serde_json::to_string(&change.message).map_err(|_| odd())?;
-            messages.push([id.clone(), change.there.clone(), body, change.message.at_ms().to_string()]);
+            let due = change.message.due_ms.filter(|_| change.message.state == State::Scheduled);
+            let due = due.map(|due| due.to_string()).unwrap_or_default();
+            messages.push([id.clone(), change.there.clone(), body, change.message.at_ms().to_string(), due]);
         }
         self.add(messages);
         self.add(sheet.rows().map(|(key, there, now)| [key.to_owned(), there.to_owned(), now.to_owned()]));
         let entries = sheet.entries().iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>();
         self.add(entries.map_err(|_| odd())?.into_iter().map(|entry| [entry]));
         Ok(())
-    }
-}
-
-/// Terminals that may see anything.
-#[derive(Default)]
-struct Roll {
-    terminals: Vec<Terminal>,
-    now_ms: u64,
-    beats: HashMap<String, u64>,
-}
-
-impl Roll {
-    fn reach(&self, audience: &Audience, document: &Document) -> Reach {
-        let mut reach = Reach::default();
-        for terminal in &self.terminals {
-            let shop = document.shops.iter().find(|shop| shop.name == terminal.shop);
-            if audience.has(&terminal.shop, shop.map_or("", |shop| &shop.region)) {
-                reach.terminals += 1;
-                reach.on_now += u64::from(is_on(self.beats.get(&terminal.id).copied(), self.now_ms));
-            }
-        }
-        reach
     }
 }
 

@@ -8,7 +8,7 @@ use tidegate_actors::{
 use super::table::{CATEGORY, MOST_KEY};
 use crate::{
     broadcast::{
-        message::{Audience, Content, MOST_TEXT, MOST_TITLE, Message, plain},
+        message::{Audience, Content, LONGEST_AHEAD_MS, MOST_TEXT, MOST_TITLE, Message, plain},
         parts::all_categories,
     },
     resources::Document,
@@ -26,6 +26,7 @@ pub(super) struct Row<'a> {
     text: Option<Option<&'a str>>,
     valid_until: Option<Option<&'a str>>,
     must_confirm: Option<Option<&'a str>>,
+    send_at: Option<Option<&'a str>>,
 }
 
 /// What a row of a new broadcast, or a changed one, comes to.
@@ -33,6 +34,8 @@ pub(super) struct Row<'a> {
 pub(super) struct Wanted {
     pub(super) audience: Audience,
     pub(super) content: Content,
+    /// When it is to be sent: `None` where the row does not speak of it, a moment only where it is yet to come.
+    pub(super) due_ms: Option<Option<u64>>,
 }
 
 /// Why a row will not do.
@@ -78,6 +81,7 @@ impl<'a> Row<'a> {
                 "text" => &mut row.text,
                 "valid_until" => &mut row.valid_until,
                 "must_confirm" => &mut row.must_confirm,
+                "send_at" => &mut row.send_at,
                 _ => return Err(refused("other", name, format!("broadcasts have no column `{name}`"))),
             };
             *place = Some(text);
@@ -91,7 +95,7 @@ impl<'a> Row<'a> {
         let newer = |mine: Option<Option<&str>>, theirs: &str| mine.flatten().is_some_and(|mine| theirs > mine);
         match column {
             "valid_until" => {
-                let mine = self.valid_until.flatten().and_then(|text| instant(text).ok());
+                let mine = self.valid_until.flatten().and_then(|text| instant("valid_until", text).ok());
                 mine.zip(content.valid_until_ms).is_some_and(|(mine, theirs)| theirs > mine)
             }
             "title" => newer(self.title, &content.title),
@@ -106,11 +110,21 @@ impl<'a> Row<'a> {
         &self,
         before: Option<(&Audience, &Content)>,
         document: &Document,
+        now_ms: u64,
     ) -> Result<Wanted, Rejection> {
-        Ok(Wanted {
-            audience: self.audience(before.map(|(audience, _)| audience), document)?,
-            content: self.content(before.map(|(_, content)| content), document)?,
-        })
+        let audience = self.audience(before.map(|(audience, _)| audience), document)?;
+        let content = self.content(before.map(|(_, content)| content), document)?;
+        let due_ms = self.due(now_ms)?;
+        Ok(Wanted { audience, content, due_ms })
+    }
+
+    fn due(&self, now_ms: u64) -> Result<Option<Option<u64>>, Rejection> {
+        let Some(cell) = self.send_at else { return Ok(None) };
+        let due = cell.map(|text| instant("send_at", text)).transpose()?.filter(|due| *due > now_ms);
+        if due.is_some_and(|due| due > now_ms + LONGEST_AHEAD_MS) {
+            return Err(refused("range", "send_at", "this is more than 90 days ahead"));
+        }
+        Ok(Some(due))
     }
 
     fn audience(&self, before: Option<&Audience>, document: &Document) -> Result<Audience, Rejection> {
@@ -166,7 +180,7 @@ impl<'a> Row<'a> {
             content.text = text.trim_end().trim_start_matches('\n').into();
         }
         if let Some(until) = self.valid_until {
-            content.valid_until_ms = until.map(instant).transpose()?;
+            content.valid_until_ms = until.map(|text| instant("valid_until", text)).transpose()?;
         }
         match self.must_confirm {
             Some(Some("true" | "1")) => content.must_confirm = true,
@@ -208,8 +222,16 @@ fn names(cell: Option<&str>, column: &str) -> Result<Vec<String>, Rejection> {
     Ok(names)
 }
 
-fn instant(text: &str) -> Result<u64, Rejection> {
+/// Refuses what would be over before anybody sees it.
+pub(super) fn in_time(content: &Content, due_ms: Option<u64>) -> Result<(), Rejection> {
+    if due_ms.is_some_and(|due| content.is_over(due)) {
+        return Err(refused("check", "valid_until", "it would be over before it is sent"));
+    }
+    Ok(())
+}
+
+fn instant(column: &str, text: &str) -> Result<u64, Rejection> {
     let moment = chrono::DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%:z").ok();
     let ms = moment.and_then(|moment| u64::try_from(moment.timestamp_millis()).ok());
-    ms.ok_or_else(|| refused("range", "valid_until", "`valid_until` is no time that a broadcast can have"))
+    ms.ok_or_else(|| refused("range", column, format!("`{column}` is no time that a broadcast can have")))
 }

@@ -83,9 +83,9 @@ return all
 // What is written is a list of sections, each with its length before it.
 script!(
     COMMIT,
-    "KEYS: watermarks, dead rows, rows, messages, order, log, its meta. ARGV: a token, then sections: fences (name, owner, previous, \
+    "KEYS: watermarks, dead rows, rows, messages, order, log, its meta, scheduled. ARGV: a token, then sections: fences (name, owner, previous, \
      new), the dead row to take back, rows to open (name, id), lanes to close, messages (id, what stands there, what is to stand, \
-     place in the order), rows (key, what stands there, what is to stand), entries of the log, what supersedes (table, key, by), \
+     place in the order, when it is due or nothing), rows (key, what stands there, what is to stand), entries of the log, what supersedes (table, key, by), \
      dead rows (name, body).",
     "
 local at = 2
@@ -100,7 +100,7 @@ local function section(width)
   return all
 end
 local fences, exhume, open, close = section(4), section(1), section(2), section(1)
-local messages, rows, entries, supersede, bury = section(4), section(3), section(1), section(3), section(2)
+local messages, rows, entries, supersede, bury = section(5), section(3), section(1), section(3), section(2)
 
 local epochs = {}
 for i, fence in ipairs(fences) do
@@ -135,6 +135,7 @@ end
 for _, message in ipairs(messages) do
   redis.call('HSET', KEYS[4], message[1], message[3])
   redis.call('ZADD', KEYS[5], message[4], message[1])
+  if message[5] ~= '' then redis.call('ZADD', KEYS[8], message[5], message[1]) else redis.call('ZREM', KEYS[8], message[1]) end
 end
 for _, one in ipairs(rows) do
   if one[3] == '' then redis.call('HDEL', KEYS[3], one[1]) else redis.call('HSET', KEYS[3], one[1], one[3]) end

@@ -8,7 +8,7 @@ use tidegate_actors::{
     transaction::{Cell, Committed, LeftOut, Op, Statement, Trial, Tried},
 };
 
-use super::row::{Row, Wanted, refused};
+use super::row::{Row, Wanted, in_time, refused};
 use crate::{
     broadcast::message::{Audience, Content, Entry, Kind, Message, Reach, State, Version},
     resources::Document,
@@ -36,6 +36,27 @@ pub(super) struct Change {
     /// What is to stand.
     pub(super) message: Message,
     dirty: bool,
+}
+
+impl Change {
+    /// Changes what nobody has yet: all of it may be another one, to whom and when too. What terminals are told, where its time has
+    /// come.
+    fn put_off(&mut self, around: &Around<'_>, wanted: Wanted) -> Result<Option<Entry>, Rejection> {
+        let message = &mut self.message;
+        let due_ms = wanted.due_ms.unwrap_or(message.due_ms);
+        in_time(&wanted.content, due_ms)?;
+        let mut now = Message { audience: wanted.audience, content: wanted.content, ..message.clone() };
+        if now.audience != message.audience {
+            now.reach = (around.reach)(&now.audience);
+        }
+        match due_ms {
+            Some(_) => now.due_ms = due_ms,
+            None => (now.state, now.sent_ms) = (State::Sent, Some(around.now_ms)),
+        }
+        self.dirty |= now != *message;
+        *message = now;
+        Ok(due_ms.is_none().then(|| message.entry(Kind::Message)))
+    }
 }
 
 /// A key's row: the message's id in Redis, and what is to be there.
@@ -190,7 +211,7 @@ impl Sheet {
             (Op::Update | Op::Delete, None) => Ok(Outcome::Missing),
             (Op::Delete | Op::Clear, Some(id)) => Ok(self.recall(around, &id, all.key, by())),
             (Op::Replace, stands) => {
-                all.wanted(None, around.document).map_err(WriteError::Reject)?;
+                all.wanted(None, around.document, around.now_ms).map_err(WriteError::Reject)?;
                 if let Some(id) = stands {
                     self.recall(around, &id, all.key, by());
                 }
@@ -201,23 +222,31 @@ impl Sheet {
         }
     }
 
-    /// The id of what stands under a key: sent, and not taken back by somebody since.
+    /// The id of what stands under a key: sent or to be sent, and not taken back by somebody since.
     fn standing(&self, key: &str) -> Option<String> {
         let id = &self.places.get(key)?.now;
         let change = self.messages.get(id)?;
-        (change.message.state == State::Sent).then(|| id.clone())
+        (change.message.state != State::Recalled).then(|| id.clone())
     }
 
     fn make(&mut self, around: &Around<'_>, row: &Row<'_>, by: &str) -> Result<Outcome, WriteError> {
-        let wanted = row.wanted(None, around.document).map_err(WriteError::Reject)?;
-        Ok(self.send(around, row.key, wanted, by))
+        let wanted = row.wanted(None, around.document, around.now_ms).map_err(WriteError::Reject)?;
+        self.send(around, row.key, wanted, by)
     }
 
-    fn send(&mut self, around: &Around<'_>, key: Option<&str>, wanted: Wanted, by: &str) -> Outcome {
-        let Wanted { audience, content } = wanted;
+    fn send(
+        &mut self,
+        around: &Around<'_>,
+        key: Option<&str>,
+        wanted: Wanted,
+        by: &str,
+    ) -> Result<Outcome, WriteError> {
+        let Wanted { audience, content, due_ms } = wanted;
+        let due_ms = due_ms.flatten();
+        in_time(&content, due_ms).map_err(WriteError::Reject)?;
         let message = Message {
             id: random_token(ID_LENGTH),
-            state: State::Sent,
+            state: if due_ms.is_some() { State::Scheduled } else { State::Sent },
             reach: (around.reach)(&audience),
             audience,
             content,
@@ -225,8 +254,8 @@ impl Sheet {
             application: None,
             own_id: key.map(Into::into),
             created_ms: around.now_ms,
-            due_ms: None,
-            sent_ms: Some(around.now_ms),
+            due_ms,
+            sent_ms: due_ms.is_none().then_some(around.now_ms),
             corrected_ms: None,
             recalled_ms: None,
             recalled_by: None,
@@ -237,9 +266,9 @@ impl Sheet {
             let place = self.places.entry(key.to_owned());
             place.or_insert_with(|| Place { there: String::new(), now: String::new() }).now.clone_from(&message.id);
         }
-        self.entries.push(message.entry(Kind::Message));
+        self.entries.extend(due_ms.is_none().then(|| message.entry(Kind::Message)));
         self.messages.insert(message.id.clone(), Change { there: String::new(), message, dirty: true });
-        Outcome::Written
+        Ok(Outcome::Written)
     }
 
     fn change(
@@ -251,11 +280,16 @@ impl Sheet {
     ) -> Result<Outcome, WriteError> {
         let Some(change) = self.messages.get_mut(id) else { return Ok(Outcome::Missing) };
         let before = (&change.message.audience, &change.message.content);
-        let wanted = row.wanted(Some(before), around.document).map_err(WriteError::Reject)?;
+        let wanted = row.wanted(Some(before), around.document, around.now_ms).map_err(WriteError::Reject)?;
+        if change.message.state == State::Scheduled {
+            let entry = change.put_off(around, wanted).map_err(WriteError::Reject)?;
+            self.entries.extend(entry);
+            return Ok(Outcome::Written);
+        }
         if wanted.audience != change.message.audience {
             // A correction reaches those that have the message, so others get one of their own.
             self.recall(around, id, row.key, by());
-            return Ok(self.send(around, row.key, wanted, &by()));
+            return self.send(around, row.key, wanted, &by());
         }
         if wanted.content == change.message.content {
             return Ok(Outcome::Written);
@@ -276,11 +310,13 @@ impl Sheet {
             place.now.clear();
         }
         let Some(change) = self.messages.get_mut(id) else { return Outcome::Missing };
+        let was_sent = change.message.state == State::Sent;
         change.message.state = State::Recalled;
         change.message.recalled_ms = Some(around.now_ms);
         change.message.recalled_by = Some(by);
         change.dirty = true;
-        self.entries.push(change.message.entry(Kind::Recall));
+        // Nobody has what was only to be sent.
+        self.entries.extend(was_sent.then(|| change.message.entry(Kind::Recall)));
         Outcome::Written
     }
 }

@@ -49,6 +49,7 @@ fn schema() -> TableSchema {
         column("text", format!("text({MOST_TEXT})"), text(MOST_TEXT), false, None),
         column("valid_until", "timestamp".into(), ColumnType::Timestamp { zone: true }, true, None),
         column("must_confirm", "bool".into(), ColumnType::Bool, false, Some("false")),
+        column("send_at", "timestamp".into(), ColumnType::Timestamp { zone: true }, true, Some("at once")),
     ];
     TableSchema { schema: String::new(), name: NAME.into(), columns, unique_keys: vec![vec!["key".into()]] }
 }

@@ -5,11 +5,13 @@
 //! the setting `admin_token` as a bearer, on loopback too: what a browser on this machine is made to send must not act.
 
 mod applications;
+mod broadcasts;
 mod destinations;
 mod openapi;
 mod records;
 mod routes;
 mod settings;
+mod shops;
 mod terminals;
 mod users;
 
@@ -179,14 +181,65 @@ resources! {
         get records::letter, "One dead letter with its record, the row it would be, and the reason", "";
         post records::act, "Redrive (`force`), edit (`data`, `force`) or discard (`reason`) it", r#"{"act": "edit", "data": "{\"id\": 42}", "force": false}"#;
     }
+    "/v1/broadcasts" {
+        get broadcasts::list, "What was sent, is to be, or was recalled, newest first, with how many have it. `from` and `to` are moments; `state` is scheduled, sent or recalled; `before` is `next` of the page before", "", ["q" "state" "category" "shop" "from" "to" "before"];
+        post broadcasts::send, "Send a broadcast, or schedule it. With an `id` of your own it is sent once, however often this is repeated within a day; `image` is an object whose `data` is base64, of at most 512 KiB", r#"{"id": "rice-2026-05-01", "audience": {"regions": ["west"], "shops": ["bandung-1"]}, "category": "price", "title": "Rice 5 kg is 72,000 from today", "text": "Please change the labels before you open.", "valid_until": "2026-05-08T00:00:00Z", "must_confirm": true, "send_at": null}"#;
+    }
+    "/v1/broadcast-reach" {
+        post broadcasts::reach, "How many terminals an audience has, and how many of these are on now", r#"{"audience": "all"}"#;
+    }
+    "/v1/broadcasts/{id}" {
+        get broadcasts::show, "One broadcast with what it said before its corrections, and how many have it", "";
+        put broadcasts::correct, "Correct a broadcast; terminals that have it show the new text. Its audience stays; its image does too if `image` is left out, and goes if it is null", r#"{"category": "price", "title": "Rice 5 kg is 71,500 from today", "text": "Please change the labels before you open.", "valid_until": null, "must_confirm": true}"#;
+    }
+    "/v1/broadcasts/{id}/recall" {
+        post broadcasts::recall, "Take a broadcast back: it goes from the terminals that have it, and the others never see it", "";
+    }
+    "/v1/broadcasts/{id}/remind" {
+        post broadcasts::remind, "Bring a broadcast to mind where it was not confirmed (or, where nothing must be, not received)", "";
+    }
+    "/v1/broadcasts/{id}/receipts" {
+        get broadcasts::receipts, "Who has received and confirmed a broadcast and who has not, furthest behind first, 100 at a time unless `limit` says else. `only` is off, waiting, received, confirmed or missing", "", ["q" "only" "skip" "limit"];
+    }
+    "/v1/broadcasts/{id}/receipts.csv" {
+        get broadcasts::csv, "All receipts of a broadcast as CSV", "";
+    }
+    "/v1/broadcasts/{id}/image" {
+        get broadcasts::image, "A broadcast's image", "";
+    }
+    "/v1/shops" {
+        get shops::list, "Shops by region and title, with how many terminals each has", "";
+        post shops::add, "Add a shop", r#"{"name": "bandung-1", "title": "Bandung One", "region": "west"}"#;
+    }
+    "/v1/shops/{name}" {
+        get shops::show, "One shop", "";
+        put shops::edit, "Change a shop's title and region", r#"{"title": "Bandung One", "region": "west"}"#;
+        delete shops::remove, "Remove a shop that has no terminals", "";
+    }
+    "/v1/categories" {
+        get shops::list_categories, "Categories of broadcasts, the built-in ones first", "";
+        post shops::add_category, "Add a category", r#"{"name": "delivery", "title": "Delivery", "title_id": "Pengiriman", "colour": "teal", "icon": "truck", "sound": "ping"}"#;
+    }
+    "/v1/categories/{name}" {
+        get shops::show_category, "One category", "";
+        put shops::edit_category, "Change a category, a built-in one too", r#"{"title": "Delivery", "title_id": "Pengiriman", "colour": "teal", "icon": "truck", "sound": "none"}"#;
+        delete shops::remove_category, "Remove a category of your own; a built-in one that was changed is as it was again", "";
+    }
     "/v1/terminals" {
         get terminals::list, "Shop terminals by shop and name, 100 at a time unless `limit` says else. `state` is on, off or revoked; without it, all that are not revoked", "", ["q" "shop" "region" "state" "skip" "limit"];
     }
     "/v1/terminals/{id}" {
+        get terminals::show, "One terminal", "";
         delete terminals::revoke, "Revoke a terminal: it sees nothing from now on", "";
     }
+    "/v1/terminals/{id}/shop" {
+        put terminals::move_to, "Move a terminal to another shop; it sees what is for that one from now on", r#"{"shop": "bandung-2"}"#;
+    }
+    "/v1/terminals/{id}/name" {
+        put terminals::rename, "Give a terminal another name", r#"{"name": "Counter 2"}"#;
+    }
     "/v1/terminal-codes" {
-        get terminals::codes, "One-time codes that were made and not used yet, without the code", "";
+        get terminals::codes, "One-time codes that were made and not used yet, without the code, 100 at a time unless `limit` says else; the one that ends first comes first", "", ["q" "shop" "skip" "limit"];
         post terminals::make_code, "Make a one-time code for a terminal; the answer is the only place where it stands", r#"{"shop": "bandung-1", "name": "Counter 1"}"#;
     }
     "/v1/terminal-codes/{id}" {

@@ -22,7 +22,7 @@ struct Asked {
     limit: usize,
 }
 
-/// Most terminals of an answer.
+/// Most terminals and codes of an answer.
 const MOST: usize = 1_000;
 
 pub(super) async fn list(caller: Caller, request: HttpRequest) -> Result<HttpResponse, Refusal> {
@@ -35,14 +35,52 @@ pub(super) async fn list(caller: Caller, request: HttpRequest) -> Result<HttpRes
     Ok(answer(StatusCode::OK, &acts::list(&caller.admin, &caller.who, &query).await?))
 }
 
+pub(super) async fn show(caller: Caller, id: web::Path<String>) -> Result<HttpResponse, Refusal> {
+    Ok(answer(StatusCode::OK, &acts::show(&caller.admin, &caller.who, &id).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Move {
+    shop: String,
+}
+
+pub(super) async fn move_to(caller: Caller, id: web::Path<String>, body: web::Bytes) -> Result<HttpResponse, Refusal> {
+    let Move { shop } = read(&body)?;
+    acts::move_to(&caller.admin, &caller.who, &id, &shop).await?;
+    show(caller, id).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Name {
+    name: String,
+}
+
+pub(super) async fn rename(caller: Caller, id: web::Path<String>, body: web::Bytes) -> Result<HttpResponse, Refusal> {
+    let Name { name } = read(&body)?;
+    acts::rename(&caller.admin, &caller.who, &id, &name).await?;
+    show(caller, id).await
+}
+
 pub(super) async fn revoke(caller: Caller, id: web::Path<String>) -> Result<HttpResponse, Refusal> {
     acts::revoke(&caller.admin, &caller.who, &id).await?;
     Ok(answer(StatusCode::OK, &json!({"revoked": *id})))
 }
 
-pub(super) async fn codes(caller: Caller) -> Result<HttpResponse, Refusal> {
-    let open = codes::list(&caller.admin, &caller.who).await?;
-    Ok(answer(StatusCode::OK, &json!({"codes": open})))
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Page {
+    q: String,
+    shop: String,
+    skip: usize,
+    limit: usize,
+}
+
+pub(super) async fn codes(caller: Caller, request: HttpRequest) -> Result<HttpResponse, Refusal> {
+    let Page { q, shop, skip, limit } = asked(&request)?;
+    let query = codes::Query { q, shop, skip, limit: limit.min(MOST), ..codes::Query::default() };
+    Ok(answer(StatusCode::OK, &codes::list(&caller.admin, &caller.who, &query).await?))
 }
 
 #[derive(Deserialize)]

@@ -225,3 +225,65 @@ async fn what_is_older_than_it_is_kept_goes_with_its_receipts() {
     let left: Vec<String> = redis::cmd("KEYS").arg("*receipts:*").query_async(&mut connection).await.unwrap();
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[actix_web::test]
+async fn what_is_for_later_counts_whom_it_reaches_when_it_is_sent_and_is_not_over_by_then() {
+    let scene = Scene::start(&["a"]).await;
+    let admin = scene.admin().await;
+    let now = Broadcasts::new(&admin.redis).now().await.unwrap();
+    let soon = compose::Draft { send_at_ms: Some(now + 5_000), ..draft("soon") };
+    let soon = scene.send_draft(&soon).await;
+    let terminal = scene.terminal("a", "s1").await;
+    let listening = terminal.listen(None).await;
+    listening.until_told(&["message soon"]).await;
+    assert_eq!(history::show(&admin, &head_office(), &soon).await.unwrap().message.reach.terminals, 1);
+
+    // A correction must not end it before its time.
+    let later = compose::Draft { send_at_ms: Some(now + 86_400_000), ..draft("later") };
+    let id = scene.send_draft(&later).await;
+    let over = compose::Draft { valid_until_ms: Some(now + 3_600_000), ..later.clone() };
+    let refused = changes::correct(&admin, &head_office(), &id, &over).await.unwrap_err();
+    assert_eq!(codes(refused), [("valid_until".to_owned(), "before_sending")]);
+    let good = compose::Draft { valid_until_ms: Some(now + 90_000_000), ..later };
+    changes::correct(&admin, &head_office(), &id, &good).await.unwrap();
+}
+
+#[actix_web::test]
+async fn whoever_was_enrolled_after_a_message_is_not_reminded_of_it() {
+    let scene = Scene::start(&["a"]).await;
+    let admin = scene.admin().await;
+    let early = scene.terminal("a", "s1").await;
+    let id = scene.send("Rice").await;
+    let late = scene.terminal("a", "s1").await;
+    let (early, late) = (early.listen(None).await, late.listen(None).await);
+    early.until_told(&["message Rice"]).await;
+    late.is_open().await;
+    assert_eq!(scene.counts(&id).await.terminals, 1);
+    assert_eq!(changes::remind(&admin, &head_office(), &id).await.unwrap(), 1, "as many as are missing on the page");
+    early.until_told(&["message Rice", &format!("remind {id}")]).await;
+    scene.send("After").await;
+    late.until_told(&["message After"]).await;
+}
+
+#[actix_web::test]
+async fn an_image_is_kept_as_long_as_the_last_message_that_has_it() {
+    let scene = Scene::start(&[]).await;
+    let admin = scene.admin().await;
+    let picture = include_bytes!("../../../src/terminal/assets/icon-192.png");
+    let now = Broadcasts::new(&admin.redis).now().await.unwrap();
+    let with = |send_at_ms| compose::Draft { image: Some(picture.to_vec()), send_at_ms, ..draft("Picture") };
+    let mut connection = scene.installation.redis.connection().await;
+    let mut days_left = async || {
+        let found: Vec<String> =
+            redis::cmd("KEYS").arg("tidegate:{broadcasts}:image:*").query_async(&mut connection).await.unwrap();
+        let left: u64 = redis::cmd("PTTL").arg(&found[0]).query_async(&mut connection).await.unwrap();
+        left.div_ceil(86_400_000)
+    };
+    scene.send_draft(&with(None)).await;
+    assert_eq!(days_left().await, 91);
+    // From when it is sent, and no less because it is sent again before that.
+    for send_at_ms in [Some(now + 60 * 86_400_000), None] {
+        scene.send_draft(&with(send_at_ms)).await;
+        assert_eq!(days_left().await, 151);
+    }
+}

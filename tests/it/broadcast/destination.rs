@@ -301,6 +301,96 @@ async fn rows_make_correct_and_recall_messages() {
     assert_eq!(all.iter().filter(|message| message.audience == Audience::all()).count(), 2);
 }
 
+/// A moment so many seconds from now, as a cell has it.
+fn moment(seconds: i64) -> String {
+    let moment = chrono::Utc::now() + chrono::TimeDelta::seconds(seconds);
+    moment.format("%Y-%m-%d %H:%M:%S%.3f+00:00").to_string()
+}
+
+#[actix_web::test]
+async fn a_row_for_later_waits_may_become_another_one_and_is_sent_or_taken_back() {
+    const LATER: [&str; 5] = ["key", "shop", "title", "text", "send_at"];
+    let mut desk = Desk::new().await;
+    let plan = desk.plan.clone();
+    let (soon, later) = (moment(3_600), moment(7_200));
+    let mut connection = desk.server.connection().await;
+    let mut queued = async || {
+        let due: Vec<(String, u64)> = redis::cmd("ZRANGE")
+            .arg("tidegate:{broadcasts}:scheduled")
+            .arg(&[0, -1])
+            .arg("WITHSCORES")
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+        let told: u64 = redis::cmd("XLEN").arg("tidegate:{broadcasts}:log").query_async(&mut connection).await.unwrap();
+        (due, told)
+    };
+    desk.write(plan.texts(Op::Upsert, &LATER, &[&["k", "s1", "Knife", "1", &soon]])).await.unwrap();
+    let first = messages(&desk.server).await.remove(0);
+    assert_eq!((first.state, first.sent_ms), (State::Scheduled, None));
+    assert_eq!(queued().await, (vec![(first.id.clone(), first.due_ms.unwrap())], 0), "nobody is told yet");
+    // Nobody has it: text, audience and time become others in the same message.
+    desk.write(plan.texts(Op::Upsert, &LATER, &[&["k", "s2", "Knife", "2", &later]])).await.unwrap();
+    let second = messages(&desk.server).await.remove(0);
+    assert_eq!((&second.id, second.state, &*second.content.text), (&first.id, State::Scheduled, "2"));
+    assert_eq!((&second.audience.shops, second.versions.len()), (&vec!["s2".to_owned()], 0));
+    assert_eq!(second.due_ms.unwrap() - first.due_ms.unwrap(), 3_600_000);
+    assert_eq!(queued().await, (vec![(second.id.clone(), second.due_ms.unwrap())], 0));
+    // A row that does not speak of the time leaves it; one without a time sends it.
+    desk.write(plan.texts(Op::Update, &["key", "text"], &[&["k", "3"]])).await.unwrap();
+    assert_eq!(messages(&desk.server).await.remove(0).due_ms, second.due_ms);
+    let now = vec![vec![Cell::Text("k".into()), Cell::Null]];
+    desk.write(plan.statement(Op::Update, &["key", "send_at"], now)).await.unwrap();
+    let third = messages(&desk.server).await.remove(0);
+    assert!(third.id == first.id && third.state == State::Sent && third.sent_ms.is_some(), "{third:?}");
+    assert_eq!(queued().await, (vec![], 1));
+    // What was sent is not unsent: the rest is a correction.
+    desk.write(plan.texts(Op::Update, &["key", "text", "send_at"], &[&["k", "4", &later]])).await.unwrap();
+    assert_eq!((desk.all().await, queued().await), (vec!["k sent 4".to_owned()], (vec![], 2)));
+    // A time that is over is now; what waits can be taken back, of which nobody is told.
+    desk.write(plan.texts(Op::Insert, &LATER, &[&["past", "s1", "t", "5", &moment(-60)]])).await.unwrap();
+    desk.write(plan.texts(Op::Insert, &LATER, &[&["gone", "s1", "t", "6", &soon]])).await.unwrap();
+    assert_eq!(queued().await.1, 3);
+    desk.write(plan.texts(Op::Delete, &["key"], &[&["gone"]])).await.unwrap();
+    assert_eq!(queued().await, (vec![], 3));
+    assert_eq!(desk.all().await, ["gone recalled 6", "k sent 4", "past sent 5"]);
+    // What can never be sent in time is refused.
+    let far = moment(91 * 86_400);
+    let refusal = refused(desk.write(plan.texts(Op::Insert, &LATER, &[&["far", "s1", "t", "x", &far]])).await);
+    assert_eq!((refusal.code.as_str(), refusal.column.as_deref()), ("range", Some("send_at")));
+    let over = ["key", "shop", "title", "text", "valid_until", "send_at"];
+    let row = ["over", "s1", "t", "x", soon.as_str(), later.as_str()];
+    let refusal = refused(desk.write(plan.texts(Op::Insert, &over, &[&row])).await);
+    assert_eq!((refusal.code.as_str(), refusal.column.as_deref()), ("check", Some("valid_until")));
+}
+
+#[actix_web::test]
+async fn a_record_for_later_is_one_message_when_its_time_has_come() {
+    let scene = Scene::start(&["a", "b"]).await;
+    scene.installation.apply(&ROUTE.replace("category = {", "send_at = \"on\"\ncategory = {"));
+    let key = scene.installation.run(&["key", "create", "head-office"]).trim().to_owned();
+    let terminal = scene.terminal("a", "s1").await;
+    let listening = terminal.listen(None).await;
+    listening.is_open().await;
+    let at = chrono::Utc::now() + chrono::TimeDelta::seconds(6);
+    let record = |sku: &str, name: &str, on: &str| {
+        let data = json!({"sku": sku, "name": name, "price": 1, "shop": "s1", "on": on});
+        json!({"topic": "items", "action": "insert", "key": sku, "data": data}).to_string()
+    };
+    let past = "2026-01-01T00:00:00Z";
+    post(&scene, "a", &key, record("K-1", "Later", &at.to_rfc3339()) + "\n" + &record("K-2", "Now", past)).await;
+    listening.until("the one for now", |_| !said(&listening).is_empty()).await;
+    listening.until("the one for later", |_| said(&listening).len() == 2).await;
+    let titles: Vec<_> = said(&listening).iter().map(|event| event.data["title"].clone()).collect();
+    assert_eq!(titles, ["New price: Now", "New price: Later"]);
+    let sent = said(&listening)[1].data["sent_at"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    assert!(sent.timestamp_millis() >= at.timestamp_millis(), "{sent} is before {at}");
+    // Twice would be seen before what comes after it.
+    post(&scene, "b", &key, record("K-3", "After", past)).await;
+    listening.until("what comes after it", |_| said(&listening).len() >= 3).await;
+    assert_eq!(said(&listening)[2].data["title"], "New price: After");
+}
+
 #[actix_web::test]
 async fn what_will_not_do_is_refused_with_its_column() {
     let mut desk = Desk::new().await;

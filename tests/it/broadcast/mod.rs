@@ -1,6 +1,7 @@
 //! Broadcasts end to end: nodes as processes, a real Redis, terminals that speak the protocol.
 
 mod acts;
+mod admin_api;
 mod destination;
 mod faults;
 mod listen;

@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 use tidegate::admin::{
     ActError, Role, Who,
-    broadcasts::{codes, shops, terminals as acts},
+    broadcasts::{
+        codes::{self, Codes, Query},
+        shops, terminals as acts,
+    },
 };
 
 use super::{
@@ -40,20 +43,21 @@ async fn a_code_that_was_taken_back_or_used_is_open_no_more() {
     let scene = Scene::start(&["a"]).await;
     let admin = scene.admin().await;
     let (first, second) = (scene.code("s1").await, scene.code("s2").await);
-    let open = codes::list(&admin, &head_office()).await.unwrap();
+    let Codes { codes: open, found, .. } = codes::list(&admin, &head_office(), &Query::default()).await.unwrap();
+    assert_eq!(found, 2);
     let mut seen: Vec<_> =
         open.iter().map(|code| (code.shop_title.as_str(), code.name.as_str(), code.by.as_str())).collect();
     seen.sort_unstable();
     assert_eq!(seen, [("Shop One", "Till 1", "sari"), ("Shop Two", "Till 1", "sari")]);
     let of = |shop: &str| open.iter().find(|code| code.shop == shop).unwrap().id.clone();
     let viewer = Who { name: "vera".into(), role: Role::Viewer, from: "10.0.0.1".into() };
-    assert!(matches!(codes::list(&admin, &viewer).await, Err(ActError::Forbidden { .. })));
+    assert!(matches!(codes::list(&admin, &viewer, &Query::default()).await, Err(ActError::Forbidden { .. })));
     assert!(matches!(codes::take_back(&admin, &viewer, &of("s1")).await, Err(ActError::Forbidden { .. })));
     assert_eq!(codes::take_back(&admin, &head_office(), &of("s1")).await.unwrap().shop, "s1");
     let (status, body) = enrol(&scene.base("a"), &first, true).await;
     assert_eq!((status, body["code"].as_str()), (422, Some("unknown_code")), "{body}");
     assert_eq!(enrol(&scene.base("a"), &second, true).await.0, 200);
-    assert!(codes::list(&admin, &head_office()).await.unwrap().is_empty());
+    assert!(codes::list(&admin, &head_office(), &Query::default()).await.unwrap().codes.is_empty());
     for id in [of("s1"), of("s2"), "nothing".into()] {
         let gone = codes::take_back(&admin, &head_office(), &id).await.unwrap_err();
         assert!(matches!(gone, ActError::Unknown(_)), "{gone}");
@@ -65,9 +69,36 @@ async fn a_code_that_was_taken_back_or_used_is_open_no_more() {
     let all: Vec<(String, String)> = redis::cmd("HGETALL").arg(key).query_async(&mut connection).await.unwrap();
     let old = format!("1{}", &all[0].1[all[0].1.find(' ').unwrap()..]);
     let _: u8 = redis::cmd("HSET").arg(key).arg(&all[0].0).arg(old).query_async::<u8>(&mut connection).await.unwrap();
-    assert!(codes::list(&admin, &head_office()).await.unwrap().is_empty());
+    assert!(codes::list(&admin, &head_office(), &Query::default()).await.unwrap().codes.is_empty());
     let left: u8 = redis::cmd("HLEN").arg(key).query_async(&mut connection).await.unwrap();
     assert_eq!(left, 0);
+}
+
+#[actix_web::test]
+async fn open_codes_come_a_page_at_a_time_and_the_one_that_ends_first_comes_first() {
+    let scene = Scene::start(&["a"]).await;
+    let admin = scene.admin().await;
+    for shop in ["s1", "s2", "s3"] {
+        scene.code(shop).await;
+    }
+    // As they would be that were made hours apart: the last one ends first.
+    let mut connection = scene.installation.redis.connection().await;
+    let key = "tidegate:{broadcasts}:offers";
+    let all: Vec<(String, String)> = redis::cmd("HGETALL").arg(key).query_async(&mut connection).await.unwrap();
+    for (id, line) in all {
+        let (ends, rest) = line.split_once(' ').unwrap();
+        let later = if rest.contains("\"s1\"") { 2 } else { u64::from(rest.contains("\"s2\"")) };
+        let line = format!("{} {rest}", ends.parse::<u64>().unwrap() + later * 3_600_000);
+        redis::cmd("HSET").arg(key).arg(&id).arg(line).query_async::<u8>(&mut connection).await.unwrap();
+    }
+    for (skip, limit, wanted) in
+        [(0, 0, vec!["s3", "s2", "s1"]), (0, 2, vec!["s3", "s2"]), (2, 2, vec!["s1"]), (9, 2, vec!["s1"])]
+    {
+        let Codes { codes, found, .. } =
+            codes::list(&admin, &head_office(), &Query { skip, limit, ..Query::default() }).await.unwrap();
+        let shops: Vec<_> = codes.iter().map(|code| code.shop.as_str()).collect();
+        assert_eq!((shops, found), (wanted, 3), "{limit} behind {skip}");
+    }
 }
 
 #[actix_web::test]

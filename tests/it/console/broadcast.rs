@@ -110,6 +110,21 @@ impl HeadOffice {
         office
     }
 
+    /// The same with a terminal of `bandung-1` that is on, and the broadcaster's browser.
+    async fn with_a_shop() -> (Self, Chromium, Chromium) {
+        let mut office = Self::open().await;
+        let shop = office.terminal("bandung-1", "Counter 1", &EN).await;
+        let desk = office.desk().await;
+        (office, shop, desk)
+    }
+
+    /// A browser in which the broadcaster is signed in.
+    async fn desk(&self) -> Chromium {
+        let desk = Chromium::open(&self.scene.base).await;
+        desk.sign_in("bo", PASSWORD).await;
+        desk
+    }
+
     async fn post(&mut self, path: &str, fields: &[(&str, &str)]) {
         let answer = self.operator.post(path, &self.csrf, fields).await;
         assert_eq!(answer.status, 303, "{path}: {}", answer.body);
@@ -356,8 +371,7 @@ async fn what_must_be_confirmed_stays_and_a_correction_says_so() {
     let title = shop.run("return document.title").await;
     assert_ne!(title, "ran");
     // The console shows it as text too, and corrects it.
-    let office = Chromium::open(&head.scene.base).await;
-    office.sign_in("bo", PASSWORD).await;
+    let office = head.desk().await;
     office.visit(&format!("/console/broadcast/sent/{id}")).await;
     office.sees(script).await;
     office.sees("To be confirmed").await;
@@ -402,8 +416,7 @@ async fn what_must_be_confirmed_stays_and_a_correction_says_so() {
 #[actix_rt::test]
 async fn a_terminal_is_enrolled_once_and_a_revoked_one_sees_nothing() {
     let mut head = HeadOffice::open().await;
-    let office = Chromium::open(&head.scene.base).await;
-    office.sign_in("bo", PASSWORD).await;
+    let office = head.desk().await;
     office.is_at("/console/broadcast").await;
     office.press("Terminals").await;
     office.sees("No terminal yet").await;
@@ -569,51 +582,75 @@ async fn writing_tells_whom_it_reaches_and_works_on_a_phone_and_without_scripts(
     }
 }
 
-/// Writes pictures of the screens and of the terminal into the folder that `TIDEGATE_SCREENS` names.
+/// Writes pictures of the screens and of the terminal into the folder that `TIDEGATE_SCREENS` names: a head office that writes in
+/// English, with all that it needs there.
 #[actix_rt::test]
 async fn screens() {
     let Some(folder) = std::env::var_os(PICTURES).map(PathBuf::from) else { return };
     std::fs::create_dir_all(&folder).unwrap();
     let mut head = HeadOffice::open().await;
-    let shop = head.terminal("bandung-1", "Kasir 1", &ID).await;
-    let other = head.terminal("surabaya", "Kasir 1", &ID).await;
-    head.code("bandung-2", "Kasir 2").await;
+    let shop = head.terminal("bandung-1", "Counter 1", &EN).await;
+    let other = head.terminal("surabaya", "Counter 1", &EN).await;
+    head.code("bandung-2", "Counter 2").await;
     let shoot = async |browser: &Chromium, name: &str| {
         for look in Look::ALL {
             browser.screenshot(&folder.join(format!("{name}-{}.png", look.name)), look).await;
         }
         browser.look(Look::LIGHT).await;
     };
-    let office = Chromium::open_in(&head.scene.base, "id-ID").await;
-    signs_in(&office, &ID, "op", PASSWORD).await;
-    office.sees("Ringkasan").await;
+    // Nobody is there to say yes to the browser's question, which else stands on the page as a warning.
+    for terminal in [&shop, &other] {
+        terminal.allow_notifications().await;
+        terminal.reload().await;
+        terminal.sees_within(EN.connected, LONG).await;
+        terminal.sees_no_more("Notifications are blocked").await;
+        // Nor does a browser let a page that was loaded anew sound before somebody presses something.
+        terminal.press("Turn on sound").await;
+        terminal.sees_no_more("keeps this page silent").await;
+    }
+    let office = Chromium::open(&head.scene.base).await;
+    office.sign_in("op", PASSWORD).await;
     office.visit("/console/broadcast").await;
     shoot(&office, "broadcast-empty").await;
-    office.fill(ID.price, "yes").await;
-    office.fill("Wilayah dan toko tertentu", "yes").await;
+    office.fill(EN.price, "yes").await;
+    office.fill("Chosen regions and shops", "yes").await;
     office.fill("Jawa Barat", "yes").await;
-    office.fill(ID.title, "Harga Avanza turun").await;
-    office
-        .fill(
-            ID.text,
-            "Mulai hari ini harga Avanza 1.3 G menjadi Rp 228.000.000.\n\nPasang label baru sebelum toko dibuka.",
-        )
-        .await;
-    office.fill(ID.must_confirm, "yes").await;
+    office.fill(EN.title, "Rice 5 kg is 72,000 from today").await;
+    let text =
+        "The new price holds in all shops of the west, until Sunday.\n\nPlease change the labels before you open.";
+    office.fill(EN.text, text).await;
+    office.fill(EN.must_confirm, "yes").await;
+    office.sees_within("Terminals reached: 1, on now: 1", LONG).await;
     shoot(&office, "broadcast-compose").await;
-    office.press(ID.send).await;
-    office.sees(ID.sent).await;
-    pops_up(&shop, "Harga Avanza").await;
+    office.press(EN.send).await;
+    office.sees(EN.sent).await;
+    pops_up(&shop, "Rice 5 kg").await;
+    shop.sees(EN.connected).await;
     shoot(&shop, "terminal-popup").await;
-    let id = head.announce(("all", ""), "Rapat kepala toko besok pukul 08.00", true).await;
-    pops_up(&other, "Rapat").await;
-    other.press("Konfirmasi").await;
+    let meeting = [
+        ("audience", "all"),
+        ("category", "announcement"),
+        ("title", "Store managers meet tomorrow at 08:00"),
+        (
+            "text",
+            "By video, for half an hour: the month's figures, and the new returns desk.\nPlease have last week's sales at hand.",
+        ),
+        ("must_confirm", "1"),
+    ];
+    let id = head.send(&meeting).await;
+    pops_up(&other, "Store managers").await;
+    other.press(EN.confirm).await;
     office.visit(&format!("/console/broadcast/sent/{id}")).await;
-    office.until("a receipt", LONG, async || office.text().await.contains("1 dari 2")).await;
+    office
+        .until("both receipts", LONG, async || {
+            let text = office.text().await;
+            text.contains("Received\n2 of 2") && text.contains("Confirmed\n1 of 2")
+        })
+        .await;
     shoot(&office, "broadcast-receipts").await;
-    shop.press("Konfirmasi").await;
-    pops_up(&shop, "Rapat").await;
-    shop.press("Konfirmasi").await;
+    shop.press(EN.confirm).await;
+    pops_up(&shop, "Store managers").await;
+    shop.press(EN.confirm).await;
     is_quiet(&shop).await;
     shoot(&shop, "terminal-home").await;
     for (name, path) in [
@@ -629,10 +666,10 @@ async fn screens() {
         shoot(&office, name).await;
     }
     office.visit("/console/terminals/~new").await;
-    office.fill("Toko", "Toko Surabaya").await;
-    office.fill("Nama terminal", "Kasir 2").await;
-    office.press("Buat kode").await;
-    office.sees("Kode sudah siap.").await;
+    office.fill("Shop", "Toko Surabaya").await;
+    office.fill("Name of the terminal", "Counter 2").await;
+    office.press("Make the code").await;
+    office.sees("The code is ready.").await;
     shoot(&office, "broadcast-code").await;
     for browser in [office, shop, other] {
         browser.close().await;

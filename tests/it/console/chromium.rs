@@ -446,6 +446,11 @@ impl Chromium {
         body["value"].take()
     }
 
+    /// Says yes where pages ask whether they may show notifications.
+    pub(crate) async fn allow_notifications(&self) {
+        self.devtools("Browser.grantPermissions", json!({ "permissions": ["notifications"] })).await;
+    }
+
     /// Signs in.
     pub(crate) async fn sign_in(&self, user: &str, password: &str) {
         self.visit("/console/sign-in").await;

@@ -2,7 +2,7 @@
 //! the test presses.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     process::{Child, Command, Stdio},
     rc::Rc,
@@ -64,6 +64,17 @@ impl SessionBus {
         let connect = async || zbus::connection::Builder::address(address).build().await.ok();
         wait_for("a connection to the bus", PATIENCE, connect).await
     }
+
+    /// A terminal of shop `s1` that runs in this session, and is connected.
+    async fn listener(&self, scene: &Scene) -> Listener {
+        let (base, code, file) = (scene.base("a"), scene.code("s1").await, file(scene));
+        let arguments = [base.as_str(), "--code", &code, "--json", "--token-file", file.to_str().unwrap()];
+        let mut command = Listener::command(scene, &arguments);
+        command.env("DBUS_SESSION_BUS_ADDRESS", &self.address);
+        let listener = Listener::spawn(command);
+        listener.is_connected().await;
+        listener
+    }
 }
 
 impl Drop for SessionBus {
@@ -88,6 +99,10 @@ struct Shown {
 struct Desktop {
     connection: Connection,
     screen: Rc<RefCell<Vec<Shown>>>,
+    /// Whether it shows no more for now.
+    refuses: Rc<Cell<bool>>,
+    /// What it refused so far.
+    refused: Rc<Cell<usize>>,
     task: actix_rt::task::JoinHandle<()>,
 }
 
@@ -103,18 +118,28 @@ impl Desktop {
         let connection = bus.connect().await;
         let mut calls = MessageStream::from(&connection);
         let screen = Rc::new(RefCell::new(Vec::new()));
+        let refuses = Rc::new(Cell::new(false));
+        let refused = Rc::new(Cell::new(0));
         let (here, of_task) = (connection.clone(), Rc::clone(&screen));
+        let (no_more, so_far) = (Rc::clone(&refuses), Rc::clone(&refused));
         let task = actix_rt::spawn(async move {
             let mut number = 0;
             while let Some(Ok(call)) = calls.next().await {
                 if call.header().message_type() == Type::MethodCall {
                     number += 1;
+                    let notify = call.header().member().is_some_and(|member| member == "Notify");
+                    if notify && no_more.get() {
+                        so_far.set(so_far.get() + 1);
+                        let name = "org.freedesktop.Notifications.Error.ExcessNotificationGeneration";
+                        here.reply_error(&call.header(), name, &"too many").await.unwrap();
+                        continue;
+                    }
                     answer(&here, &call, able, number, &of_task).await;
                 }
             }
         });
         connection.request_name(NOTIFICATIONS).await.unwrap();
-        Self { connection, screen, task }
+        Self { connection, screen, refuses, refused, task }
     }
 
     fn titles(&self) -> Vec<String> {
@@ -128,6 +153,12 @@ impl Desktop {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.screen.borrow().clone()
+    }
+
+    /// Ends it, as somebody does who signs out of it.
+    async fn end(self) {
+        self.connection.release_name(NOTIFICATIONS).await.unwrap();
+        self.connection.clone().close().await.unwrap();
     }
 
     async fn press(&self, number: u32, button: &str) {
@@ -178,12 +209,7 @@ async fn a_message_is_a_notification_that_is_replaced_confirmed_and_closed() {
     let bus = SessionBus::start().await;
     let desktop = Desktop::start(&bus, &["body", "body-markup", "actions"]).await;
     let scene = Scene::start(&["a"]).await;
-    let (base, code, file) = (scene.base("a"), scene.code("s1").await, file(&scene));
-    let arguments = [base.as_str(), "--code", &code, "--json", "--token-file", file.to_str().unwrap()];
-    let mut command = Listener::command(&scene, &arguments);
-    command.env("DBUS_SESSION_BUS_ADDRESS", &bus.address);
-    let listener = Listener::spawn(command);
-    listener.is_connected().await;
+    let listener = bus.listener(&scene).await;
     scene.send("Closed on Monday").await;
     let shown = desktop.shows(&["Announcement: Closed on Monday"]).await;
     // What came is no markup, and there is nothing to press.
@@ -220,12 +246,7 @@ async fn a_message_is_a_notification_that_is_replaced_confirmed_and_closed() {
 async fn without_a_desktop_it_is_said_once_and_one_that_comes_later_is_used() {
     let bus = SessionBus::start().await;
     let scene = Scene::start(&["a"]).await;
-    let (base, code, file) = (scene.base("a"), scene.code("s1").await, file(&scene));
-    let arguments = [base.as_str(), "--code", &code, "--json", "--token-file", file.to_str().unwrap()];
-    let mut command = Listener::command(&scene, &arguments);
-    command.env("DBUS_SESSION_BUS_ADDRESS", &bus.address);
-    let listener = Listener::spawn(command);
-    listener.is_connected().await;
+    let listener = bus.listener(&scene).await;
     let ids = [scene.send_draft(&draft("one")).await, scene.send_draft(&draft("two")).await];
     listener.until_told(&["message one", "message two"]).await;
     for id in &ids {
@@ -241,4 +262,56 @@ async fn without_a_desktop_it_is_said_once_and_one_that_comes_later_is_used() {
     let shown = desktop.shows(&["Announcement: three"]).await;
     assert_eq!((shown[0].body.as_str(), shown[0].buttons.len()), ("Line one\nline <b>two</b>", 0));
     assert_eq!(complaints(), 1);
+}
+
+#[actix_web::test]
+async fn what_a_desktop_refuses_is_told_once_and_what_it_shows_is_known_still() {
+    let bus = SessionBus::start().await;
+    let desktop = Desktop::start(&bus, &["body", "actions"]).await;
+    let scene = Scene::start(&["a"]).await;
+    let listener = bus.listener(&scene).await;
+    let mut rice = draft("Rice");
+    rice.must_confirm = true;
+    let id = scene.send_draft(&rice).await;
+    let shown = desktop.shows(&["Announcement: Rice"]).await;
+    desktop.refuses.set(true);
+    scene.send("one too many").await;
+    scene.send("two too many").await;
+    listener.until_told(&["message Rice", "message one too many", "message two too many"]).await;
+    let complaints = || listener.notes().matches("ExcessNotificationGeneration").count();
+    wait_for("both to be refused", PATIENCE, async || (desktop.refused.get() == 2).then_some(())).await;
+    wait_for("it is said", PATIENCE, async || (complaints() == 1).then_some(())).await;
+    desktop.refuses.set(false);
+    // A correction still takes its place, and its button still confirms it.
+    rice.title = "Rice, dearer".into();
+    changes::correct(&scene.admin().await, &head_office(), &id, &rice).await.unwrap();
+    let corrected = desktop.shows(&["Announcement: Rice, dearer (corrected)"]).await;
+    assert_eq!(corrected[0].number, shown[0].number);
+    scene.has_receipts(&id, 1, 0).await;
+    desktop.press(corrected[0].number, "confirm").await;
+    scene.has_receipts(&id, 1, 1).await;
+    desktop.shows(&[]).await;
+    assert_eq!(complaints(), 1, "{}", listener.notes());
+}
+
+#[actix_web::test]
+async fn a_desktop_that_takes_over_is_asked_what_it_can_do_and_keeps_what_is_its_own() {
+    let bus = SessionBus::start().await;
+    let first = Desktop::start(&bus, &["body", "body-markup", "actions"]).await;
+    let scene = Scene::start(&["a"]).await;
+    let listener = bus.listener(&scene).await;
+    let old = scene.send("Closed on Monday").await;
+    let before = first.shows(&["Announcement: Closed on Monday"]).await;
+    assert_eq!(before[0].body, "Line one\nline &lt;b&gt;two&lt;/b&gt;");
+    first.end().await;
+    // It reads no markup, and counts its notifications from the beginning.
+    let second = Desktop::start(&bus, &["body"]).await;
+    scene.send("Rice").await;
+    let shown = second.shows(&["Announcement: Rice"]).await;
+    assert_eq!(shown[0].body, "Line one\nline <b>two</b>");
+    assert_eq!(shown[0].number, before[0].number, "the same number stands for another one");
+    changes::recall(&scene.admin().await, &head_office(), &old).await.unwrap();
+    scene.send("Sugar").await;
+    second.shows(&["Announcement: Rice", "Announcement: Sugar"]).await;
+    assert!(!listener.notes().contains("No notification"), "{}", listener.notes());
 }

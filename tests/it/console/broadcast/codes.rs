@@ -6,8 +6,7 @@ use super::{Chromium, EN, HeadOffice, ID, LONG, PASSWORD, signs_in};
 async fn open_codes_are_listed_without_the_code_and_can_be_taken_back() {
     let mut head = HeadOffice::open().await;
     let (wanted, used) = (head.code("surabaya", "Back office").await, head.code("bandung-1", "Counter 1").await);
-    let office = Chromium::open(&head.scene.base).await;
-    office.sign_in("bo", PASSWORD).await;
+    let office = head.desk().await;
     office.visit("/console/terminals").await;
     office.sees("Open codes").await;
     office.sees("Good until").await;
@@ -66,8 +65,7 @@ async fn open_codes_are_listed_without_the_code_and_can_be_taken_back() {
 #[actix_rt::test]
 async fn how_many_a_message_reaches_follows_while_one_writes() {
     let mut head = HeadOffice::open().await;
-    let office = Chromium::open(&head.scene.base).await;
-    office.sign_in("bo", PASSWORD).await;
+    let office = head.desk().await;
     office.visit("/console/broadcast").await;
     office.sees("Terminals reached: 0").await;
     office.fill("Title", "Half written").await;
@@ -83,6 +81,62 @@ async fn how_many_a_message_reaches_follows_while_one_writes() {
     head.post(&format!("/console/terminals/{id}/revoke"), &[]).await;
     office.sees_within("Terminals reached: 0, on now: 0", LONG).await;
     assert_eq!(office.value("Title").await, "Half written", "what was typed stays");
+    for browser in [office, shop] {
+        browser.close().await;
+    }
+}
+
+/// What stands beside a shop or a region of the tree.
+async fn beside(office: &Chromium, name: &str) -> String {
+    let script = format!(
+        "const label = [...document.querySelectorAll('#tree label')].find(one => one.textContent.includes('{name}'));
+         return label.parentElement.querySelector(':scope > small').textContent"
+    );
+    office.run(&script).await.as_str().unwrap_or_default().to_owned()
+}
+
+#[actix_rt::test]
+async fn the_counts_of_the_tree_follow_and_nothing_that_was_chosen_is_lost() {
+    let mut head = HeadOffice::open().await;
+    let office = head.desk().await;
+    office.visit("/console/broadcast").await;
+    office.fill("Chosen regions and shops", "yes").await;
+    office.fill("Jawa Timur", "yes").await;
+    office.fill("Toko Bandung Dua", "yes").await;
+    office.fill("Title", "Half written").await;
+    let is = async |name: &str, wanted: &str| {
+        let what = format!("`{wanted}` beside {name}");
+        office.until(&what, LONG, async || beside(&office, name).await == wanted).await;
+    };
+    let stands = async || {
+        let chosen = "return [...document.querySelectorAll('#tree input:checked')].map(one => one.value)";
+        assert_eq!(office.run(chosen).await, serde_json::json!(["bandung-2", "Jawa Timur", "surabaya"]));
+        assert_eq!(office.value("Title").await, "Half written");
+    };
+    is("Toko Surabaya", "no terminal").await;
+    let shop = head.terminal("surabaya", "Counter 1", &EN).await;
+    let other = head.terminal("bandung-2", "Counter 1", &EN).await;
+    for name in ["Toko Surabaya", "Jawa Timur", "Toko Bandung Dua", "Jawa Barat"] {
+        is(name, "1 of 1 on").await;
+    }
+    is("Toko Bandung Satu", "no terminal").await;
+    stands().await;
+    office.is_accessible().await;
+    assert_eq!(office.complaints().await, [""; 0]);
+    // Without Redis the reach is not known, and what was known of the tree stays as it is.
+    head.scene.installation.redis.kill();
+    office.sees_within("How many it reaches can't be told while Redis is away.", LONG).await;
+    is("Toko Surabaya", "1 of 1 on").await;
+    stands().await;
+    head.scene.installation.redis.restart().await;
+    office.sees_within("Terminals reached: 2", LONG).await;
+    // It goes on by itself: a terminal is revoked.
+    let id = head.operator.get("/console/terminals?shop=surabaya").await.after("<a id=\"terminal-");
+    head.post(&format!("/console/terminals/{id}/revoke"), &[]).await;
+    is("Toko Surabaya", "no terminal").await;
+    is("Jawa Timur", "no terminal").await;
+    stands().await;
+    other.close().await;
     for browser in [office, shop] {
         browser.close().await;
     }

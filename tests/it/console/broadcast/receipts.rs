@@ -50,8 +50,7 @@ async fn the_receipts_of_five_thousand_terminals_are_found_filtered_and_paged() 
     enrol(&head, "surabaya", "Counter", 2_000).await;
     let id = head.announce(("all", ""), "To five thousand", true).await;
     receive(&head, &id, "bandung-1", 1_200, 700).await;
-    let office = Chromium::open(&head.scene.base).await;
-    office.sign_in("bo", PASSWORD).await;
+    let office = head.desk().await;
     let path = format!("/console/broadcast/sent/{id}");
     office.visit(&path).await;
     office.sees("1,200 of 5,000").await;
@@ -132,8 +131,7 @@ async fn receipts_are_loaded_down_as_a_file_that_a_spreadsheet_opens() {
     pops_up(&shop, "Counted").await;
     shop.press("Confirm").await;
     is_quiet(&shop).await;
-    let office = Chromium::open(&head.scene.base).await;
-    office.sign_in("bo", PASSWORD).await;
+    let office = head.desk().await;
     office.visit(&format!("/console/broadcast/sent/{id}")).await;
     office.until("the confirmation", LONG, async || office.text().await.contains("Confirmed\n1 of 2")).await;
     office.press("CSV").await;

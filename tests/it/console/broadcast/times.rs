@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use serde_json::json;
 
-use super::{Chromium, EN, HeadOffice, LONG, PASSWORD, is_quiet, pops_up, popup};
+use super::{Chromium, EN, HeadOffice, LONG, is_quiet, pops_up, popup};
 
 /// Puts a moment so many seconds from now into a field for date and time, as somebody there would pick it.
 async fn pick(office: &Chromium, field: &str, seconds: i64) {
@@ -47,10 +47,7 @@ async fn shown(browser: &Chromium, selector: &str) -> serde_json::Value {
 
 #[actix_rt::test]
 async fn an_image_is_picked_previewed_and_shown_in_the_pop_up() {
-    let mut head = HeadOffice::open().await;
-    let shop = head.terminal("bandung-1", "Counter 1", &EN).await;
-    let office = Chromium::open(&head.scene.base).await;
-    office.sign_in("bo", PASSWORD).await;
+    let (head, shop, office) = HeadOffice::with_a_shop().await;
     writes(&office, "With a picture").await;
     // What is no picture is refused where it is picked.
     let odd = head.scene.installation.dir.path().join("notes.png");
@@ -138,10 +135,7 @@ fn noise(width: u32, height: u32) -> Vec<u8> {
 
 #[actix_rt::test]
 async fn what_is_for_later_comes_when_it_is_due_and_can_be_taken_back_before() {
-    let mut head = HeadOffice::open().await;
-    let shop = head.terminal("bandung-1", "Counter 1", &EN).await;
-    let office = Chromium::open(&head.scene.base).await;
-    office.sign_in("bo", PASSWORD).await;
+    let (_head, shop, office) = HeadOffice::with_a_shop().await;
     // One for tomorrow, which is taken back.
     writes(&office, "For tomorrow").await;
     pick(&office, "send-at", 86_400).await;
@@ -185,12 +179,9 @@ async fn what_is_for_later_comes_when_it_is_due_and_can_be_taken_back_before() {
 
 #[actix_rt::test]
 async fn what_is_over_pops_up_no_more_and_is_shown_as_over() {
-    let mut head = HeadOffice::open().await;
-    let shop = head.terminal("bandung-1", "Counter 1", &EN).await;
+    let (mut head, shop, office) = HeadOffice::with_a_shop().await;
     let off = head.terminal("surabaya", "Counter 1", &EN).await;
     off.visit("/console/sign-in").await;
-    let office = Chromium::open(&head.scene.base).await;
-    office.sign_in("bo", PASSWORD).await;
     // An end before the beginning is told beside the field.
     writes(&office, "Never").await;
     pick(&office, "valid-until", 600).await;
