@@ -91,7 +91,12 @@ async fn keys_versions_and_health_are_lists_like_others() {
     assert!(in_order(&active, &[&sorted[1], &sorted[0]]), "{active}");
     assert!(active.contains("car-app?state=active&amp;sort=key"), "what is filtered stays when one sorts: {active}");
 
-    // Health: what it was, by state.
+    // Health: what it was, by state. One that never was up has one state only, and nothing to choose.
+    wait_for("it to be up", LONG, async || {
+        let page = olga.get("/console/destinations/rooms").await.body;
+        page.split_once("id=\"history-title\"")?.1.contains("badge good").then_some(())
+    })
+    .await;
     for act in ["pause", "resume"] {
         assert_eq!(olga.post("/console/destinations/rooms/by-hand", &csrf, &[("act", act)]).await.status, 303);
         let state = if act == "pause" { "state=paused" } else { "state=up" };

@@ -703,7 +703,7 @@ impl Show {
 
 /// What is no screen of its own: parts of pages, streams and files, addresses that lead on, and what one sees before signing in,
 /// which other stories look at.
-const NO_SCREENS: [&str; 15] = [
+const NO_SCREENS: [&str; 16] = [
     "",
     "/console",
     "/destinations/{name}/state",
@@ -711,6 +711,7 @@ const NO_SCREENS: [&str; 15] = [
     "/tables/{name}/edit",
     "/tables/{name}/again/{place}",
     "/tables/{name}/replays",
+    "/broadcast/counts",
     "/broadcast/sent/{id}/receipts.csv",
     "/settings",
     "/settings/transfer/tidegate.toml",

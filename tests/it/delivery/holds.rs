@@ -24,7 +24,7 @@ fn named() -> RouteSpec {
 
 async fn held(scene: &mut Scene<'_>) -> String {
     match scene.drain().await {
-        Err(Trouble::Hold(why)) => why,
+        Err(Trouble::Hold(why) | Trouble::Undecided(why)) => why,
         other => panic!("it holds: {other:?}"),
     }
 }
