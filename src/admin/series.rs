@@ -9,7 +9,10 @@ use std::{
 };
 
 use serde::Serialize;
-use tidegate_actors::{ingest::TOOK_BOUNDS_US, status::ActorKind};
+use tidegate_actors::{
+    ingest::TOOK_BOUNDS_US,
+    status::{ActorKind, DestinationStatus},
+};
 
 use super::overview::Sighting;
 
@@ -117,7 +120,11 @@ impl Series {
         let line = |seen: &super::overview::DestinationSeen| {
             let written = rows.get(seen.name.as_str()).copied().unwrap_or(0);
             let arrival_ms = seen.detail.arrival_ms.filter(|_| written > 0);
-            let line = Line { rate: rate(written), backlog: seen.detail.backlog, arrival_ms };
+            // Between two nodes nobody counts what waits: it has not gone.
+            let untold = seen.detail.status == DestinationStatus::Standby;
+            let before = self.last().and_then(|point| point.destinations.get(seen.name.as_str())).filter(|_| untold);
+            let backlog = before.map_or(seen.detail.backlog, |line| line.backlog);
+            let line = Line { rate: rate(written), backlog, arrival_ms };
             (self.known(&seen.name).unwrap_or_else(|| seen.name.as_str().into()), line)
         };
         let point = Point {
@@ -277,7 +284,11 @@ mod tests {
                 actor(ActorKind::Destination, "rooms", json!({"rows_written": rows})),
             ],
         };
-        let detail = DestinationDetail { backlog: messages - rows, ..DestinationDetail::default() };
+        let detail = DestinationDetail {
+            status: DestinationStatus::Up,
+            backlog: messages - rows,
+            ..DestinationDetail::default()
+        };
         let rooms = DestinationSeen {
             id: "d".into(),
             name: "rooms".into(),
@@ -302,6 +313,17 @@ mod tests {
         assert!((half - 0.75).abs() < 1e-9 && (0.99..1.0).contains(&most), "{half} {most}");
         let point = series.take(&moment(14, 100, 50)).unwrap();
         assert_eq!((point.ingest, point.destinations["rooms"].rate), (Some(50.0), Some(25.0)));
+    }
+
+    #[test]
+    fn what_waits_stays_while_it_goes_from_node_to_node() {
+        let mut series = Series::default();
+        series.take(&moment(10, 1_000, 900));
+        series.take(&moment(12, 1_400, 1_000));
+        let mut between = moment(14, 1_400, 1_000);
+        between.destinations[0].detail = DestinationDetail::default();
+        assert_eq!(series.take(&between).unwrap().destinations["rooms"].backlog, 400);
+        assert_eq!(series.take(&moment(16, 1_400, 1_300)).unwrap().destinations["rooms"].backlog, 100);
     }
 
     #[test]
