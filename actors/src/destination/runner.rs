@@ -270,20 +270,15 @@ impl Runner {
         if !trouble.holds() {
             self.pace.shared.detail.borrow_mut().held = None;
         }
+        let undecided = matches!(trouble, Trouble::Undecided(_));
         match trouble {
             Trouble::Database(fault) => {
                 self.pace.failed(&fault);
                 self.publish();
                 self.pace.wait_after_failure().await;
             }
-            Trouble::Hold(why) => {
-                self.pace.hold(why, false);
-                self.delivery.forget_tables();
-                self.publish();
-                self.pace.wait_while_held().await;
-            }
-            Trouble::Undecided(why) => {
-                self.pace.hold(why, true);
+            Trouble::Hold(why) | Trouble::Undecided(why) => {
+                self.pace.hold(why, undecided);
                 self.delivery.forget_tables();
                 self.publish();
                 self.pace.wait_while_held().await;

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use serde::Serialize;
 
-use super::of;
+use super::{of, page};
 use crate::{
     admin::{ActError, Admin, Role, Who},
     broadcast::codes::Open,
@@ -133,8 +133,7 @@ pub async fn list(admin: &Admin, who: &Who, query: &Query) -> Result<Codes, ActE
     codes.sort_by(|a, b| if query.down { query.order.of(b, a) } else { query.order.of(a, b) });
     let found = codes.len();
     let limit = if query.limit == 0 { PAGE } else { query.limit };
-    let skip = query.skip.min(found.saturating_sub(1) / limit * limit);
-    Ok(Codes { codes: codes.into_iter().skip(skip).take(limit).collect(), found, all })
+    Ok(Codes { codes: page(codes, query.skip, limit), found, all })
 }
 
 /// Takes a code back: nobody becomes a terminal by it any more.

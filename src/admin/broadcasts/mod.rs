@@ -51,6 +51,12 @@ pub(super) async fn noted(admin: &Admin, who: &Who, what: String) {
     }
 }
 
+/// At most `limit` (not 0) of these after `skip`; beyond the end, the last page.
+fn page<T>(all: Vec<T>, skip: usize, limit: usize) -> Vec<T> {
+    let last = all.len().saturating_sub(1) / limit * limit;
+    all.into_iter().skip(skip.min(last)).take(limit).collect()
+}
+
 pub(crate) fn of(admin: &Admin) -> Broadcasts {
     Broadcasts::new(&admin.redis)
 }

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, collections::HashMap};
 
 use serde::Serialize;
 
-use super::of;
+use super::{of, page};
 use crate::{
     admin::{ActError, Admin, Who},
     broadcast::{
@@ -247,9 +247,7 @@ pub async fn list(admin: &Admin, _who: &Who, id: &str, query: &Query) -> Result<
     });
     let found = rows.len();
     let limit = if query.limit == 0 { found.max(1) } else { query.limit };
-    let skip = query.skip.min(found.saturating_sub(1) / limit * limit);
-    let rows = rows.into_iter().skip(skip).take(limit).collect();
-    Ok(Receipts { message, counts, found, rows })
+    Ok(Receipts { message, counts, found, rows: page(rows, query.skip, limit) })
 }
 
 fn says(row: &ReceiptRow, q: &str) -> bool {

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use secrecy::SecretString;
 use serde::Serialize;
 
-use super::of;
+use super::{of, page};
 use crate::{
     admin::{ActError, Admin, Role, Who, fields::wrong},
     broadcast::{
@@ -195,8 +195,7 @@ pub async fn list(admin: &Admin, _who: &Who, query: &Query) -> Result<Terminals,
     });
     let found = views.len();
     let limit = if query.limit == 0 { PAGE } else { query.limit };
-    let skip = query.skip.min(found.saturating_sub(1) / limit * limit);
-    Ok(Terminals { rows: views.into_iter().skip(skip).take(limit).collect(), found, all, on })
+    Ok(Terminals { rows: page(views, query.skip, limit), found, all, on })
 }
 
 /// One terminal.
